@@ -1,0 +1,1 @@
+"""Client of the schedule service: httpx2 and pydantic only."""

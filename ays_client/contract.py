@@ -1,0 +1,277 @@
+"""The wire contract, version 1: every JSON body that crosses HTTP or Redis, as pydantic models.
+
+Noise levels are noise-to-signal ratios `sigma` in VE coordinates (`x = x_0 + sigma eps`), whatever the model's own process;
+a schedule has `steps + 1` of them, strictly decreasing, the last one `sigma_min` or 0 as `terminal` says.
+"""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+CONTRACT_VERSION = 1
+"""Version of the bodies; part of every identity, so a change never serves an answer computed under other rules."""
+
+NFE_MIN, NFE_MAX = 2, 64
+"""Range of evaluations of the denoiser that a schedule may spend."""
+
+
+class Solver(StrEnum):
+    """A sampling method, by its k-diffusion name."""
+
+    EULER = "euler"
+    DDIM = "ddim"
+    HEUN = "heun"
+    DPMPP_2M = "dpmpp_2m"
+    SDDIM = "sddim"
+    DPMPP_2M_SDE = "dpmpp_2m_sde"
+
+
+class Terminal(StrEnum):
+    """Where the last step ends: at noise level 0 (it returns the denoised sample) or at `sigma_min`."""
+
+    ZERO = "zero"
+    SIGMA_MIN = "sigma_min"
+
+
+class Effort(StrEnum):
+    """How much validation is spent on the requested cell.
+
+    `fast`: the default detail, no validation. `standard`: ladder and guarded refinement within about ten times the profile's
+    evaluations. `max`: more noises and iterations.
+    """
+
+    FAST = "fast"
+    STANDARD = "standard"
+    MAX = "max"
+
+
+class JobState(StrEnum):
+    """State of a job: `queued -> running -> succeeded | failed | canceled`; `lost` while its worker's heartbeat is overdue."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELED = "canceled"
+    LOST = "lost"
+
+    @property
+    def final(self) -> bool:
+        """Whether a job in this state is never worked on again."""
+        return self in {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELED}
+
+
+class Source(StrEnum):
+    """How the levels of a schedule came about."""
+
+    OPTIMIZED = "optimized"
+    INTERPOLATED = "interpolated"
+    PUBLISHED = "published"
+    STOCK = "stock"
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+
+ModelId = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$", examples=["digits"])]
+Sigma = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class Variant(_Body):
+    """What a profile depends on: the model and how it is measured. Two requests with equal variants share one profile."""
+
+    model: ModelId
+    sigma_min: Sigma | None = Field(None, description="lowest noise level; null: the model's own")
+    sigma_max: Sigma | None = Field(None, description="highest noise level; null: the model's own")
+    guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = Field(None, description="null: the model's own")
+    grid: Annotated[int, Field(ge=16, le=256)] = Field(64, description="noise levels of the profile, G")
+    paths: Annotated[int, Field(ge=2, le=4096)] = Field(16, description="paths of the profile, M")
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+    @model_validator(mode="after")
+    def _range(self) -> Self:
+        if self.sigma_min is not None and self.sigma_max is not None and self.sigma_min >= self.sigma_max:
+            msg = f"sigma_min={self.sigma_min} is not below sigma_max={self.sigma_max}; swap them or leave both out"
+            raise ValueError(msg)
+        return self
+
+
+class JobRequest(Variant):
+    """Body of `POST /v1/jobs`."""
+
+    nfe: Annotated[int, Field(ge=NFE_MIN, le=NFE_MAX)] = Field(description="evaluations of the denoiser per sample")
+    solver: Solver = Solver.DPMPP_2M
+    terminal: Terminal = Terminal.ZERO
+    detail: Literal["auto"] | Annotated[float, Field(ge=0, le=4)] = Field(
+        "auto", description="exponent p of the weight sigma^p: 0 is the paper's bound, 2 the error of the sample; auto validates"
+    )
+    effort: Effort = Effort.STANDARD
+
+    @model_validator(mode="after")
+    def _heun(self) -> Self:
+        if self.solver is Solver.HEUN and self.nfe % 2 == 0:
+            msg = f"nfe={self.nfe} does not fit heun, which spends 2 steps - 1 evaluations; ask for {self.nfe - 1} or {self.nfe + 1}"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def variant(self) -> Variant:
+        """The part of the request that the profile depends on."""
+        return Variant(**self.model_dump(include=set(Variant.model_fields)))
+
+    @property
+    def steps(self) -> int:
+        """Number of steps that spend `nfe` evaluations with this solver."""
+        return (self.nfe + 1) // 2 if self.solver is Solver.HEUN else self.nfe
+
+
+def identity(body: BaseModel) -> str:
+    """Content address of a body: 32 hex digits of the SHA-256 of its canonical JSON and the contract version."""
+    canonical = json.dumps([CONTRACT_VERSION, body.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:32]
+
+
+class Progress(_Body):
+    """Where a running job is."""
+
+    stage: Literal["waiting", "loading", "profile", "table", "validate", "refine", "store"]
+    done: int = 0
+    total: int = 0
+    evaluations: int = Field(0, description="evaluations of the denoiser so far, one per sample and level")
+    evaluations_per_second: float = 0.0
+    eta_seconds: float | None = Field(None, description="estimated remaining time of this stage")
+
+
+class Job(_Body):
+    """A job as the API shows it."""
+
+    id: str
+    state: JobState
+    request: JobRequest
+    progress: Progress
+    created_at: float = Field(description="seconds since 1970-01-01 UTC")
+    started_at: float | None = None
+    finished_at: float | None = None
+    attempts: int = 0
+    error: str | None = Field(None, description="why it failed, in words for the person who asked")
+    schedule_id: str | None = None
+    schedule_url: str | None = None
+    live_workers: int = Field(0, description="workers with a fresh heartbeat; 0 means nobody will take a queued job")
+
+
+class Event(_Body):
+    """One server-sent event of a job: a state, or progress within a state."""
+
+    state: JobState
+    progress: Progress
+    error: str | None = None
+    schedule_url: str | None = None
+
+
+class Estimate(_Body):
+    """A Monte-Carlo estimate: mean and the standard error of that mean."""
+
+    mean: float
+    standard_error: float
+
+
+class Error(_Body):
+    """Mean squared distance of a sample, summed over its dimensions, to the fine solution from the same noise."""
+
+    ours: Estimate
+    stock: dict[str, Estimate] = Field(description="the same for the stock schedules at this NFE")
+    noises: int = Field(description="number of held-out starting noises, seen neither by the profile nor by the search")
+    median_pair_ratio: float | None = Field(None, description="median over noises of ours / best stock")
+
+
+class Provenance(_Body):
+    """Where a schedule comes from, enough to compute it again."""
+
+    profile: str | None = Field(None, description="id of the profile")
+    detail: float | None = None
+    ratio_bound: float | None = Field(None, description="largest allowed h_i / h_(i-1); null: none")
+    candidate: str | None = Field(None, description="the ladder's candidate that was kept, or the stock schedule's name")
+    refined: bool = False
+    effort: Effort | None = None
+    evaluations: int = Field(0, description="evaluations spent on this schedule beside the profile's")
+    profile_evaluations: int = 0
+    seed: int = 0
+    code_version: str
+    interpolated_from: str | None = None
+
+
+class Schedule(_Body):
+    """A sampling schedule: the answer."""
+
+    id: str
+    model: ModelId
+    fingerprint: str = Field(description="identity of the weights and of what is measured with them")
+    kind: Literal["ve", "vp", "edm", "flow"]
+    nfe: int
+    steps: int
+    solver: Solver
+    terminal: Terminal
+    sigmas: list[float] = Field(description="steps + 1 levels, strictly decreasing; the last one sigma_min or 0")
+    t: list[float] | None = Field(None, description="flow models: sigma / (1 + sigma), in [0, 1]")
+    timesteps: list[float] = Field(description="the model's native time of the levels it is evaluated at, `steps` floats")
+    timesteps_int: list[int] | None = Field(None, description="rounded, strictly decreasing; null where rounding collides")
+    sigma_min: float
+    sigma_max: float
+    prediction_type: str | None = None
+    guidance_scale: float | None = None
+    source: Source
+    validated: bool
+    error: Error | None = None
+    cost: Estimate | None = Field(None, description="the bound, with the profile's standard error")
+    provenance: Provenance
+    formats: dict[str, str] = Field(default_factory=dict, description="links to the same levels in other tools' formats")
+
+
+class ProfileInfo(_Body):
+    """A measured profile: the second moments of the denoiser on a grid of levels, one matrix per path measure."""
+
+    id: str
+    variant: Variant
+    fingerprint: str
+    levels: list[float] = Field(description="G levels, strictly decreasing")
+    paths: int
+    evaluations: int
+    seconds: float
+    loss: list[float] | None = Field(None, description="forward measure: E ||D(x_sigma, sigma) - x_0||^2 at each level")
+    moments: dict[Literal["flow", "forward"], list[list[float]]] = Field(description="K = E <r_g, r_h>, G x G, per path measure")
+    standard_errors: dict[Literal["flow", "forward"], list[list[float]]]
+    created_at: float
+
+
+class Model(_Body):
+    """A model that can be asked for."""
+
+    id: ModelId
+    title: str
+    kind: Literal["ve", "vp", "edm", "flow"] | None = Field(None, description="null until a worker has loaded it")
+    shape: list[int] | None = None
+    sigma_min: float | None = None
+    sigma_max: float | None = None
+    prediction_type: str | None = None
+    guidance_scale: float | None = None
+    fingerprint: str | None = None
+    profile_state: Literal["none", "measuring", "ready"] = "none"
+    profile_id: str | None = None
+    schedules: int = Field(0, description="cached schedules")
+
+
+class Problem(BaseModel):
+    """An RFC 9457 problem: what was received, what is expected, and how to fix it."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    received: object | None = None
+    expected: str | None = None
+    fix: str | None = None
+    instance: str | None = None
