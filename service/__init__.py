@@ -1,0 +1,1 @@
+"""The front door: HTTP API, command line, embedded Redis. Never imports torch."""
