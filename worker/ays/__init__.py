@@ -1,0 +1,5 @@
+"""The mathematics of sampling schedules: profile -> cost table -> schedule -> validation, a pipeline of plain values.
+
+Reading order: noise, denoise, analytic, paths, profile, cost, optimize, solvers, validate, refine, ladder, schedule.
+All noise levels are noise-to-signal ratios sigma in VE coordinates, `x = x_0 + sigma eps`, in descending order.
+"""
