@@ -1,0 +1,168 @@
+"""The same levels in other tools' formats: `render(schedule, format)`.
+
+Every tool gets the levels of `Schedule.sigmas`, terminal included, in its own coordinates: ComfyUI and stable-diffusion.cpp
+parametrize flow models by `t = sigma / (1 + sigma)`, all the others below by the noise-to-signal ratio. A number in a
+string format is the shortest fixed-point text that reads back as the same float: several of these tools parse by a regular
+expression that takes the `-5` of `1e-05` for a second number.
+"""
+
+import json
+from decimal import Decimal
+from enum import StrEnum
+
+from ays_client.contract import Schedule, Solver
+
+
+class Format(StrEnum):
+    """A way to write a schedule down, by the tool that reads it."""
+
+    JSON = "json"
+    DIFFUSERS = "diffusers"
+    KDIFFUSION = "kdiffusion"
+    COMFYUI = "comfyui"
+    SDCPP = "sdcpp"
+    EDM = "edm"
+
+    @property
+    def media_type(self) -> str:
+        """Media type of the rendered text."""
+        return "text/plain; charset=utf-8" if self in {Format.COMFYUI, Format.SDCPP} else "application/json"
+
+
+def render(schedule: Schedule, form: Format) -> str:
+    """Write a schedule in a tool's format.
+
+    Args:
+        schedule: the schedule.
+        form: the tool.
+
+    Returns:
+        JSON text, or plain text for `comfyui` and `sdcpp`.
+    """
+    match form:
+        case Format.JSON:
+            return schedule.model_dump_json()
+        case Format.DIFFUSERS:
+            return json.dumps(diffusers(schedule), allow_nan=False)
+        case Format.KDIFFUSION:
+            return json.dumps(kdiffusion(schedule), allow_nan=False)
+        case Format.COMFYUI:
+            return comfyui(schedule)
+        case Format.SDCPP:
+            return sdcpp(schedule)
+        case Format.EDM:
+            return json.dumps(edm(schedule), allow_nan=False)
+
+
+def links(path: str) -> dict[str, str]:
+    """Links to the other formats of the schedule at `path`, which may have a query already.
+
+    Args:
+        path: URL path of the schedule in JSON.
+
+    Returns:
+        `{format: link}` for every format but JSON.
+    """
+    mark = "&" if "?" in path else "?"
+    return {form.value: f"{path}{mark}format={form.value}" for form in Format if form is not Format.JSON}
+
+
+def kdiffusion(schedule: Schedule) -> list[float]:
+    """Argument `sigmas` of `k_diffusion.sampling.sample_*`: `steps + 1` noise-to-signal ratios, whatever the model's process."""
+    return list(schedule.sigmas)
+
+
+def edm(schedule: Schedule) -> list[float]:
+    """`t_steps` of NVlabs/edm's `edm_sampler` (there `t` is sigma): `steps + 1` levels, to be made a float64 tensor."""
+    return list(schedule.sigmas)
+
+
+def comfyui(schedule: Schedule) -> str:
+    """Text for ComfyUI's ManualSigmas node: `14.6146, 6.4745, ..., 0.0`; flow models in `t`, after any shift."""
+    return ", ".join(fixed_point(level) for level in model_levels(schedule))
+
+
+def sdcpp(schedule: Schedule) -> str:
+    """Argument of stable-diffusion.cpp's `--sigmas`: `14.6146,6.4745,...,0.0`; flow models in `t`."""
+    return ",".join(fixed_point(level) for level in model_levels(schedule))
+
+
+def diffusers(schedule: Schedule) -> dict[str, object]:
+    """What to set on a diffusers scheduler to take exactly these levels.
+
+    Returns:
+        `scheduler` (class name), `config` (changes of its configuration), `timesteps` (`steps` floats), `sigmas`
+        (`steps + 1` floats) and `note` (how to apply them).
+    """
+    scheduler, config = scheduler_of(schedule)
+    scale = 1000.0 if schedule.kind == "flow" else 1.0
+    return {
+        "scheduler": scheduler,
+        "config": config,
+        "timesteps": [scale * time for time in schedule.timesteps],
+        "sigmas": model_levels(schedule),
+        "note": _NOTE_HEUN if schedule.solver is Solver.HEUN else _NOTE,
+    }
+
+
+def scheduler_of(schedule: Schedule) -> tuple[str, dict[str, object]]:
+    """The diffusers class that runs the schedule's solver on the schedule's kind of model, and its configuration."""
+    multistep = "EDMDPMSolverMultistepScheduler" if schedule.kind == "edm" else "DPMSolverMultistepScheduler"
+    if schedule.solver in {Solver.EULER, Solver.HEUN}:
+        return _ONE_STEP[schedule.solver][schedule.kind], {}
+    order, algorithm = _MULTISTEP[schedule.solver]
+    config: dict[str, object] = {"solver_order": order, "algorithm_type": algorithm}
+    if schedule.kind == "flow":
+        config |= {"use_flow_sigmas": True, "flow_shift": 1.0, "prediction_type": "flow_prediction"}
+    elif schedule.kind != "edm":
+        config |= {"use_karras_sigmas": False}
+    if schedule.terminal == "sigma_min":
+        config |= {"final_sigmas_type": "sigma_min"}
+    return multistep, config
+
+
+def model_levels(schedule: Schedule) -> list[float]:
+    """The levels in the coordinate that the model's own tools use: `t` for flow models, else sigma."""
+    if schedule.kind == "flow":
+        return list(schedule.t) if schedule.t is not None else [sigma / (1.0 + sigma) for sigma in schedule.sigmas]
+    return list(schedule.sigmas)
+
+
+def fixed_point(level: float) -> str:
+    """Shortest decimal text without exponent that reads back as `level`; it always has a decimal point."""
+    text = format(Decimal(repr(level)), "f")
+    return text if "." in text else f"{text}.0"
+
+
+_ONE_STEP = {
+    Solver.EULER: {
+        "ve": "EulerDiscreteScheduler",
+        "vp": "EulerDiscreteScheduler",
+        "edm": "EDMEulerScheduler",
+        "flow": "FlowMatchEulerDiscreteScheduler",
+    },
+    Solver.HEUN: {
+        "ve": "HeunDiscreteScheduler",
+        "vp": "HeunDiscreteScheduler",
+        "edm": "HeunDiscreteScheduler",
+        "flow": "FlowMatchHeunDiscreteScheduler",
+    },
+}
+
+# DDIM is the first-order DPM-Solver++, and its stochastic form (eta = 1) the first-order SDE-DPM-Solver++. Diffusers' own
+# DDIMScheduler computes the previous timestep from an even spacing, so it cannot run any other schedule.
+_MULTISTEP = {
+    Solver.DDIM: (1, "dpmsolver++"),
+    Solver.DPMPP_2M: (2, "dpmsolver++"),
+    Solver.SDDIM: (1, "sde-dpmsolver++"),
+    Solver.DPMPP_2M_SDE: (2, "sde-dpmsolver++"),
+}
+
+_NOTE = (
+    "call scheduler.set_timesteps(len(timesteps)), then overwrite scheduler.timesteps and scheduler.sigmas with these values: "
+    "arguments of set_timesteps round or shift them"
+)
+_NOTE_HEUN = (
+    "call scheduler.set_timesteps(len(timesteps)), then overwrite scheduler.timesteps and scheduler.sigmas with these values, "
+    "every inner one repeated twice as Heun evaluates it twice"
+)

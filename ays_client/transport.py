@@ -1,0 +1,146 @@
+"""HTTP below the client: requests whose failures are the errors of `ays_client.errors`."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from enum import Enum
+from typing import TypeVar
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from ays_client.contract import Problem
+from ays_client.errors import BadRequest, NotFound, ServiceError, Unavailable
+
+_Body = TypeVar("_Body", bound=BaseModel)
+
+_SILENCE_SECONDS = 60.0
+"""An event stream without even a heartbeat for so long is broken."""
+
+
+class Transport:
+    """Connections to one service.
+
+    Args:
+        url: address of the service.
+        timeout: seconds for connecting and for each read or write.
+    """
+
+    def __init__(self, url: str, *, timeout: float) -> None:
+        if not url.startswith(("http://", "https://")):
+            msg = f"received the service address {url!r}; expected one like http://127.0.0.1:8000"
+            raise ValueError(msg)
+        self._url = url.rstrip("/")
+        self._http = httpx2.Client(base_url=self._url, timeout=timeout)
+        self._stream_timeout = httpx2.Timeout(timeout, read=max(timeout, _SILENCE_SECONDS))
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._http.close()
+
+    def json(
+        self,
+        body: type[_Body],
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, object] | None = None,
+        json: Mapping[str, object] | None = None,
+    ) -> _Body:
+        """Send a request and read its JSON answer.
+
+        Args:
+            body: model of the answer.
+            method: HTTP method.
+            path: path below the service's address.
+            query: query parameters; those that are None are left out.
+            json: JSON body of the request.
+
+        Raises:
+            ServiceError: the service answered with an error, or with something else than `body`, or not at all.
+        """
+        response = self.request(method, path, query=query, json=json)
+        try:
+            return body.model_validate_json(response.content)
+        except ValidationError as error:
+            raise Unavailable(_foreign(self._url, response)) from error
+
+    def request(
+        self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Mapping[str, object] | None = None
+    ) -> httpx2.Response:
+        """Send a request.
+
+        Returns:
+            A response with a 2xx status.
+
+        Raises:
+            ServiceError: the service answered with another status, or not at all.
+        """
+        params = {name: _word(value) for name, value in (query or {}).items() if value is not None}
+        try:
+            response = self._http.request(method, path, params=params, json=json)
+        except httpx2.TransportError as error:
+            raise Unavailable(_silent(self._url, error)) from error
+        if not response.is_success:
+            raise error_of(self._url, response)
+        return response
+
+    @contextmanager
+    def events(self, path: str, last_event_id: str | None) -> Iterator[Iterator[httpx2.ServerSentEvent]]:
+        """Connect to an event stream.
+
+        Args:
+            path: path below the service's address.
+            last_event_id: resume after this event.
+
+        Raises:
+            ServiceError: the service answered with an error or not at all, or the connection broke.
+        """
+        headers = {"Last-Event-ID": last_event_id} if last_event_id else {}
+        try:
+            with self._http.sse(path, headers=headers, timeout=self._stream_timeout) as source:
+                if not source.response.is_success:
+                    source.response.read()
+                    raise error_of(self._url, source.response)
+                yield iter(source)
+        except httpx2.TransportError as error:
+            raise Unavailable(_silent(self._url, error)) from error
+
+
+def error_of(url: str, response: httpx2.Response) -> ServiceError:
+    """The error that a response with a failing status stands for.
+
+    Args:
+        url: address of the service.
+        response: the response, read.
+    """
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        problem = _foreign(url, response)
+    kind = NotFound if response.status_code == 404 else BadRequest if response.status_code < 500 else Unavailable
+    kind = Unavailable if response.status_code == 429 else kind
+    delay = response.headers.get("retry-after", "")
+    return kind(problem, retry_after=float(delay) if delay.isdecimal() else None)
+
+
+def _word(value: object) -> str:
+    return str(value.value if isinstance(value, Enum) else value)
+
+
+def _silent(url: str, error: Exception) -> Problem:
+    return Problem(
+        title="No answer",
+        status=503,
+        detail=f"the service at {url} does not answer: {str(error) or type(error).__name__}",
+        fix="check the address and that the service runs; `ays serve` starts one",
+    )
+
+
+def _foreign(url: str, response: httpx2.Response) -> Problem:
+    return Problem(
+        title="Not the schedule service",
+        status=response.status_code,
+        detail=f"{url} answered with status {response.status_code} and a body that is not the schedule service's",
+        received=response.text[:200],
+        fix="check the address, and that client and service have the same version",
+    )
