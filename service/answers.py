@@ -1,0 +1,41 @@
+"""Responses of immutable and of cached bodies: strong ETags, 304, Cache-Control."""
+
+from collections.abc import Mapping
+
+from fastapi import Request
+from fastapi.responses import Response
+
+IMMUTABLE = "public, max-age=31536000, immutable"
+"""For bodies addressed by their content."""
+
+ALIAS = "public, max-age=60, stale-while-revalidate=600, stale-if-error=86400"
+"""For the schedule that answers a question now; a better one may replace it."""
+
+COMPUTED = "public, max-age=10, stale-while-revalidate=60, stale-if-error=86400"
+"""For a fallback: a job may replace it by a cached schedule at any time."""
+
+
+def cached(
+    request: Request, body: str | bytes, *, tag: str, policy: str, media_type: str, headers: Mapping[str, str] | None = None
+) -> Response:
+    """A body with a strong ETag, or 304 when the client has it.
+
+    Args:
+        request: the request, for its `If-None-Match`.
+        body: the body.
+        tag: identity of these very bytes, without quotes.
+        policy: value of `Cache-Control`.
+        media_type: value of `Content-Type`.
+        headers: further headers.
+    """
+    etag = f'"{tag}"'
+    shared = {"etag": etag, "cache-control": policy, **(headers or {})}
+    if _matches(request.headers.getlist("if-none-match"), etag):
+        return Response(status_code=304, headers=shared)
+    return Response(body, media_type=media_type, headers=shared)
+
+
+def _matches(conditions: list[str], etag: str) -> bool:
+    # If-None-Match compares weakly (RFC 9110, 13.1.2): a cache in between may have weakened our tag.
+    given = {part.strip().removeprefix("W/") for condition in conditions for part in condition.split(",")}
+    return etag in given or "*" in given

@@ -1,0 +1,155 @@
+"""Pure ASGI middleware: security headers, request id and log, size limit of bodies."""
+
+import re
+import time
+import uuid
+from collections.abc import Iterator
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from service.problems import ProblemError, response
+
+_log = structlog.get_logger("service")
+
+_SECURITY = {
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "referrer-policy": "no-referrer",
+    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+}
+
+# FastAPI's documentation page loads its script and style sheet from elsewhere.
+_DOCS_POLICY = (
+    "default-src 'self'; script-src 'unsafe-inline' https:; style-src 'unsafe-inline' https:; img-src 'self' data: https:; "
+    "frame-ancestors 'none'"
+)
+
+
+class SecurityHeaders:
+    """Adds the security headers that a response does not set itself."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+
+        async def send_secured(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in _SECURITY.items():
+                    headers.setdefault(name, value)
+                if scope["path"] == "/docs":
+                    headers["content-security-policy"] = _DOCS_POLICY
+            await send(message)
+
+        await self._app(scope, receive, send_secured)
+
+
+class RequestLog:
+    """Gives every request an id, logs it when it ends, and answers a failure that nobody else handled with a problem."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        request_id = _request_id(Headers(scope=scope))
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        status = 0
+        start = time.perf_counter()
+
+        async def send_marked(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)["x-request-id"] = request_id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, send_marked)
+        except Exception:
+            _log.exception("request failed", method=scope["method"], path=scope["path"])
+            if status:
+                raise
+            await response(_internal(request_id), instance=scope["path"])(scope, receive, send_marked)
+        finally:
+            milliseconds = round((time.perf_counter() - start) * 1000, 1)
+            _log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=milliseconds)
+
+
+class BodyLimit:
+    """Refuses bodies over a size, whether they declare it or come in chunks, before anything parses them.
+
+    Args:
+        app: the application behind.
+        limit: largest body in bytes.
+    """
+
+    def __init__(self, app: ASGIApp, limit: int) -> None:
+        self._app = app
+        self._limit = limit
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        declared = Headers(scope=scope).get("content-length", "0")
+        size = int(declared) if declared.isdecimal() else 0
+        chunks: list[Message] = []
+        received = 0
+        while size <= self._limit:
+            message = await receive()
+            chunks.append(message)
+            received += len(message.get("body", b""))
+            size = max(size, received)
+            if not message.get("more_body", False):
+                break
+        if size > self._limit:
+            await response(_too_large(size, self._limit), instance=scope["path"])(scope, receive, send)
+            return
+        await self._app(scope, _replay(iter(chunks), receive), send)
+
+
+def _replay(chunks: Iterator[Message], receive: Receive) -> Receive:
+    async def replayed() -> Message:
+        for message in chunks:
+            return message
+        return await receive()
+
+    return replayed
+
+
+def _request_id(headers: Headers) -> str:
+    given = headers.get("x-request-id", "")
+    # A foreign id ends up in our logs and headers: only harmless ones are taken over.
+    return given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else uuid.uuid4().hex
+
+
+def _too_large(size: int, limit: int) -> ProblemError:
+    return ProblemError(
+        413,
+        f"the body has more than {limit} bytes",
+        received=f"{size} bytes or more",
+        expected=f"at most {limit} bytes",
+        fix="send the fields of the request only",
+        headers={"connection": "close"},
+    )
+
+
+def _internal(request_id: str) -> ProblemError:
+    return ProblemError(
+        500,
+        "the service failed on this request",
+        fix=f"try again; if it stays so, report the request id {request_id} to the operator, the log has the reason",
+    )
