@@ -1,0 +1,152 @@
+"""The arrows of the job's state machine, in Lua (after the prelude of `scripts`)."""
+
+READ = "return snapshot(ARGV)"
+
+PAGE = """
+-- ARGV: index, position (creation time of the job before the page; '' for the newest), limit
+local from = ARGV[2] == '' and '+inf' or '(' .. ARGV[2]
+local ids = redis.call('ZREVRANGEBYSCORE', ARGV[1], from, '-inf', 'LIMIT', 0, ARGV[3])
+local position = ''
+if #ids == tonumber(ARGV[3]) then position = redis.call('ZSCORE', ARGV[1], ids[#ids]) end
+local out = snapshot(ids)
+table.insert(out, 1, position)
+return out
+"""
+
+SUBMIT = """
+-- ARGV: id, request, model
+local id, request, model = ARGV[1], ARGV[2], ARGV[3]
+local state = read(id, 'state')
+local fresh = not state or state == 'failed' or state == 'canceled'
+if state == 'succeeded' then
+  local measured, present = read(id, 'fingerprint'), redis.call('HGET', FINGERPRINTS, model)
+  fresh = measured and present and measured ~= present
+end
+if fresh then
+  reset(id, request, model)
+  queue_up(id)
+end
+return { fresh and 1 or 0, snapshot({ id }) }
+"""
+
+ANSWER = """
+-- ARGV: id, request, model, schedule
+local id, request, model, schedule = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local state = read(id, 'state')
+if state ~= 'running' and state ~= 'succeeded' then
+  if state ~= 'queued' then reset(id, request, model) end
+  redis.call('HSET', key_job(id), 'schedule_id', schedule)
+  local present = redis.call('HGET', FINGERPRINTS, model)
+  if present then redis.call('HSET', key_job(id), 'fingerprint', present) end
+  finish(id, 'succeeded')
+end
+return snapshot({ id })
+"""
+
+START = """
+-- ARGV: id, worker, lease
+local id, worker = ARGV[1], ARGV[2]
+local state = read(id, 'state')
+-- The same worker asking again has lost the answer on the way: it runs one job at a time.
+if state == 'running' and read(id, 'worker') == worker then return tonumber(read(id, 'token')) end
+if state ~= 'queued' then return false end
+redis.call('HDEL', key_job(id), 'missing')
+redis.call('HINCRBY', key_job(id), 'tries', 1)
+redis.call('HSET', key_job(id), 'worker', worker, 'started', int(now()))
+lease(id, ARGV[3])
+enter(id, 'running')
+local token = redis.call('HINCRBY', key_job(id), 'token', 1)
+announce(id)
+return token
+"""
+
+REPORT = """
+-- ARGV: id, token, lease, progress ('' only renews)
+local id, progress = ARGV[1], ARGV[4]
+if not holds(id, ARGV[2]) then return 0 end
+lease(id, ARGV[3])
+if progress ~= '' then
+  redis.call('HSET', key_job(id), 'progress', progress)
+  announce(id)
+end
+return read(id, 'cancel') and 2 or 1
+"""
+
+END = """
+-- ARGV: id, token, state, error ('' for none)
+local id = ARGV[1]
+if not holds(id, ARGV[2]) then
+  return (read(id, 'state') == ARGV[3] and read(id, 'token') == ARGV[2]) and 1 or 0
+end
+if ARGV[4] ~= '' then redis.call('HSET', key_job(id), 'error', ARGV[4]) end
+finish(id, ARGV[3])
+return 1
+"""
+
+RELEASE = """
+-- ARGV: id, token
+local id = ARGV[1]
+if not holds(id, ARGV[2]) then return 0 end
+if read(id, 'cancel') then
+  finish(id, 'canceled')
+  return 0
+end
+redis.call('HINCRBY', key_job(id), 'tries', -1)
+queue_up(id)
+return 1
+"""
+
+CANCEL = """
+-- ARGV: id
+local id = ARGV[1]
+local state = read(id, 'state')
+if state == 'queued' or (state == 'running' and tonumber(read(id, 'lease')) < now()) then
+  finish(id, 'canceled')
+elseif state == 'running' then
+  redis.call('HSET', key_job(id), 'cancel', 1)
+end
+return snapshot({ id })
+"""
+
+REAP = """
+-- ARGV: attempts
+local queued, ended = {}, {}
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', int(now()), 'LIMIT', 0, 100)) do
+  local h = redis.call('HMGET', key_job(id), 'state', 'cancel', 'tries', 'worker')
+  if h[1] ~= 'running' then
+    redis.call('ZREM', LEASES, id)
+  elseif h[2] then
+    finish(id, 'canceled')
+    ended[#ended + 1] = id
+  elseif tonumber(h[3]) >= tonumber(ARGV[1]) then
+    redis.call('HSET', key_job(id), 'error', 'The worker died or lost Redis in each of ' .. h[3] .. ' attempts (last: '
+      .. h[4] .. '). Its log says why (out of memory is the usual reason); submit the job again when it is fixed.')
+    finish(id, 'failed')
+    ended[#ended + 1] = id
+  else
+    queue_up(id)
+    queued[#queued + 1] = id
+  end
+end
+return { queued, ended }
+"""
+
+FORGET = """
+-- ARGV: age
+local dropped = 0
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', JOBS, '-inf', int(now() - tonumber(ARGV[1])), 'LIMIT', 0, 200)) do
+  local h = redis.call('HMGET', key_job(id), 'state', 'model')
+  local state, model = h[1], h[2]
+  if state ~= 'queued' and state ~= 'running' then
+    redis.call('ZREM', JOBS, id)
+    if state then
+      redis.call('ZREM', key_jobs_in(state), id)
+      redis.call('ZREM', key_jobs_of(model), id)
+      redis.call('ZREM', key_jobs_of_in(model, state), id)
+    end
+    redis.call('DEL', key_job(id), key_events(id))
+    dropped = dropped + 1
+  end
+end
+return dropped
+"""

@@ -1,0 +1,183 @@
+"""Jobs: the state machine `queued -> running -> succeeded | failed | canceled`, one atomic script per arrow.
+
+An attempt that starts a job gets a token; whatever it reports or ends later is refused once the job has been given to
+another attempt. A job is the content address of its request, so submitting twice finds the job of the first time.
+"""
+
+from collections.abc import Sequence
+from enum import IntEnum
+
+from redis import Redis
+
+from ays_client.contract import Job, JobRequest, JobState, Progress, identity
+from ays_store import job_scripts, keys
+from ays_store.events import Events
+from ays_store.limits import ATTEMPTS_MAX, LEASE_SECONDS, RECORDS_SECONDS
+from ays_store.records import jobs_from, text
+from ays_store.scripts import Script
+
+
+class Standing(IntEnum):
+    """What a running attempt is told when it reports."""
+
+    STALE = 0
+    """The job belongs to another attempt, or to nobody: stop and write nothing."""
+    HELD = 1
+    """Go on."""
+    CANCEL = 2
+    """Somebody asked for the job to stop."""
+
+
+class Jobs:
+    """The jobs in Redis."""
+
+    def __init__(self, redis: Redis, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        self._lease = int(lease_seconds * 1e6)
+        self.events = Events(redis)
+        self._read = Script(redis, job_scripts.READ)
+        self._page = Script(redis, job_scripts.PAGE)
+        self._submit = Script(redis, job_scripts.SUBMIT)
+        self._answer = Script(redis, job_scripts.ANSWER)
+        self._start = Script(redis, job_scripts.START)
+        self._report = Script(redis, job_scripts.REPORT)
+        self._end = Script(redis, job_scripts.END)
+        self._release = Script(redis, job_scripts.RELEASE)
+        self._cancel = Script(redis, job_scripts.CANCEL)
+        self._reap = Script(redis, job_scripts.REAP)
+        self._forget = Script(redis, job_scripts.FORGET)
+
+    def submit(self, request: JobRequest) -> tuple[Job, bool]:
+        """Creates the job of a request, or returns the one there is.
+
+        A failed or canceled job starts over, as does a succeeded one whose model has other weights by now.
+
+        Args:
+            request: What is asked for.
+
+        Returns:
+            The job, and whether it was created or restarted by this call: then, and only then, it wants to be enqueued.
+        """
+        job_id = identity(request)
+        created, snapshot = self._submit(job_id, request.model_dump_json(), request.model)
+        return jobs_from(snapshot)[0], bool(created)
+
+    def answer(self, request: JobRequest, schedule_id: str) -> Job:
+        """Records a job as succeeded at once, because the cache holds its answer; a running or succeeded job stays as it is.
+
+        Args:
+            request: What is asked for.
+            schedule_id: The schedule that answers it.
+        """
+        return jobs_from(self._answer(identity(request), request.model_dump_json(), request.model, schedule_id))[0]
+
+    def get(self, job_id: str) -> Job | None:
+        """Returns a job, or None when there is none of that id."""
+        found = jobs_from(self._read(job_id))
+        return found[0] if found else None
+
+    def list(
+        self, state: JobState | None = None, model: str | None = None, *, cursor: str | None = None, limit: int = 50
+    ) -> tuple[list[Job], str | None]:
+        """Returns a page of jobs, newest first, and the cursor of the next page (None: this is the last).
+
+        Args:
+            state: Only jobs in this state.
+            model: Only jobs of this model.
+            cursor: Where the page begins: what an earlier call returned; None for the newest job.
+            limit: Jobs in a page, 1 or more.
+
+        Raises:
+            ValueError: If the cursor is not one of ours.
+        """
+        if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
+            msg = f"cursor={cursor!r} is not a cursor; expected the value of the page before, or none for the first page"
+            raise ValueError(msg)
+        index, position = _index(state, model), cursor or ""
+        page: list[Job] = []
+        # A lost job is a running one in the index, and told apart only here; all other pages are full at the first try.
+        while True:
+            rows = self._page(index, position, limit + 1 - len(page))
+            found = jobs_from(rows[1:])
+            page += [job for job in found if state in {None, job.state}]
+            position = text(rows[0])
+            if not position or len(page) > limit:
+                break
+        more = len(page) > limit
+        return page[:limit], str(_micros(page[limit - 1])) if more else None
+
+    def start(self, job_id: str, worker: str) -> int | None:
+        """Takes a queued job, for as long as the lease lasts.
+
+        Args:
+            job_id: The job.
+            worker: Name of the worker that takes it.
+
+        Returns:
+            The token of this attempt; None when the job is not queued (any more).
+        """
+        token = self._start(job_id, worker, self._lease)
+        return None if token is None else int(token)
+
+    def report(self, job_id: str, token: int, progress: Progress) -> Standing:
+        """Stores the progress of an attempt, announces it and renews the lease."""
+        return Standing(self._report(job_id, token, self._lease, progress.model_dump_json()))
+
+    def renew(self, job_id: str, token: int) -> Standing:
+        """Renews the lease of an attempt."""
+        return Standing(self._report(job_id, token, self._lease, ""))
+
+    def fail(self, job_id: str, token: int, error: str) -> bool:
+        """Ends an attempt as failed, for good; False when the attempt does not own the job any more.
+
+        Args:
+            job_id: The job.
+            token: The attempt.
+            error: Why, in words for the person who asked.
+        """
+        return bool(self._end(job_id, token, JobState.FAILED, error))
+
+    def stop(self, job_id: str, token: int) -> bool:
+        """Ends an attempt as canceled: the worker has stopped; False when the attempt does not own the job any more."""
+        return bool(self._end(job_id, token, JobState.CANCELED, ""))
+
+    def release(self, job_id: str, token: int) -> bool:
+        """Gives a job back to the queue without counting the attempt; it wants to be enqueued again.
+
+        Returns:
+            Whether it is queued now: not when the attempt does not own it any more, nor when it ended canceled instead.
+        """
+        return bool(self._release(job_id, token))
+
+    def cancel(self, job_id: str) -> Job | None:
+        """Cancels a job: at once when nobody is working on it, else as soon as its worker notices.
+
+        Returns:
+            The job as it is now (unchanged when it was final); None when there is none of that id.
+        """
+        found = jobs_from(self._cancel(job_id))
+        return found[0] if found else None
+
+    def reap(self) -> tuple[Sequence[str], Sequence[str]]:
+        """Takes the jobs whose lease ran out from their workers.
+
+        Returns:
+            Ids of the jobs that were queued again (they want to be enqueued), and of those that ended instead, because
+            somebody had canceled them or they had used up their attempts.
+        """
+        queued, ended = self._reap(ATTEMPTS_MAX)
+        return [text(job_id) for job_id in queued], [text(job_id) for job_id in ended]
+
+    def forget(self) -> int:
+        """Drops some of the records that are final and old; returns how many."""
+        return int(self._forget(int(RECORDS_SECONDS * 1e6)))
+
+
+def _index(state: JobState | None, model: str | None) -> str:
+    stored = JobState.RUNNING if state is JobState.LOST else state
+    if model is None:
+        return keys.JOBS if stored is None else keys.jobs_in(stored)
+    return keys.jobs_of(model) if stored is None else keys.jobs_of_in(model, stored)
+
+
+def _micros(job: Job) -> int:
+    return round(job.created_at * 1e6)

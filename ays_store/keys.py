@@ -1,0 +1,90 @@
+"""The names of all our Redis keys, in one place; `docs/redis.md` describes what each holds, who writes it and how long it lives.
+
+The number in the prefix is the contract's version: a deployment under other rules never reads these keys.
+"""
+
+from ays_client.contract import CONTRACT_VERSION
+
+PREFIX = f"ays:{CONTRACT_VERSION}:"
+
+JOBS = f"{PREFIX}jobs"
+LEASES = f"{PREFIX}leases"
+CLOCK = f"{PREFIX}clock"
+MODELS = f"{PREFIX}models"
+MODEL_SOURCES = f"{PREFIX}models:sources"
+FINGERPRINTS = f"{PREFIX}models:fingerprints"
+WORKERS = f"{PREFIX}workers"
+REAPER = f"{PREFIX}reaper"
+
+
+def job(job_id: str) -> str:
+    """The record of a job."""
+    return f"{PREFIX}job:{job_id}"
+
+
+def events(job_id: str) -> str:
+    """The stream of a job's events."""
+    return f"{PREFIX}events:{job_id}"
+
+
+def jobs_in(state: str) -> str:
+    """The jobs in a state, by creation time."""
+    return f"{PREFIX}jobs:state:{state}"
+
+
+def jobs_of(model: str) -> str:
+    """The jobs of a model, by creation time."""
+    return f"{PREFIX}jobs:model:{model}"
+
+
+def jobs_of_in(model: str, state: str) -> str:
+    """The jobs of a model in a state, by creation time."""
+    return f"{PREFIX}jobs:model:{model}:{state}"
+
+
+def profile(profile_id: str) -> str:
+    """A measured profile."""
+    return f"{PREFIX}profile:{profile_id}"
+
+
+def shards(profile_id: str) -> str:
+    """The finished shards of a profile that is still being measured."""
+    return f"{PREFIX}shards:{profile_id}"
+
+
+def cells(profile_id: str) -> str:
+    """The aliases of a profile: which schedule answers (solver, terminal, nfe)."""
+    return f"{PREFIX}cells:{profile_id}"
+
+
+def schedule(schedule_id: str) -> str:
+    """A schedule, content-addressed."""
+    return f"{PREFIX}schedule:{schedule_id}"
+
+
+def variants(model: str) -> str:
+    """The measured variants of a model."""
+    return f"{PREFIX}variants:{model}"
+
+
+def worker(name: str) -> str:
+    """What a worker says about itself."""
+    return f"{PREFIX}worker:{name}"
+
+
+LUA = f"""
+local JOBS, LEASES, CLOCK, WORKERS = '{JOBS}', '{LEASES}', '{CLOCK}', '{WORKERS}'
+local MODELS, MODEL_SOURCES, FINGERPRINTS = '{MODELS}', '{MODEL_SOURCES}', '{FINGERPRINTS}'
+local function key_job(id) return '{job("")}' .. id end
+local function key_events(id) return '{events("")}' .. id end
+local function key_jobs_in(state) return '{jobs_in("")}' .. state end
+local function key_jobs_of(model) return '{jobs_of("")}' .. model end
+local function key_jobs_of_in(model, state) return '{jobs_of("")}' .. model .. ':' .. state end
+local function key_profile(id) return '{profile("")}' .. id end
+local function key_shards(id) return '{shards("")}' .. id end
+local function key_cells(id) return '{cells("")}' .. id end
+local function key_schedule(id) return '{schedule("")}' .. id end
+local function key_variants(model) return '{variants("")}' .. model end
+local function key_worker(name) return '{worker("")}' .. name end
+"""
+"""The same names for the Lua scripts, which find their keys themselves (so: one Redis node, no cluster)."""

@@ -1,0 +1,25 @@
+"""The times and sizes that service and worker have to agree on."""
+
+LEASE_SECONDS = 10.0
+"""A running job belongs to its worker this long after the last renewal; then the reaper gives it to another."""
+
+LOST_SECONDS = 30.0
+"""A running job is shown as lost when its lease is overdue by this much: nobody has taken it up."""
+
+LIVE_SECONDS = 10.0
+"""A worker counts as live this long after its last heartbeat."""
+
+ATTEMPTS_MAX = 3
+"""Attempts of one submission that may end with the death of the worker; then the job is failed, not its next worker."""
+
+EVENTS_KEPT = 1000
+"""About how many of its latest events a job keeps."""
+
+EVENTS_SECONDS = 7 * 86_400
+"""A job's events are dropped this long after the last one."""
+
+SHARDS_SECONDS = 7 * 86_400
+"""Shards of a profile that nobody finished are dropped this long after the last one."""
+
+RECORDS_SECONDS = 30 * 86_400
+"""The record of a finished job is dropped this long after its submission; schedules and profiles stay."""

@@ -1,0 +1,189 @@
+"""The queue: RQ as the carrier of job ids, and nothing else.
+
+A queued job is a string in RQ: JSON, the name of a job function and our job id. RQ would import and call any dotted path it
+finds there; ours looks names up in the worker's own table. Each time a job is queued it gets a new delivery number, and with it
+a new RQ id: enqueuing twice makes one RQ job, and what RQ has kept of an earlier delivery is not in the way.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, NoReturn
+
+from redis import Redis
+from redis.exceptions import ResponseError
+from rq import Queue as RQQueue
+from rq.exceptions import DuplicateJobError, NoSuchJobError
+from rq.job import Job as RQJob
+
+from ays_store import keys
+from ays_store.records import text
+from ays_store.scripts import Script
+
+QUEUE = "ays"
+"""Name of the queue."""
+
+OPTIMIZE = "optimize"
+"""Name of the job function that computes schedules; its one argument is a job id."""
+
+SERIALIZER = "json"
+
+JOB_SECONDS = 6 * 3600
+"""How long a job may run, unless the worker's settings say something else."""
+
+_KEPT_SECONDS = 3600
+
+JobFunction = Callable[[str], None]
+
+_MISSING = """
+-- ARGV: queue, grace
+-- Jobs that we hold for queued but that have been in no queue for longer than the grace get a new delivery. Looked for among
+-- the oldest only: a lost one comes to the head in its turn.
+local t, again = now(), {}
+for _, id in ipairs(redis.call('ZRANGE', key_jobs_in('queued'), 0, 99)) do
+  local h = redis.call('HMGET', key_job(id), 'delivery', 'missing')
+  if redis.call('LPOS', ARGV[1], id .. '-' .. h[1]) then
+    redis.call('HDEL', key_job(id), 'missing')
+  elseif not h[2] then
+    redis.call('HSET', key_job(id), 'missing', int(t))
+  elseif tonumber(h[2]) < t - tonumber(ARGV[2]) then
+    redis.call('HDEL', key_job(id), 'missing')
+    redis.call('HINCRBY', key_job(id), 'delivery', 1)
+    again[#again + 1] = id
+    again[#again + 1] = id .. '-' .. h[1]
+  end
+end
+return again
+"""
+
+
+class Refused(Exception):
+    """A job in RQ that nobody of ours has put there."""
+
+
+class AllowedJob(RQJob):
+    """A job of RQ that can only call the functions of a table; a subclass holds the table of a worker."""
+
+    functions: ClassVar[Mapping[str, JobFunction]] = {}
+
+    def restore(self, raw_data: Any) -> Any:
+        """Reads a job; what cannot be read does not exist, instead of taking the worker down."""
+        try:
+            return super().restore(raw_data)
+        except NoSuchJobError:
+            raise
+        except Exception as error:
+            msg = f"received an unreadable RQ job {self.key} ({error}), expected one written by RQ"
+            raise NoSuchJobError(msg) from error
+
+    def refresh(self) -> None:
+        """Reads a job anew; a key of another type does not hold one."""
+        try:
+            super().refresh()  # type: ignore[no-untyped-call]
+        except ResponseError as error:
+            msg = f"received a key {self.key} that is no RQ job ({error})"
+            raise NoSuchJobError(msg) from error
+
+    @property
+    def func(self) -> JobFunction:
+        """The function to call.
+
+        Raises:
+            Refused: If the job asks for anything but a function of the table with a job id.
+        """
+        if self.instance is not None or self._success_callback_name or self._failure_callback_name or self._stopped_callback_name:
+            self._refuse("an instance or a callback")
+        function = self.functions.get(self.func_name or "")
+        if function is None:
+            self._refuse(f"the function {self.func_name!r}")
+        if self.kwargs or len(self.args) != 1 or not isinstance(self.args[0], str):
+            self._refuse(f"the arguments {self.args!r} {self.kwargs!r}")
+        return function
+
+    @property
+    def success_callback(self) -> None:
+        """None: a callback is a name that RQ would import."""
+
+    @property
+    def failure_callback(self) -> None:
+        """None: a callback is a name that RQ would import."""
+
+    @property
+    def stopped_callback(self) -> None:
+        """None: a callback is a name that RQ would import."""
+
+    def send_webhooks(self, *_: Any, **__: Any) -> None:
+        """Does nothing: a web hook is a request that somebody else writes."""
+
+    def _refuse(self, received: str) -> NoReturn:
+        msg = f"refused RQ job {self.id}: received {received}, expected one of {sorted(self.functions)} with one job id"
+        raise Refused(msg)
+
+
+def allowed(functions: Mapping[str, JobFunction]) -> type[AllowedJob]:
+    """Returns the class of jobs that can call these functions and no others.
+
+    Args:
+        functions: Job functions by their names.
+    """
+    return type("AllowedJob", (AllowedJob,), {"functions": dict(functions)})
+
+
+class Queue:
+    """The queue of a Redis, as those who put jobs into it see it."""
+
+    def __init__(self, redis: Redis, *, name: str = QUEUE) -> None:
+        self._redis: Any = redis
+        self._queue = RQQueue(name, connection=redis, job_class=AllowedJob, serializer=SERIALIZER)
+        self._missing = Script(redis, _MISSING)
+
+    def enqueue(self, job_id: str) -> bool:
+        """Puts a queued job into RQ; however often and by whom it is called, once per delivery.
+
+        Args:
+            job_id: The job.
+
+        Returns:
+            Whether this call has put it there.
+        """
+        state, delivery = self._redis.hmget(keys.job(job_id), "state", "delivery")
+        if state != b"queued":
+            return False
+        try:
+            self._queue.enqueue_call(
+                OPTIMIZE,
+                args=(job_id,),
+                job_id=f"{job_id}-{text(delivery)}",
+                timeout=JOB_SECONDS,
+                result_ttl=0,
+                failure_ttl=_KEPT_SECONDS,
+                description=f"{OPTIMIZE} {job_id}",
+                unique=True,
+            )
+        except DuplicateJobError:
+            return False
+        return True
+
+    def reconcile(self, *, grace_seconds: float) -> list[str]:
+        """Enqueues the jobs that are queued by our records and in no queue: who should have enqueued or run them died.
+
+        Args:
+            grace_seconds: How long a job has to be seen missing; a worker that has just taken it needs a moment to start it.
+
+        Returns:
+            Ids of the jobs.
+        """
+        found = [text(raw) for raw in self._missing(self._queue.key, int(grace_seconds * 1e6))]
+        for old in found[1::2]:
+            self._drop(old)
+        for job_id in found[::2]:
+            self.enqueue(job_id)
+        return found[::2]
+
+    def __len__(self) -> int:
+        """Number of jobs that wait in RQ."""
+        return int(self._redis.llen(self._queue.key))
+
+    def _drop(self, rq_id: str) -> None:
+        with self._redis.pipeline() as pipeline:
+            pipeline.lrem(self._queue.intermediate_queue_key, 0, rq_id)
+            pipeline.delete(AllowedJob.key_for(rq_id))
+            pipeline.execute()

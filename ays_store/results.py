@@ -1,0 +1,192 @@
+"""Results: profiles, the shards they are made of, the schedules computed from them, and the aliases that name those.
+
+A profile and its whole table appear in one transaction with the success of their job. Schedules never change; an alias
+(profile, solver, terminal, nfe) moves on only to a schedule that at least as much effort went into.
+"""
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from pydantic import BaseModel
+from redis import Redis
+
+from ays_client.contract import Effort, JobRequest, ProfileInfo, Schedule, Solver, Terminal, Variant, identity
+from ays_store import keys, result_scripts
+from ays_store.limits import SHARDS_SECONDS
+from ays_store.records import text
+from ays_store.scripts import Script
+
+_RANKS = {Effort.FAST: 1, Effort.STANDARD: 2, Effort.MAX: 3}
+
+
+def rank_of(effort: Effort) -> int:
+    """How much effort a request asks for: 1, 2 or 3; a schedule that was only copied along has rank 0."""
+    return _RANKS[effort]
+
+
+class Cell(NamedTuple):
+    """What an alias names."""
+
+    schedule_id: str
+    rank: int
+
+
+class _Entry(BaseModel):
+    variant: Variant
+    fingerprint: str
+    created_at: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured:
+    """A measured variant of a model."""
+
+    profile_id: str
+    variant: Variant
+    fingerprint: str
+    created_at: float
+
+
+class Results:
+    """The results in Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis
+        self._commit = Script(redis, result_scripts.COMMIT)
+
+    def commit(
+        self, job_id: str, token: int, *, profile: ProfileInfo | None, schedules: Sequence[Schedule], requested_schedule_id: str
+    ) -> bool:
+        """Stores all that a job has computed and ends it as succeeded, in one transaction; repeating it changes nothing.
+
+        Args:
+            job_id: The job.
+            token: The attempt.
+            profile: The profile, when it was newly measured.
+            schedules: The schedules that are new: the whole table, the requested cell alone, or none when it was cached.
+            requested_schedule_id: The schedule that answers the job, one of `schedules` or one stored earlier.
+
+        Returns:
+            False when the attempt does not own the job any more; then nothing was written.
+
+        Raises:
+            redis.ResponseError: If the requested schedule is neither given nor stored.
+        """
+        raw = self._redis.hget(keys.job(job_id), "request")
+        if raw is None:
+            return False
+        request = JobRequest.model_validate_json(raw)
+        head: list[str | bytes | int] = [job_id, token, requested_schedule_id, identity(request.variant), request.model]
+        head += _profile_arguments(profile)
+        for schedule in schedules:
+            # A detail that somebody chose answers that request only; the alias is for those who leave it to us.
+            alias = request.detail == "auto" or schedule.id != requested_schedule_id
+            field = _field(schedule.solver, schedule.terminal, schedule.nfe) if alias else ""
+            head += [schedule.id, _pack(schedule.model_dump_json()), field, _rank(schedule)]
+        return bool(self._commit(*head))
+
+    def profile(self, profile_id: str) -> ProfileInfo | None:
+        """Returns a profile."""
+        raw = self._redis.get(keys.profile(profile_id))
+        return None if raw is None else ProfileInfo.model_validate_json(_unpack(raw))
+
+    def profile_json(self, profile_id: str) -> bytes | None:
+        """Returns a profile as the JSON it was stored as."""
+        raw = self._redis.get(keys.profile(profile_id))
+        return None if raw is None else _unpack(raw)
+
+    def schedule(self, schedule_id: str) -> bytes | None:
+        """Returns a schedule as the JSON it was stored as."""
+        raw = self._redis.get(keys.schedule(schedule_id))
+        return None if raw is None else _unpack(raw)
+
+    def cell(self, profile_id: str, *, solver: Solver, terminal: Terminal, nfe: int) -> Cell | None:
+        """Returns what an alias names."""
+        raw = self._redis.hget(keys.cells(profile_id), _field(solver, terminal, nfe))
+        return None if raw is None else _cell(raw)
+
+    def cells(self, profile_id: str) -> dict[tuple[Solver, Terminal, int], Cell]:
+        """Returns all aliases of a profile."""
+        found = {}
+        for field, raw in self._redis.hgetall(keys.cells(profile_id)).items():
+            solver, terminal, nfe = text(field).split(":")
+            found[Solver(solver), Terminal(terminal), int(nfe)] = _cell(raw)
+        return found
+
+    def variants(self, model: str) -> list[Measured]:
+        """Returns the variants of a model that have a profile of its present weights: the default one first, then newest first.
+
+        Args:
+            model: Id of the model.
+        """
+        stored, present = self._redis.hgetall(keys.variants(model)), self._redis.hget(keys.FINGERPRINTS, model)
+        default = identity(Variant(model=model))
+        found = []
+        for profile_id, raw in stored.items():
+            entry = _Entry.model_validate_json(raw)
+            if present is None or entry.fingerprint == text(present):
+                found.append(Measured(profile_id=text(profile_id), **dict(entry)))
+        return sorted(found, key=lambda measured: (measured.profile_id != default, -measured.created_at))
+
+    def find(self, request: JobRequest) -> str | None:
+        """Returns the id of a stored schedule that answers a request with at least the effort it asks for.
+
+        Args:
+            request: What is asked for.
+        """
+        profile_id = identity(request.variant)
+        if request.detail != "auto" or profile_id not in {measured.profile_id for measured in self.variants(request.model)}:
+            return None
+        cell = self.cell(profile_id, solver=request.solver, terminal=request.terminal, nfe=request.nfe)
+        return cell.schedule_id if cell is not None and cell.rank >= rank_of(request.effort) else None
+
+    def shards(self, profile_id: str) -> dict[str, str]:
+        """Returns the finished shards of a profile in the making, by their keys."""
+        found = self._redis.hgetall(keys.shards(profile_id))
+        return {text(key): _unpack(raw).decode() for key, raw in sorted(found.items())}
+
+    def add_shard(self, profile_id: str, key: str, shard: str) -> None:
+        """Keeps a finished shard, so that a retried job resumes; it is dropped when the profile is committed.
+
+        Args:
+            profile_id: The profile it belongs to.
+            key: Which part of it; a shard of the same key is replaced.
+            shard: Its JSON.
+        """
+        with self._redis.pipeline() as pipeline:
+            pipeline.hset(keys.shards(profile_id), key, _pack(shard))
+            pipeline.expire(keys.shards(profile_id), SHARDS_SECONDS)
+            pipeline.execute()
+
+
+def _profile_arguments(profile: ProfileInfo | None) -> list[str | bytes]:
+    if profile is None:
+        return [b"", "", ""]
+    entry = _Entry(variant=profile.variant, fingerprint=profile.fingerprint, created_at=profile.created_at)
+    return [_pack(profile.model_dump_json()), entry.model_dump_json(), profile.fingerprint]
+
+
+def _rank(schedule: Schedule) -> int:
+    effort = schedule.provenance.effort
+    if effort is None or (effort is not Effort.FAST and not schedule.validated):
+        return 0
+    return _RANKS[effort]
+
+
+def _cell(raw: bytes) -> Cell:
+    schedule_id, rank = text(raw).split(" ")
+    return Cell(schedule_id, int(rank))
+
+
+def _field(solver: Solver, terminal: Terminal, nfe: int) -> str:
+    return f"{solver}:{terminal}:{nfe}"
+
+
+def _pack(body: str) -> bytes:
+    return zlib.compress(body.encode(), level=6)
+
+
+def _unpack(raw: bytes) -> bytes:
+    return zlib.decompress(raw)

@@ -1,0 +1,123 @@
+"""Lua scripts: where several keys change together, or a change depends on what is there.
+
+All times are microseconds of Redis' own clock, so the clocks of hosts do not matter.
+"""
+
+from typing import Any
+
+from redis import Redis
+
+from ays_store import keys
+from ays_store.limits import EVENTS_KEPT, EVENTS_SECONDS, LIVE_SECONDS
+
+PRELUDE = (
+    keys.LUA
+    + f"""
+local LIVE, EVENTS_KEPT, EVENTS_SECONDS = {LIVE_SECONDS * 1_000_000:.0f}, {EVENTS_KEPT}, {EVENTS_SECONDS}
+"""
+    + """
+local WAITING = '{"stage":"waiting"}'
+
+local function int(x) return string.format('%.0f', x) end
+
+local function now()
+  local t = redis.call('TIME')
+  return tonumber(t[1]) * 1000000 + tonumber(t[2])
+end
+
+local function read(id, field) return redis.call('HGET', key_job(id), field) end
+
+-- Creation times are strictly increasing, so that a page of the list can end at any of them.
+local function tick()
+  local t, last = now(), tonumber(redis.call('GET', CLOCK) or '0')
+  if t <= last then t = last + 1 end
+  redis.call('SET', CLOCK, int(t))
+  return t
+end
+
+-- Appends the present state of a job to its events.
+local function announce(id)
+  local h = redis.call('HMGET', key_job(id), 'state', 'progress', 'error', 'schedule_id')
+  redis.call('XADD', key_events(id), 'MAXLEN', '~', EVENTS_KEPT, '*',
+    'state', h[1], 'progress', h[2], 'error', h[3] or '', 'schedule_id', h[4] or '')
+  redis.call('EXPIRE', key_events(id), EVENTS_SECONDS)
+end
+
+-- Puts a job into a state and into the indexes of that state.
+local function enter(id, state)
+  local h = redis.call('HMGET', key_job(id), 'model', 'created', 'state')
+  local model, created, old = h[1], h[2], h[3]
+  if old then
+    redis.call('ZREM', key_jobs_in(old), id)
+    redis.call('ZREM', key_jobs_of_in(model, old), id)
+  end
+  redis.call('HSET', key_job(id), 'state', state)
+  redis.call('ZADD', JOBS, created, id)
+  redis.call('ZADD', key_jobs_of(model), created, id)
+  redis.call('ZADD', key_jobs_in(state), created, id)
+  redis.call('ZADD', key_jobs_of_in(model, state), created, id)
+end
+
+-- Queues a job (again): a new delivery, so that what is left of the one before cannot stand in its way.
+local function queue_up(id)
+  redis.call('HDEL', key_job(id), 'lease', 'worker', 'missing', 'cancel', 'finished')
+  redis.call('HINCRBY', key_job(id), 'delivery', 1)
+  redis.call('HSET', key_job(id), 'progress', WAITING)
+  redis.call('ZREM', LEASES, id)
+  enter(id, 'queued')
+  announce(id)
+end
+
+local function finish(id, state)
+  redis.call('HDEL', key_job(id), 'lease', 'missing', 'cancel')
+  redis.call('HSET', key_job(id), 'finished', int(now()))
+  redis.call('ZREM', LEASES, id)
+  enter(id, state)
+  announce(id)
+end
+
+-- Starts the life of a record: everything of an earlier life goes, but the counters that fence it off.
+local function reset(id, request, model)
+  redis.call('HDEL', key_job(id), 'error', 'schedule_id', 'started', 'finished', 'fingerprint')
+  redis.call('HSET', key_job(id), 'request', request, 'model', model, 'tries', 0, 'progress', WAITING, 'created', int(tick()))
+  redis.call('DEL', key_events(id))
+end
+
+-- Whether an attempt still owns the job. A worker that was presumed dead finds that it does not.
+local function holds(id, token)
+  return read(id, 'state') == 'running' and read(id, 'token') == token
+end
+
+local function lease(id, micros)
+  local till = int(now() + tonumber(micros))
+  redis.call('HSET', key_job(id), 'lease', till)
+  redis.call('ZADD', LEASES, till, id)
+end
+
+local function snapshot(ids)
+  local t = now()
+  local out = { int(t), redis.call('ZCOUNT', WORKERS, int(t - LIVE), '+inf') }
+  for _, id in ipairs(ids) do
+    local fields = redis.call('HGETALL', key_job(id))
+    table.insert(fields, 1, id)
+    out[#out + 1] = fields
+  end
+  return out
+end
+"""
+)
+
+
+class Script:
+    """A Lua script, callable with its arguments; sent once per server, then by its hash."""
+
+    def __init__(self, redis: Redis, body: str) -> None:
+        self._script = redis.register_script(PRELUDE + body)
+
+    def __call__(self, *args: str | bytes | int | float) -> Any:
+        """Runs the script atomically.
+
+        Args:
+            *args: What the script reads as ARGV.
+        """
+        return self._script(args=args)

@@ -1,0 +1,41 @@
+"""The store: everything that service and worker know in common."""
+
+from typing import Any
+
+from redis import Redis
+
+from ays_store.connect import connect
+from ays_store.jobs import Jobs
+from ays_store.limits import LEASE_SECONDS
+from ays_store.models import Models
+from ays_store.results import Results
+from ays_store.workers import Workers
+
+
+class Store:
+    """Records, results, models and workers in one Redis; safe to share between threads."""
+
+    def __init__(self, redis: Redis, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        self.redis = redis
+        self.jobs = Jobs(redis, lease_seconds=lease_seconds)
+        self.results = Results(redis)
+        self.models = Models(redis, self.results)
+        self.workers = Workers(redis)
+
+    @classmethod
+    def open(cls, url: str, *, patient: bool = False) -> "Store":
+        """Returns a store at a Redis URL; see `connect`."""
+        return cls(connect(url, patient=patient))
+
+    def ping(self) -> None:
+        """Asks Redis whether it is there.
+
+        Raises:
+            redis.RedisError: If it is not.
+        """
+        redis: Any = self.redis
+        redis.ping()
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.redis.close()

@@ -1,0 +1,76 @@
+"""Workers: who is alive, by heartbeats on Redis' clock."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+from redis import Redis
+
+from ays_store.records import text
+from ays_store.scripts import Script
+
+_BEAT = """
+-- ARGV: name, info
+redis.call('ZADD', WORKERS, int(now()), ARGV[1])
+redis.call('SET', key_worker(ARGV[1]), ARGV[2], 'PX', int(LIVE / 1000))
+redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', int(now() - 10 * LIVE))
+return 1
+"""
+
+_LEAVE = """
+-- ARGV: name
+redis.call('ZREM', WORKERS, ARGV[1])
+redis.call('DEL', key_worker(ARGV[1]))
+return 1
+"""
+
+_LIVE = """
+local t, out = now(), {}
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf')) do
+  out[#out + 1] = { name, redis.call('GET', key_worker(name)) or '{}', int(t - tonumber(redis.call('ZSCORE', WORKERS, name))) }
+end
+return out
+"""
+
+
+class Worker(BaseModel):
+    """A live worker."""
+
+    model_config = ConfigDict(frozen=True)
+
+    name: str
+    info: dict[str, Any]
+    silent_seconds: float
+
+
+class Workers:
+    """The workers that have sent a heartbeat lately."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._beat = Script(redis, _BEAT)
+        self._leave = Script(redis, _LEAVE)
+        self._live = Script(redis, _LIVE)
+
+    def beat(self, name: str, info: Mapping[str, str | int | float | None]) -> None:
+        """Says that a worker is alive.
+
+        Args:
+            name: Its name.
+            info: What it has to say about itself: host, process, device, the job it runs.
+        """
+        self._beat(name, _Info(info=dict(info)).model_dump_json())
+
+    def leave(self, name: str) -> None:
+        """Says that a worker ends."""
+        self._leave(name)
+
+    def live(self) -> list[Worker]:
+        """Returns the live workers, the one silent for longest first."""
+        return [
+            Worker(name=text(name), info=_Info.model_validate_json(info).info, silent_seconds=int(micros) / 1e6)
+            for name, info, micros in self._live()
+        ]
+
+
+class _Info(BaseModel):
+    info: dict[str, str | int | float | None] = {}
