@@ -1,0 +1,1 @@
+"""Everything that loads weights or data: registry, diffusers folders, the bundled model, models brought by the operator."""
