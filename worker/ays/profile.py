@@ -1,0 +1,190 @@
+r"""The profile: second moments of the denoiser along joint paths, measured once, from which every schedule follows.
+
+    K[g, h] = E < r_g , r_h >,    r_g = D(x_{sigma_g}, sigma_g) - x_ref                                    (design, 1.3)
+
+on a grid of levels. `x_ref`, the path's clean end, cancels in every cost and keeps the sums well conditioned. Two path measures:
+`flow`, the model's own probability-flow ODE (for deterministic solvers, no data needed), and `forward`, data plus a Brownian motion in
+sigma^2 (the measure of the bound, for stochastic solvers; there the diagonal of K is the denoising loss).
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from worker.ays.noise import Array
+from worker.ays.paths import Stream, forward_paths, starting_noise
+from worker.ays.solvers import SOLVERS, Denoise, trajectory
+
+Measure = Literal["flow", "forward"]
+
+_CHUNK = 1 << 22
+
+
+def log_grid(sigma_max: float, sigma_min: float, points: int) -> Array:
+    """Log-spaced levels from sigma_max down to sigma_min, shape (points,), the ends exact."""
+    grid = np.exp(np.linspace(np.log(sigma_max), np.log(sigma_min), points))
+    grid[0], grid[-1] = sigma_max, sigma_min
+    return grid
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Float64 sums over some of a profile's paths.
+
+    Attributes:
+        measure: path measure.
+        levels: the grid, strictly decreasing, shape (G,).
+        start: index of its first path.
+        count: number of its paths.
+        total: sum over paths of `<r_g, r_h>`, shape (G, G).
+        squares: sum over paths of `<r_g, r_h>^2`, shape (G, G).
+        evaluations: evaluations it cost.
+    """
+
+    measure: Measure
+    levels: Array
+    start: int
+    count: int
+    total: Array
+    squares: Array
+    evaluations: int
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values; floats survive JSON bit for bit."""
+        arrays = {"levels": self.levels.tolist(), "total": self.total.tolist(), "squares": self.squares.tolist()}
+        return {"measure": self.measure, "start": self.start, "count": self.count, "evaluations": self.evaluations, **arrays}
+
+    @classmethod
+    def from_json(cls, body: dict[str, object]) -> "Shard":
+        """Inverse of `to_json`.
+
+        Raises:
+            ValueError: the arrays do not belong together or are not finite.
+        """
+        levels, total, squares = (np.asarray(body[key], dtype=np.float64) for key in ("levels", "total", "squares"))
+        if levels.ndim != 1 or total.shape != (len(levels),) * 2 or squares.shape != total.shape or not np.isfinite(total).all():
+            msg = f"received a shard with levels {levels.shape}, total {total.shape}, squares {squares.shape}; expected G, G x G, G x G"
+            raise ValueError(msg)
+        measure: Measure = "flow" if body["measure"] == "flow" else "forward"
+        start, count, evaluations = (int(str(body[key])) for key in ("start", "count", "evaluations"))
+        return cls(measure, levels, start, count, total, squares, evaluations)
+
+
+@dataclass(frozen=True)
+class Profile:
+    """A measured matrix of second moments with its standard errors.
+
+    Attributes:
+        measure: path measure.
+        levels: the grid, strictly decreasing, shape (G,).
+        moments: K, shape (G, G), symmetric.
+        standard_errors: of each entry of K, shape (G, G); infinite for a single path.
+        paths: number of paths.
+        evaluations: evaluations it cost.
+    """
+
+    measure: Measure
+    levels: Array
+    moments: Array
+    standard_errors: Array
+    paths: int
+    evaluations: int
+
+
+def merge(shards: Iterable[Shard]) -> Profile:
+    """Weighted mean of shards, summed in the order of their paths so that the result does not depend on who finished first.
+
+    Raises:
+        ValueError: no shards, different grids or measures, or overlapping paths.
+    """
+    ordered = sorted(shards, key=lambda shard: shard.start)
+    if not ordered:
+        msg = "received no shards; expected at least one"
+        raise ValueError(msg)
+    first = ordered[0]
+    for before, after in zip(ordered, ordered[1:], strict=False):
+        if after.measure != first.measure or not np.array_equal(after.levels, first.levels):
+            msg = f"received shards of {first.measure} and {after.measure}; expected one measure on one grid"
+            raise ValueError(msg)
+        if after.start < before.start + before.count:
+            msg = f"received overlapping shards at path {after.start}; expected disjoint ranges of paths"
+            raise ValueError(msg)
+    n = sum(shard.count for shard in ordered)
+    mean = np.sum([shard.total for shard in ordered], axis=0) / n
+    variance = np.maximum(np.sum([shard.squares for shard in ordered], axis=0) / n - mean**2, 0)
+    errors = np.sqrt(variance / (n - 1)) if n > 1 else np.full_like(mean, np.inf)
+    return Profile(first.measure, first.levels, mean, errors, n, sum(shard.evaluations for shard in ordered))
+
+
+def _accumulate(measure: Measure, levels: Array, start: int, residuals: Tensor) -> Shard:
+    """Shard of residuals r of shape (G, n, *shape)."""
+    flat = residuals.flatten(2).transpose(0, 1)  # [n, G, dim]
+    width = max(1, _CHUNK // (flat.shape[0] * flat.shape[1]))
+    gram = sum((part @ part.transpose(1, 2) for part in flat.split(width, dim=2)), torch.zeros((), dtype=flat.dtype))
+    gram = gram.cpu()
+    total, squares = gram.sum(0).numpy(), gram.square().sum(0).numpy()
+    return Shard(measure, levels, start, len(gram), total, squares, len(gram) * len(levels))
+
+
+def measure_flow(denoise: Denoise, shape: tuple[int, ...], levels: Array, paths: Sequence[int], *, seed: int) -> tuple[Shard, Tensor]:
+    """Measure K along the model's own ODE trajectories, solved with DPM-Solver++(2M) on the same grid.
+
+    Args:
+        denoise: the model.
+        shape: shape of one sample.
+        levels: the grid, strictly decreasing, > 0, shape (G,).
+        paths: consecutive indices of the paths.
+        seed: seed of the starting noises.
+
+    Returns:
+        The shard and the trajectories' ends D(x, sigma_min), shape (n, *shape): samples of the model.
+    """
+    noise = starting_noise(shape, paths, seed=seed, stream=Stream.PROFILE)
+    _, estimates = trajectory(SOLVERS["dpmpp_2m"], denoise, levels, noise)
+    return _accumulate("flow", levels, paths[0], estimates - estimates[-1]), estimates[-1]
+
+
+def measure_forward(denoise: Denoise, x_0: Tensor, levels: Array, paths: Sequence[int], *, seed: int) -> Shard:
+    """Measure K along forward paths that start at clean samples.
+
+    Args:
+        denoise: the model.
+        x_0: clean samples, shape (n, *shape), float64.
+        levels: the grid, strictly decreasing, > 0, shape (G,).
+        paths: consecutive indices of the paths, length n.
+        seed: seed of the Brownian paths.
+    """
+    states = forward_paths(x_0, levels, paths, seed=seed, stream=Stream.PROFILE)
+    sigma = torch.from_numpy(np.repeat(levels, len(x_0)))
+    estimates = denoise(states.flatten(0, 1), sigma).reshape(states.shape)
+    return _accumulate("forward", levels, paths[0], estimates - x_0)
+
+
+def refine_grid(profile: Profile, factor: int) -> Profile:
+    """Interpolate K onto a grid `factor` times as fine, so that knots can leave the measured levels.
+
+    Flow paths are smooth: D is taken as linear in ln sigma between levels. Forward paths are rough (`E ||D_a - D_b||^2` is
+    linear, not quadratic, in the distance: the martingale identity), so the cells on the diagonal are interpolated triangle by triangle.
+    """
+    g = len(profile.levels)
+    fine = np.linspace(0, g - 1, (g - 1) * factor + 1)
+    cell = np.minimum(fine.astype(int), g - 2)
+    theta = fine - cell
+    weights = np.zeros((len(fine), g))
+    weights[np.arange(len(fine)), cell] = 1 - theta
+    weights[np.arange(len(fine)), cell + 1] = theta
+    moments = weights @ profile.moments @ weights.T
+    if profile.measure == "forward":
+        same = cell[:, None] == cell[None, :]
+        low, high = np.minimum(theta[:, None], theta[None, :]), np.maximum(theta[:, None], theta[None, :])
+        k = profile.moments
+        inside = (1 - high) * k[cell, cell][:, None] + (high - low) * k[cell, cell + 1][:, None] + low * k[cell + 1, cell + 1][:, None]
+        moments = np.where(same, inside, moments)
+    levels = np.exp(np.interp(fine, np.arange(g), np.log(profile.levels)))
+    levels[::factor] = profile.levels
+    errors = weights @ profile.standard_errors @ weights.T
+    return Profile(profile.measure, levels, moments, errors, profile.paths, profile.evaluations)
