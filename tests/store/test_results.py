@@ -1,0 +1,136 @@
+import pytest
+from redis.exceptions import ResponseError
+
+from ays_client.contract import NFE_MAX, NFE_MIN, Effort, JobState, Model, Solver, Terminal, Variant, identity
+from tests.store.bodies import profile, request, schedule, validated
+
+CELL = {"solver": Solver.DPMPP_2M, "terminal": Terminal.ZERO, "nfe": 4}
+TOY = identity(Variant(model="toy"))
+
+
+def commit(store, wanted, *, schedules=None, profile=None, **fields):
+    job, created = store.jobs.submit(request(**fields))
+    assert created
+    token = store.jobs.start(job.id, "w1")
+    schedules = [wanted] if schedules is None else schedules
+    assert store.results.commit(job.id, token, profile=profile, schedules=schedules, requested_schedule_id=wanted.id)
+    return job.id, token
+
+
+def test_a_whole_table_appears_at_once(store, redis):
+    table = [
+        schedule(nfe=nfe, solver=solver, terminal=terminal)
+        for nfe in range(NFE_MIN, NFE_MAX + 1)
+        for solver in Solver
+        for terminal in Terminal
+    ]
+    store.results.add_shard(TOY, "0", '{"paths": 8}')
+    wanted = validated()
+    job_id, token = commit(store, wanted, schedules=[*table, wanted], profile=profile())
+    job = store.jobs.get(job_id)
+    assert (job.state, job.schedule_id, job.schedule_url) == (JobState.SUCCEEDED, wanted.id, f"/v1/schedules/{wanted.id}")
+    assert len(store.results.cells(TOY)) == len(table) == 756
+    assert store.results.cell(TOY, **CELL) == (wanted.id, 2)
+    assert store.results.profile(TOY) == profile()
+    assert store.results.shards(TOY) == {}
+    assert store.results.schedule(wanted.id) == wanted.model_dump_json().encode()
+    last = store.jobs.events.read({job_id: "0"})[job_id][-1].event
+    assert (last.state, last.schedule_url) == (JobState.SUCCEEDED, job.schedule_url)
+    again = {"profile": profile(), "schedules": [wanted], "requested_schedule_id": wanted.id}
+    assert store.results.commit(job_id, token, **again), "a repeated call, whose answer was lost, finds it done"
+    assert not store.results.commit(job_id, token + 1, **again)
+    assert not store.results.commit("0" * 32, 1, **again)
+
+
+def test_an_alias_moves_on_by_effort_only(store):
+    first = schedule()
+    commit(store, first, profile=profile(), nfe=2)
+    assert store.results.cell(TOY, **CELL) == (first.id, 0)
+    for nfe, better, kept in [
+        (3, validated(effort=Effort.FAST, validated=False), None),
+        (4, validated(), None),
+        (5, validated(effort=Effort.FAST, mark="later"), "before"),
+        (6, schedule(effort=Effort.STANDARD), "before"),
+        (7, validated(mark="equal effort"), None),
+        (8, validated(effort=Effort.MAX), None),
+        (9, validated(mark="standard again"), "before"),
+    ]:
+        before = store.results.cell(TOY, **CELL)
+        commit(store, better, nfe=nfe)
+        assert (store.results.cell(TOY, **CELL) == before) == (kept == "before"), better.provenance
+        assert store.results.schedule(better.id) is not None
+
+
+def test_a_chosen_detail_leaves_the_alias_alone(store):
+    table, own = schedule(), validated(effort=Effort.MAX)
+    commit(store, own, schedules=[table, own], profile=profile(), detail=2.0)
+    assert store.results.cell(TOY, **CELL) == (table.id, 0)
+
+
+def test_a_commit_links_what_is_stored(store):
+    stored = validated()
+    commit(store, stored, profile=profile())
+    job_id, _ = commit(store, stored, schedules=[], effort=Effort.FAST)
+    assert store.jobs.get(job_id).schedule_id == stored.id
+
+
+def test_a_commit_without_its_schedule_is_refused_whole(store):
+    job, _ = store.jobs.submit(request())
+    token = store.jobs.start(job.id, "w1")
+    with pytest.raises(ResponseError, match="received the requested schedule nowhere, expected one that is given or stored"):
+        store.results.commit(job.id, token, profile=profile(), schedules=[schedule()], requested_schedule_id="nowhere")
+    assert store.results.profile(TOY) is None
+    assert store.results.cells(TOY) == {}
+    assert store.jobs.get(job.id).state is JobState.RUNNING
+
+
+def test_the_default_variant_comes_first(store):
+    variants = [Variant(model="toy", paths=8), Variant(model="toy"), Variant(model="toy", paths=32)]
+    for age, variant in enumerate(variants):
+        commit(store, schedule(), profile=profile(variant, created_at=age), nfe=age + 2, paths=variant.paths)
+    found = store.results.variants("toy")
+    assert [measured.variant.paths for measured in found] == [16, 32, 8]
+    assert found[0].profile_id == TOY
+    assert store.results.variants("other") == []
+
+
+def test_a_stored_answer_is_found_by_effort(store):
+    wanted = validated()
+    assert store.results.find(request()) is None
+    commit(store, wanted, profile=profile())
+    assert store.results.find(request(effort=Effort.FAST)) == wanted.id
+    assert store.results.find(request(effort=Effort.STANDARD)) == wanted.id
+    assert store.results.find(request(effort=Effort.MAX)) is None
+    assert store.results.find(request(detail=1.0)) is None
+    assert store.results.find(request(seed=1)) is None
+    assert store.results.find(request(nfe=5)) is None
+
+
+def test_other_weights_make_results_stale(store):
+    old = validated()
+    job_id, _ = commit(store, old, profile=profile())
+    store.models.publish([Model(id="toy", title="Toy", fingerprint="f0")], source="host")
+    assert store.results.find(request()) == old.id
+    store.models.refine(Model(id="toy", title="Toy", fingerprint="f1"))
+    assert store.results.find(request()) is None
+    assert store.results.variants("toy") == []
+    assert store.results.schedule(old.id) is not None, "a link to a schedule stays good"
+    new = schedule(fingerprint="f1")
+    again, _ = commit(store, new, profile=profile(fingerprint="f1"))
+    assert again == job_id
+    assert store.results.cell(TOY, **CELL) == (new.id, 0), "the lower effort wins, the other is of other weights"
+
+
+def test_shards_are_kept_by_key(store, redis):
+    store.results.add_shard(TOY, "b", "[2]")
+    store.results.add_shard(TOY, "a", "[1]")
+    store.results.add_shard(TOY, "a", "[3]")
+    assert store.results.shards(TOY) == {"a": "[3]", "b": "[2]"}
+    assert 0 < redis.ttl(f"ays:1:shards:{TOY}") <= 7 * 86_400
+
+
+def test_nothing_stored_is_none(store):
+    assert store.results.profile(TOY) is None
+    assert store.results.profile_json(TOY) is None
+    assert store.results.schedule("0" * 32) is None
+    assert store.results.cell(TOY, **CELL) is None
