@@ -2,6 +2,7 @@
 
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import ConnectionError
 from redis.retry import Retry
 
 
@@ -11,14 +12,16 @@ def connect(url: str, *, patient: bool) -> Redis:
     Args:
         url: Where Redis is.
         patient: True for a worker: a command waits for minutes until Redis is back, since giving up throws away what was
-            computed. False for a server: a command fails within seconds, since somebody waits for the answer.
+            computed. False for a server: a command fails within about a second, since somebody waits for the answer.
     """
-    retries = 60 if patient else 1
+    backoff = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
+    # A pooled connection may have died with an earlier Redis, so a server too tries once more; but not after a silence.
+    retry = Retry(backoff, 60) if patient else Retry(backoff, 1, supported_errors=(ConnectionError,))
     return Redis.from_url(
         url,
-        retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=5.0), retries),
+        retry=retry,
         socket_connect_timeout=2.0 if patient else 0.5,
-        socket_timeout=15.0 if patient else 2.0,
+        socket_timeout=15.0 if patient else 1.0,
         socket_keepalive=True if not url.startswith("unix:") else None,
         health_check_interval=30,
     )

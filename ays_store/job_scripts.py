@@ -13,27 +13,36 @@ table.insert(out, 1, position)
 return out
 """
 
-SUBMIT = """
+_OUTDATED = """
+-- Whether a job has succeeded with other weights than its model has now.
+local function outdated(id, state, model)
+  local measured, present = read(id, 'fingerprint'), redis.call('HGET', FINGERPRINTS, model)
+  return state == 'succeeded' and measured and present and measured ~= present
+end
+"""
+
+SUBMIT = (
+    _OUTDATED
+    + """
 -- ARGV: id, request, model
 local id, request, model = ARGV[1], ARGV[2], ARGV[3]
 local state = read(id, 'state')
-local fresh = not state or state == 'failed' or state == 'canceled'
-if state == 'succeeded' then
-  local measured, present = read(id, 'fingerprint'), redis.call('HGET', FINGERPRINTS, model)
-  fresh = measured and present and measured ~= present
-end
+local fresh = not state or state == 'failed' or state == 'canceled' or outdated(id, state, model)
 if fresh then
   reset(id, request, model)
   queue_up(id)
 end
 return { fresh and 1 or 0, snapshot({ id }) }
 """
+)
 
-ANSWER = """
+ANSWER = (
+    _OUTDATED
+    + """
 -- ARGV: id, request, model, schedule
 local id, request, model, schedule = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local state = read(id, 'state')
-if state ~= 'running' and state ~= 'succeeded' then
+if state ~= 'running' and (state ~= 'succeeded' or outdated(id, state, model)) then
   if state ~= 'queued' then reset(id, request, model) end
   redis.call('HSET', key_job(id), 'schedule_id', schedule)
   local present = redis.call('HGET', FINGERPRINTS, model)
@@ -42,6 +51,7 @@ if state ~= 'running' and state ~= 'succeeded' then
 end
 return snapshot({ id })
 """
+)
 
 START = """
 -- ARGV: id, worker, lease

@@ -62,7 +62,8 @@ class Jobs:
         return jobs_from(snapshot)[0], bool(created)
 
     def answer(self, request: JobRequest, schedule_id: str) -> Job:
-        """Records a job as succeeded at once, because the cache holds its answer; a running or succeeded job stays as it is.
+        """Records a job as succeeded at once, because the cache holds its answer; a running or succeeded job stays as it is,
+        unless it succeeded with other weights than the model has now.
 
         Args:
             request: What is asked for.

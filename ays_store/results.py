@@ -133,6 +133,8 @@ class Results:
     def find(self, request: JobRequest) -> str | None:
         """Returns the id of a stored schedule that answers a request with at least the effort it asks for.
 
+        `fast` asks for no validation: any schedule of the table will do.
+
         Args:
             request: What is asked for.
         """
@@ -140,7 +142,8 @@ class Results:
         if request.detail != "auto" or profile_id not in {measured.profile_id for measured in self.variants(request.model)}:
             return None
         cell = self.cell(profile_id, solver=request.solver, terminal=request.terminal, nfe=request.nfe)
-        return cell.schedule_id if cell is not None and cell.rank >= rank_of(request.effort) else None
+        needed = 0 if request.effort is Effort.FAST else rank_of(request.effort)
+        return cell.schedule_id if cell is not None and cell.rank >= needed else None
 
     def shards(self, profile_id: str) -> dict[str, str]:
         """Returns the finished shards of a profile in the making, by their keys."""

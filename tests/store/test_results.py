@@ -106,6 +106,23 @@ def test_a_stored_answer_is_found_by_effort(store):
     assert store.results.find(request(nfe=5)) is None
 
 
+def test_fast_takes_any_schedule_of_the_table(store):
+    copied = schedule(effort=Effort.STANDARD)
+    commit(store, copied, profile=profile())
+    assert store.results.find(request()) is None
+    assert store.results.find(request(effort=Effort.FAST)) == copied.id
+
+
+def test_an_answer_of_other_weights_is_replaced(store):
+    store.models.publish([Model(id="toy", title="Toy", fingerprint="f0")], source="host")
+    old, new = validated(), validated(fingerprint="f1")
+    commit(store, old, profile=profile())
+    assert store.jobs.answer(request(), new.id).schedule_id == old.id
+    store.models.refine(Model(id="toy", title="Toy", fingerprint="f1"))
+    job = store.jobs.answer(request(), new.id)
+    assert (job.state, job.schedule_id) == (JobState.SUCCEEDED, new.id)
+
+
 def test_other_weights_make_results_stale(store):
     old = validated()
     job_id, _ = commit(store, old, profile=profile())
