@@ -100,33 +100,39 @@ class Variant(_Body):
         return self
 
 
-class JobRequest(Variant):
-    """Body of `POST /v1/jobs`."""
+class Target(Variant):
+    """Which schedule is meant: a variant, and the cell of its table."""
 
     nfe: Annotated[int, Field(ge=NFE_MIN, le=NFE_MAX)] = Field(description="evaluations of the denoiser per sample")
     solver: Solver = Solver.DPMPP_2M
     terminal: Terminal = Terminal.ZERO
-    detail: Literal["auto"] | Annotated[float, Field(ge=0, le=4)] = Field(
-        "auto", description="exponent p of the weight sigma^p: 0 is the paper's bound, 2 the error of the sample; auto validates"
-    )
-    effort: Effort = Effort.STANDARD
 
     @model_validator(mode="after")
     def _heun(self) -> Self:
         if self.solver is Solver.HEUN and self.nfe % 2 == 0:
-            msg = f"nfe={self.nfe} does not fit heun, which spends 2 steps - 1 evaluations; ask for {self.nfe - 1} or {self.nfe + 1}"
+            near = " or ".join(str(nfe) for nfe in (self.nfe - 1, self.nfe + 1) if NFE_MIN <= nfe <= NFE_MAX)
+            msg = f"nfe={self.nfe} does not fit heun, which spends 2 steps - 1 evaluations; ask for {near}"
             raise ValueError(msg)
         return self
 
     @property
     def variant(self) -> Variant:
-        """The part of the request that the profile depends on."""
+        """The part that the profile depends on."""
         return Variant(**self.model_dump(include=set(Variant.model_fields)))
 
     @property
     def steps(self) -> int:
         """Number of steps that spend `nfe` evaluations with this solver."""
         return (self.nfe + 1) // 2 if self.solver is Solver.HEUN else self.nfe
+
+
+class JobRequest(Target):
+    """Body of `POST /v1/jobs`."""
+
+    detail: Literal["auto"] | Annotated[float, Field(ge=0, le=4)] = Field(
+        "auto", description="exponent p of the weight sigma^p: 0 is the paper's bound, 2 the error of the sample; auto validates"
+    )
+    effort: Effort = Effort.STANDARD
 
 
 def identity(body: BaseModel) -> str:
