@@ -9,16 +9,12 @@ cannot tie its life to ours). Socket and pid files left by a crash mean nothing:
 """
 
 import contextlib
-import ctypes
 import fcntl
 import os
 import shutil
-import signal
 import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -27,12 +23,13 @@ from urllib.parse import quote
 from redis import Redis
 from redis.exceptions import RedisError
 
+from service.child import die_with_parent
+
 SOCKET_PATH_MAX = 100
 """Longest socket path in bytes that every platform accepts (104 on macOS, 108 on Linux, the final zero included)."""
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 20.0
-_PR_SET_PDEATHSIG = 1
 
 
 class EmbeddedRedisError(RuntimeError):
@@ -125,7 +122,8 @@ class EmbeddedRedis:
         socket = self.data / "redis.sock"
         if len(os.fsencode(socket)) <= SOCKET_PATH_MAX:
             return socket
-        self._private = Path(tempfile.mkdtemp(prefix="ays-", dir="/tmp" if os.path.isdir("/tmp") else None))
+        if self._private is None:
+            self._private = Path(tempfile.mkdtemp(prefix="ays-", dir="/tmp" if Path("/tmp").is_dir() else None))
         return self._private / "redis.sock"
 
     def _spawn(self, binary: str, socket: Path, lock: int) -> subprocess.Popen[bytes]:
@@ -153,7 +151,7 @@ class EmbeddedRedis:
             stderr=subprocess.DEVNULL,
             start_new_session=True,
             pass_fds=[lock],
-            preexec_fn=_die_with_parent(),
+            preexec_fn=die_with_parent(),
         )
 
     def _wait_ready(self) -> None:
@@ -212,18 +210,3 @@ def _in_use(data: Path) -> str:
         f"the data folder {data} is in use by another embedded Redis server{owner}. Stop the other `ays serve`, "
         "choose another folder with AYS_DATA, or share its Redis through AYS_REDIS_URL"
     )
-
-
-def _die_with_parent() -> Callable[[], None] | None:
-    """Tie the server's life to ours where the kernel can (Linux): we may be killed without a chance to clean up."""
-    if not sys.platform.startswith("linux"):
-        return None
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
-    parent = os.getpid()
-
-    def tie() -> None:
-        prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:
-            os._exit(1)
-
-    return tie

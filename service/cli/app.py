@@ -1,0 +1,142 @@
+"""The commands and their options."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ays_client.client import Fallback
+from ays_client.contract import Effort, JobRequest, Solver, Source, Terminal
+from ays_client.formats import Format, render
+from service.cli.connect import connect
+from service.cli.demo import demo as run_demo
+from service.cli.exits import ending
+from service.cli.optimize import in_process, through_api
+from service.cli.serve import serve as run_serve
+from service.cli.tables import error_table, models_table, schedule_table, show
+from service.stack import Stack
+
+app = typer.Typer(
+    help="Optimized sampling schedules for diffusion models.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Model = Annotated[str, typer.Argument(help="id of a model; `ays models` lists them")]
+Nfe = Annotated[int, typer.Option(help="evaluations of the denoiser per sample")]
+SolverName = Annotated[Solver, typer.Option(help="the solver that will run the schedule")]
+TerminalName = Annotated[Terminal, typer.Option(help="where the last step ends")]
+Url = Annotated[str, typer.Option(envvar="AYS_URL", help="address of the service")]
+Json = Annotated[bool, typer.Option("--json", help="print JSON")]
+Data = Annotated[Path, typer.Option(envvar="AYS_DATA", help="folder of the embedded Redis")]
+
+_URL = "http://127.0.0.1:8000"
+_DATA = Path(".ays")
+
+
+def main() -> None:
+    """Run `ays` and exit with its status."""
+    words = sys.argv[1:] or ["--help"]
+    sys.exit(ending(lambda: app(words, prog_name="ays", standalone_mode=False)))
+
+
+@app.command()
+def serve(
+    host: Annotated[str, typer.Option(help="address to listen on")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port to listen on; 0: any free one")] = 8000,
+    workers: Annotated[int, typer.Option(min=0, max=64, help="number of workers; 0: they run elsewhere")] = 1,
+    data: Data = _DATA,
+) -> None:
+    """Run the API, the workers and, unless AYS_REDIS_URL names one, a Redis of our own, until Ctrl-C."""
+    run_serve(_stack(host=host, port=port, workers=workers, data=data, log_to_files=False))
+
+
+@app.command()
+def worker() -> None:
+    """Run one worker on the Redis that AYS_REDIS_URL names."""
+    os.execv(sys.executable, [sys.executable, "-m", "worker"])
+
+
+@app.command()
+def optimize(
+    model: Model,
+    nfe: Nfe = 8,
+    solver: SolverName = Solver.DPMPP_2M,
+    terminal: TerminalName = Terminal.ZERO,
+    detail: Annotated[str, typer.Option(help="`auto`, or the exponent p of the weight sigma^p, 0 to 4")] = "auto",
+    effort: Annotated[Effort, typer.Option(help="how much validation and refinement is spent")] = Effort.STANDARD,
+    local: Annotated[bool, typer.Option("--local", help="compute here, without the service and without Redis")] = False,
+    as_json: Json = False,
+    url: Url = _URL,
+) -> None:
+    """Optimize a schedule, with live progress."""
+    body = {"model": model, "nfe": nfe, "solver": solver, "terminal": terminal, "detail": detail, "effort": effort}
+    request = JobRequest.model_validate(body)
+    if local:
+        schedule = in_process(request)
+    else:
+        schedule, cached = through_api(request, url)
+        if cached:
+            sys.stderr.write("cache hit: this request was answered before\n")
+    if as_json:
+        _print(schedule.model_dump_json(indent=2))
+        return
+    errors = error_table(schedule)
+    show(schedule_table(schedule), *([errors] if errors else []))
+
+
+@app.command()
+def schedule(
+    model: Model,
+    nfe: Nfe = 8,
+    solver: SolverName = Solver.DPMPP_2M,
+    terminal: TerminalName = Terminal.ZERO,
+    form: Annotated[Format, typer.Option("--format", help="the tool that will read it")] = Format.JSON,
+    fallback: Annotated[Fallback, typer.Option(help="what may be served when nothing is cached")] = "none",
+    url: Url = _URL,
+) -> None:
+    """Print a cached schedule in the format of a tool."""
+    with connect(url) as client:
+        found = client.schedule(model, nfe=nfe, solver=solver, terminal=terminal, fallback=fallback)
+    if found.source is not Source.OPTIMIZED:
+        sys.stderr.write(f"note: this schedule is {found.source.value}, not optimized\n")
+    _print(render(found, form))
+
+
+@app.command()
+def models(as_json: Json = False, url: Url = _URL) -> None:
+    """List the models that can be asked for."""
+    with connect(url) as client:
+        found = client.models()
+    if as_json:
+        _print("[" + ",".join(model.model_dump_json() for model in found) + "]")
+    else:
+        show(models_table(found))
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="folder of the picture")] = Path("out"),
+    data: Data = _DATA,
+) -> None:
+    """Start everything, optimize a schedule for the bundled model, show what it buys, and shut down."""
+    run_demo(_stack(host="127.0.0.1", port=0, workers=1, data=data, log_to_files=True), out)
+
+
+def _stack(*, host: str, port: int, workers: int, data: Path, log_to_files: bool) -> Stack:
+    return Stack(
+        host=host,
+        port=port,
+        workers=workers,
+        redis_url=os.environ.get("AYS_REDIS_URL") or None,
+        data=data,
+        log_to_files=log_to_files,
+        say=lambda message: typer.echo(message, err=True),
+    )
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")

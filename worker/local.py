@@ -1,0 +1,79 @@
+"""`python -m worker.local`: one request, answered without Redis.
+
+Reads a `JobRequest` from standard input and writes JSON lines to standard output: `{"progress": ...}` as it goes, at the end
+`{"schedule": ...}` or `{"error": text, "bad_input": bool}`. Exit status 0 with a schedule, 1 with an error.
+"""
+
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ays_client.contract import JobRequest, ProfileInfo, Progress
+from worker.ays.denoise import DenoiserError
+from worker.models.errors import ModelError
+from worker.models.registry import Registry
+from worker.pipeline import optimize
+
+
+class LocalHost:
+    """Where the pipeline runs: nothing is kept, progress goes to standard output."""
+
+    def __init__(self) -> None:
+        self._shards: dict[str, str] = {}
+
+    def report(self, progress: Progress) -> None:
+        """Write the progress down."""
+        _write({"progress": progress.model_dump(mode="json")})
+
+    def shards(self) -> list[str]:
+        """Finished shards of this run."""
+        return list(self._shards.values())
+
+    def keep_shard(self, key: str, shard: str) -> None:
+        """Keep a shard until the run ends."""
+        self._shards[key] = shard
+
+    def profile(self) -> ProfileInfo | None:
+        """No profile is at hand."""
+        return None
+
+
+def main() -> int:
+    """Answer one request; the exit status."""
+    try:
+        request = JobRequest.model_validate_json(sys.stdin.read())
+        models_file = os.environ.get("AYS_MODELS")
+        registry = Registry(Path(models_file) if models_file else None)
+        if request.model not in registry.ids:
+            known = ", ".join(registry.ids)
+            return _fail(f"received the model {request.model!r}; expected one of {known}", bad_input=True)
+        host = LocalHost()
+        host.report(Progress(stage="loading"))
+        outcome = optimize(request, registry.load(request.model), host)
+    except ValidationError as error:
+        return _fail(str(error.errors(include_url=False)[0]["msg"]), bad_input=True)
+    except (ModelError, DenoiserError) as error:
+        return _fail(str(error), bad_input=False)
+    except Exception as error:  # the last line of defence: whoever started us wants a line, the traceback goes to the log
+        traceback.print_exc()
+        return _fail(f"{type(error).__name__}: {error}", bad_input=False)
+    _write({"schedule": outcome.requested.model_dump(mode="json")})
+    return 0
+
+
+def _fail(message: str, *, bad_input: bool) -> int:
+    _write({"error": message, "bad_input": bad_input})
+    return 1
+
+
+def _write(record: dict[str, object]) -> None:
+    sys.stdout.write(json.dumps(record, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
