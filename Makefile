@@ -1,0 +1,68 @@
+# Everything starts here; `make` alone lists the commands. Each one sets up what it needs, once.
+# PYTHON may name the interpreter: make test PYTHON=/opt/python3.12/bin/python3
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	"$$p" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && { echo "$$p"; break; }; done)
+
+VENV := .venv
+VENV_SERVICE := .venv-service
+READY := $(VENV)/.ready
+READY_SERVICE := $(VENV_SERVICE)/.ready
+BIN := $(VENV)/bin
+
+PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+
+.PHONY: help demo serve test lint test-all test-service bench-quality clean
+
+help: ## list the commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
+
+demo: $(READY) ## optimize a schedule for the bundled model, end to end, and show what it buys
+	@$(BIN)/ays demo
+
+serve: $(READY) ## run the API, a worker and an embedded Redis on 127.0.0.1:8000 until Ctrl-C
+	@exec $(BIN)/ays serve
+
+test: lint test-all test-service ## all checks and tests
+
+lint: $(READY) ## style, types and import borders
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test-all: $(READY) ## the tests, those of test-service left out
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/service --ignore=tests/client
+
+test-service: $(READY_SERVICE) ## the tests of the service and the client, where torch is not installed
+	@! $(VENV_SERVICE)/bin/python -c 'import torch' 2>/dev/null || { echo "error: torch is installed in $(VENV_SERVICE)"; exit 1; }
+	$(VENV_SERVICE)/bin/python -m pytest tests/service tests/client
+
+bench-quality: $(READY) ## error of our schedules against stock and direct search: a table and a plot under out/
+	$(BIN)/python -m benchmarks.quality
+
+clean: ## remove the environments and everything that was computed
+	rm -rf $(VENV) $(VENV_SERVICE) .ays out build dist
+
+$(READY): constraints.txt pyproject.toml
+	$(call environment,$(VENV),dev)
+
+$(READY_SERVICE): constraints.txt pyproject.toml
+	$(call environment,$(VENV_SERVICE),test-service)
+
+# An environment from scratch: setuptools is pinned and installed first, so that building our own package downloads nothing else.
+define environment
+	@[ -n "$(PYTHON)" ] || { echo "error: found no Python 3.11 or newer; install one, or name it: make PYTHON=/path/to/python3"; exit 1; }
+	@echo "setting up $(1) with $$("$(PYTHON)" --version); the first time this downloads a few hundred megabytes"
+	@rm -rf $(1)
+	@"$(PYTHON)" -m venv $(1)
+	@$(1)/bin/python $(PIP) setuptools
+	@$(1)/bin/python $(PIP) --no-build-isolation --editable '.[$(2)]'
+	@touch $(1)/.ready
+endef
