@@ -232,7 +232,6 @@ class Schedule(_Body):
     source: Source
     validated: bool
     error: Error | None = None
-    cost: Estimate | None = Field(None, description="the bound, with the profile's standard error")
     provenance: Provenance
     formats: dict[str, str] = Field(default_factory=dict, description="links to the same levels in other tools' formats")
 

@@ -12,10 +12,10 @@ from typing import Literal
 
 from ays_client.contract import Terminal
 
-Stock = Literal["edm", "logsnr"]
-"""`edm`: even in `sigma^(1/7)` (Karras et al. 2022); `logsnr`: even in `ln sigma`."""
+Stock = Literal["edm", "log_snr"]
+"""`edm`: even in `sigma^(1/7)` (Karras et al. 2022); `log_snr`: even in `ln sigma`."""
 
-STOCK: tuple[Stock, ...] = ("edm", "logsnr")
+STOCK: tuple[Stock, ...] = ("edm", "log_snr")
 
 RHO = 7.0
 """Exponent of the EDM schedule."""

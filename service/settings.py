@@ -5,6 +5,9 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+BAD_CONFIGURATION = 2
+"""Exit status of a process whose environment does not configure it."""
+
 _SCHEMES = ("redis://", "rediss://", "unix://")
 
 
@@ -53,4 +56,4 @@ def _line(mistake: dict[str, object]) -> str:
     name = "_".join(str(part) for part in location).upper() if isinstance(location, tuple) else str(location)
     what = str(mistake["msg"]).removeprefix("Value error, ")
     received = "" if name == "REDIS_URL" else f"received {mistake['input']!r}; "
-    return f"AYS_{name}: {received}{what[0].lower()}{what[1:]}"
+    return f"service: AYS_{name}: {received}{what[0].lower()}{what[1:]}"

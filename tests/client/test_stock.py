@@ -32,7 +32,7 @@ def test_edm_is_the_formula_of_the_paper():
 
 
 def test_logsnr_has_even_log_steps():
-    levels = stock("logsnr", 6, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, terminal=Terminal.SIGMA_MIN)
+    levels = stock("log_snr", 6, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, terminal=Terminal.SIGMA_MIN)
     steps = [math.log(upper / lower) for upper, lower in pairwise(levels)]
     assert steps == pytest.approx([math.log(SIGMA_MAX / SIGMA_MIN) / 6] * 6)
 
@@ -59,8 +59,8 @@ def test_resampling_at_its_own_number_of_steps_is_the_identity(terminal):
 
 
 def test_resampling_an_even_schedule_gives_the_even_schedule():
-    levels = stock("logsnr", 7, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX)
-    assert resample(levels, 20) == pytest.approx(stock("logsnr", 20, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX), rel=1e-12)
+    levels = stock("log_snr", 7, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX)
+    assert resample(levels, 20) == pytest.approx(stock("log_snr", 20, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX), rel=1e-12)
 
 
 def test_resampling_needs_two_levels():

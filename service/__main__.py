@@ -1,0 +1,55 @@
+"""Runs the service: `python -m service`. Its first log line that says `listening` has the URL."""
+
+import socket
+import sys
+
+import structlog
+import uvicorn
+
+from service.app import create_app
+from service.logs import configure_logs
+from service.settings import BAD_CONFIGURATION, ConfigurationError, Settings, load_settings
+
+_GRACE_SECONDS = 5
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            # With port 0 nobody else knows where we are.
+            host, port = self.servers[0].sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            structlog.get_logger("service").info("listening", url=f"http://{shown}:{port}")
+
+
+def main() -> int:
+    """Serve until told to stop.
+
+    Returns:
+        Exit status: 0 after a stop, 2 for a configuration that cannot be used.
+    """
+    try:
+        settings = load_settings()
+    except ConfigurationError as error:
+        sys.stderr.write(f"{error}\n")
+        return BAD_CONFIGURATION
+    configure_logs(settings.log_level)
+    _Server(_config(settings)).run()
+    return 0
+
+
+def _config(settings: Settings) -> uvicorn.Config:
+    return uvicorn.Config(
+        create_app(settings),
+        host=settings.host,
+        port=settings.port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_GRACE_SECONDS,
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,69 @@
+"""The application: `create_app(settings)`."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+from fastapi import FastAPI
+from fastapi.routing import APIRoute
+
+from ays_client.version import VERSION
+from ays_store import Queue, Store
+from service.deps import State
+from service.feed import Feed
+from service.handlers import add_handlers
+from service.middleware import BodyLimit, RequestLog, SecurityHeaders
+from service.routes import events, health, jobs, models, schedules
+from service.settings import Settings
+from service.shutdown import Shutdown
+
+_DESCRIPTION = """
+Optimized sampling schedules for diffusion models. POST a model, a budget of evaluations (NFE) and a solver; a worker measures
+the model once and finds the schedules for every budget and solver; GET them from the cache ever after.
+
+Noise levels are noise-to-signal ratios. Every error is a problem (RFC 9457) that says what was received, what is expected, and
+how to fix it.
+"""
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Build the application.
+
+    Args:
+        settings: its configuration.
+    """
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[State]:
+        store = Store.open(settings.redis_url)
+        feed = Feed(store, Shutdown())
+        reader = asyncio.create_task(feed.run())
+        try:
+            yield State(settings=settings, store=store, queue=Queue(store.redis), feed=feed)
+        finally:
+            reader.cancel()
+            with suppress(asyncio.CancelledError):
+                await reader
+            store.close()
+
+    app = FastAPI(
+        title="Align Your Steps, as a service",
+        description=_DESCRIPTION,
+        version=VERSION,
+        lifespan=lifespan,
+        redirect_slashes=False,
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+    )
+    for module in (jobs, events, schedules, models, health):
+        app.include_router(module.router)
+    add_handlers(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, limit=settings.body_limit)
+    app.add_middleware(RequestLog)
+    app.add_middleware(SecurityHeaders)
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

@@ -1,0 +1,47 @@
+"""What the path operations need, as dependencies."""
+
+from typing import Annotated, TypedDict
+
+from fastapi import Depends, Request
+
+from ays_store import Queue, Store
+from service.feed import Feed
+from service.settings import Settings
+
+
+class State(TypedDict):
+    """What the lifespan hands to every request."""
+
+    settings: Settings
+    store: Store
+    queue: Queue
+    feed: Feed
+
+
+# Asynchronous although they wait for nothing: FastAPI would run plain functions in a thread each.
+
+
+async def _settings(request: Request) -> Settings:
+    settings: Settings = request.state.settings
+    return settings
+
+
+async def _store(request: Request) -> Store:
+    store: Store = request.state.store
+    return store
+
+
+async def _queue(request: Request) -> Queue:
+    queue: Queue = request.state.queue
+    return queue
+
+
+async def _feed(request: Request) -> Feed:
+    feed: Feed = request.state.feed
+    return feed
+
+
+SettingsDep = Annotated[Settings, Depends(_settings)]
+StoreDep = Annotated[Store, Depends(_store)]
+QueueDep = Annotated[Queue, Depends(_queue)]
+FeedDep = Annotated[Feed, Depends(_feed)]

@@ -1,0 +1,58 @@
+"""`/healthz` and `/readyz`: for the probes of an orchestrator."""
+
+from typing import Literal
+
+from fastapi import APIRouter
+from pydantic import BaseModel
+from redis.exceptions import RedisError
+
+from service.deps import StoreDep
+from service.handlers import RETRY_SECONDS
+from service.problems import ProblemError, declared
+
+router = APIRouter(tags=["health"])
+
+
+class Health(BaseModel):
+    """The process runs."""
+
+    status: Literal["ok"] = "ok"
+
+
+class Readiness(BaseModel):
+    """The service can do its work."""
+
+    status: Literal["ready"] = "ready"
+    redis: Literal["ok"] = "ok"
+    workers: int
+
+
+@router.get("/healthz", summary="Does the process run?")
+async def healthz() -> Health:
+    """Always ok, as long as this process answers; looks at nothing else."""
+    return Health()
+
+
+@router.get("/readyz", responses=declared(), summary="Can jobs be done?")
+def readyz(store: StoreDep) -> Readiness:
+    """Ready when Redis answers and at least one worker lives."""
+    try:
+        store.ping()
+        workers = len(store.workers.live())
+    except RedisError as error:
+        reason = f"Redis does not answer: {type(error).__name__}"
+        raise _missing(what="redis", detail=reason, fix="start Redis, or correct AYS_REDIS_URL") from error
+    if workers == 0:
+        raise _missing(what="worker", detail="no worker is alive, so nobody takes the jobs", fix="start a worker: `ays worker`")
+    return Readiness(workers=workers)
+
+
+def _missing(*, what: str, detail: str, fix: str) -> ProblemError:
+    return ProblemError(
+        503,
+        detail,
+        received={"missing": what},
+        expected="Redis and at least one live worker",
+        fix=fix,
+        headers={"retry-after": str(RETRY_SECONDS)},
+    )

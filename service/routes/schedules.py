@@ -1,0 +1,130 @@
+"""`/v1/schedules`: the answers."""
+
+from enum import StrEnum
+from typing import Annotated
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from ays_client.contract import Effort, JobRequest, Schedule, Target
+from ays_client.formats import Format, render
+from ays_store import Store
+from service.answers import ALIAS, COMPUTED, IMMUTABLE, cached
+from service.deps import StoreDep
+from service.fallback import from_stock, nearest
+from service.known import known_model
+from service.problems import ProblemError, declared
+
+router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
+
+_TEXTS: dict[int | str, dict[str, object]] = {
+    200: {"description": "The schedule", "content": {"text/plain": {"schema": {"type": "string"}}}},
+    304: {"description": "The client has it"},
+}
+
+
+class Fallback(StrEnum):
+    """The weakest kind of answer that may be served when nothing is cached; the stronger kinds are tried first."""
+
+    NONE = "none"
+    NEAREST = "nearest"
+    PUBLISHED = "published"
+    STOCK = "stock"
+
+
+class ScheduleQuery(Target):
+    """Query of the alias lookup."""
+
+    fallback: Fallback = Field(Fallback.NONE, description="what may be served when nothing is cached")
+    format: Format = Format.JSON
+
+    @property
+    def request(self) -> JobRequest:
+        """The request whose job makes this cell."""
+        return JobRequest.model_validate(self.model_dump(include=set(Target.model_fields)))
+
+
+class FormatQuery(BaseModel):
+    """Query of a schedule by its id."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Format = Format.JSON
+
+
+@router.get("", response_model=Schedule, responses={**_TEXTS, **declared(404, 422)}, summary="Look a schedule up")
+def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, store: StoreDep) -> Response:
+    """The best schedule there is now for a model, a budget and a solver.
+
+    `fallback` names the weakest kind of answer that may be served when that cell has not been optimized: `none` (404),
+    `nearest` (interpolated from the nearest cached budget), `published` (tables from papers), `stock` (computed from the range
+    of noise levels). Stronger kinds are tried first; `source` in the answer says what it is.
+    """
+    known_model(store, query.model)
+    # Any effort will do for a lookup.
+    schedule_id = store.results.find(query.request.model_copy(update={"effort": Effort.FAST}))
+    raw = None if schedule_id is None else store.results.schedule(schedule_id)
+    if schedule_id is not None and raw is not None:
+        return _answer(request, raw, schedule_id=schedule_id, form=query.format, policy=ALIAS)
+    schedule = _fall_back(store, query, path=_path(query))
+    return _answer(request, schedule, schedule_id=schedule.id, form=query.format, policy=COMPUTED)
+
+
+@router.get("/{schedule_id}", response_model=Schedule, responses={**_TEXTS, **declared(404, 422)}, summary="Get a schedule")
+def get_schedule(schedule_id: str, query: Annotated[FormatQuery, Query()], request: Request, store: StoreDep) -> Response:
+    """A schedule by its content address: it never changes."""
+    raw = store.results.schedule(schedule_id)
+    if raw is None:
+        raise ProblemError(
+            404,
+            "there is no such schedule",
+            received=schedule_id,
+            expected="the id of a stored schedule; interpolated and stock ones are not stored",
+            fix="look it up by model, nfe and solver: GET /v1/schedules?model=...&nfe=...",
+        )
+    return _answer(request, raw, schedule_id=schedule_id, form=query.format, policy=IMMUTABLE)
+
+
+def _answer(request: Request, schedule: bytes | Schedule, *, schedule_id: str, form: Format, policy: str) -> Response:
+    tag = schedule_id if form is Format.JSON else f"{schedule_id}.{form.value}"
+    body: str | bytes
+    if isinstance(schedule, bytes) and form is Format.JSON:
+        body = schedule
+    else:
+        body = render(Schedule.model_validate_json(schedule) if isinstance(schedule, bytes) else schedule, form)
+    return cached(request, body, tag=tag, policy=policy, media_type=form.media_type)
+
+
+def _fall_back(store: Store, query: ScheduleQuery, *, path: str) -> Schedule:
+    model = known_model(store, query.model)
+    if query.fallback is Fallback.NONE:
+        raise _nothing(query, "nothing is cached for this cell")
+    found = nearest(store, model, query, path=path)
+    if found is not None:
+        return found
+    if query.fallback is Fallback.NEAREST:
+        raise _nothing(query, "nothing is cached for this cell, nor for another nfe of this variant, solver and terminal")
+    if query.fallback is Fallback.PUBLISHED:
+        raise _nothing(query, "nothing is cached for this variant, and no published schedule is known for this model")
+    return from_stock(store, model, query, path=path)
+
+
+def _nothing(query: ScheduleQuery, detail: str) -> ProblemError:
+    body = query.request.model_dump_json(exclude_defaults=True)
+    weaker = "" if query.fallback is Fallback.PUBLISHED else ", or add fallback=stock to take what can be computed now"
+    if query.fallback is Fallback.PUBLISHED:
+        weaker = ", or say fallback=stock to take a stock schedule meanwhile"
+    return ProblemError(
+        404,
+        detail,
+        received=query.model_dump(mode="json", exclude_defaults=True),
+        expected="a cell that a job has computed; see /v1/models for the models that have been measured",
+        fix=f"POST {body} to /v1/jobs{weaker}",
+        headers={"link": '</v1/jobs>; rel="create"', "cache-control": "no-cache"},
+    )
+
+
+def _path(query: ScheduleQuery) -> str:
+    given = query.model_dump(mode="json", exclude={"format"}, exclude_defaults=True)
+    return f"/v1/schedules?{urlencode(given)}"
