@@ -19,7 +19,7 @@ import importlib
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -32,6 +32,7 @@ from worker.models.errors import ModelError
 from worker.models.fingerprint import behaviour, digest
 from worker.models.loaded import LoadedModel
 from worker.models.models_file import FactoryEntry
+from worker.models.probe import probe
 
 _CHECKED_LEVELS = 33
 _ROUND_TRIP = 1e-6
@@ -116,7 +117,7 @@ class NativeTime:
 
 
 def load_factory(entry: FactoryEntry) -> LoadedModel:
-    """Call the function of an entry and check what it returns.
+    """Call the function of an entry, check and probe what it returns.
 
     Args:
         entry: an entry of the models file.
@@ -138,16 +139,18 @@ def load_factory(entry: FactoryEntry) -> LoadedModel:
         "kind": process.kind,
         "data": data is not None,
     }
-    return LoadedModel(
+    model = LoadedModel(
         id=entry.id,
         title=entry.title,
         denoiser=denoiser,
         process=process,
-        fingerprint=digest({**identity, "behaviour": behaviour(denoiser)}),
+        fingerprint=digest(identity),
         prediction_type=getattr(made, "prediction_type", None),
         guidance_scale=getattr(made, "guidance_scale", None),
         data=data,
     )
+    probe(model)  # before its answers enter the fingerprint
+    return replace(model, fingerprint=digest({**identity, "behaviour": behaviour(denoiser)}))
 
 
 def _call(where: str, entry: FactoryEntry) -> object:

@@ -65,7 +65,7 @@ def behaviour(denoiser: Denoiser) -> list[int]:
     """What a denoiser answers on a fixed batch, projected on a few random directions and rounded to a thousandth of its size.
 
     Args:
-        denoiser: any denoiser; it is evaluated at four samples.
+        denoiser: a denoiser whose answers are finite; it is evaluated at four samples.
 
     Returns:
         Whole numbers, equal for equal denoisers on any processor (but for a chance of about 1 % to sit on a rounding edge).

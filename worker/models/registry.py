@@ -60,9 +60,7 @@ class Registry:
             where, expected = "model", "one of " + ", ".join(self._entries)
             fix = "ask for one of these, or add it to the models file (AYS_MODELS) and restart the worker"
             raise ModelError.of(where, received=f"the id {model_id!r}", expected=expected, fix=fix)
-        model = _load(entry)
-        probe(model)
-        return model
+        return _load(entry)
 
 
 def _card(entry: Entry | AnalyticEntry) -> Card:
@@ -80,8 +78,10 @@ def _card(entry: Entry | AnalyticEntry) -> Card:
 def _load(entry: Entry | AnalyticEntry) -> LoadedModel:
     match entry:
         case AnalyticEntry():
-            return load_analytic(entry)
+            model = load_analytic(entry)
         case DiffusersEntry():
-            return load_folder(entry)
+            model = load_folder(entry)
         case FactoryEntry():
             return load_factory(entry)
+    probe(model)
+    return model

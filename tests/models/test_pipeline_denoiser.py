@@ -1,0 +1,89 @@
+"""D of a diffusers folder against diffusers' own predicted x_0."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, DDPMPipeline
+
+from worker.ays.noise import VP
+from worker.models.builtin import load_folder
+from worker.models.models_file import DiffusersEntry
+from worker.models.pipeline_denoiser import UNetDenoiser
+from worker.models.unet_folder import read_unet_folder
+
+
+def denoiser_of(path: Path) -> UNetDenoiser:
+    folder = read_unet_folder("model 'x'", path)
+    return UNetDenoiser(
+        folder.load(torch.device("cpu")), process=folder.process, prediction=folder.prediction, shape=folder.shape
+    )
+
+
+def edit_scheduler(path: Path, **changes: object) -> None:
+    file = path / "scheduler/scheduler_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **changes}))
+
+
+BETAS = [
+    {"beta_schedule": "linear"},
+    {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012},
+    {"beta_schedule": "squaredcos_cap_v2"},
+    {"trained_betas": list(np.linspace(1e-4, 0.03, 500)), "num_train_timesteps": 500},
+]
+
+
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction", "sample"])
+@pytest.mark.parametrize("betas", BETAS, ids=lambda betas: str(betas.get("beta_schedule", "trained")))
+def test_equals_the_predicted_clean_sample_of_ddim(copy: Path, prediction: str, betas: dict[str, object]):
+    edit_scheduler(copy, prediction_type=prediction, **betas)
+    denoiser = denoiser_of(copy)
+    ddim = DDIMScheduler.from_pretrained(copy / "scheduler", clip_sample=False)
+    net = DDPMPipeline.from_pretrained(copy).unet
+    steps = ddim.config.num_train_timesteps
+    ddim.set_timesteps(steps)
+    generator = torch.Generator().manual_seed(0)
+    for time in (0, 1, steps // 4, steps // 2, int(0.9 * steps)):
+        # Not from diffusers' float32 table, whose 1 - abar has three digits left at time 0.
+        sigma = float(read_unet_folder("x", copy).process.sigma(time))
+        x_t = torch.randn(3, 1, 8, 8, generator=generator)
+        x = x_t / ddim.alphas_cumprod[time].sqrt()
+        with torch.inference_mode():
+            expected = ddim.step(net(x_t, time).sample, time, x_t).pred_original_sample
+        received = denoiser.denoise(x, torch.full((3,), sigma))
+        # x itself is of size sigma, and float32 rounds it to 6e-8 of that.
+        torch.testing.assert_close(received, expected, rtol=1e-5, atol=1e-5 * max(1.0, sigma))
+
+
+def test_time_between_table_entries_is_a_float_that_the_network_sees(pipeline: Path):
+    denoiser, process = denoiser_of(pipeline), read_unet_folder("x", pipeline).process
+    sigma = process.sigma([500.0, 500.5, 501.0])
+    x = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(3, -1, -1, -1)
+    scaled = x * torch.tensor(np.sqrt(1 + sigma**2), dtype=torch.float32).view(-1, 1, 1, 1)
+    answers = denoiser.denoise(scaled, torch.tensor(sigma, dtype=torch.float32))
+    halfway = (answers[0] + answers[2]) / 2
+    gap = (answers[0] - answers[2]).abs().max()
+    assert gap > 0
+    assert (answers[1] - halfway).abs().max() < 0.25 * gap
+
+
+def test_answers_do_not_depend_on_chunks(pipeline: Path, monkeypatch: pytest.MonkeyPatch):
+    whole = denoiser_of(pipeline)
+    monkeypatch.setattr("worker.models.pipeline_denoiser._CHUNK_VALUES", 3 * 64)
+    chunked = denoiser_of(pipeline)
+    generator = torch.Generator().manual_seed(0)
+    sigma = torch.tensor(np.geomspace(whole.sigma_min, whole.sigma_max, 10), dtype=torch.float32)
+    x = torch.randn(10, 1, 8, 8, generator=generator) * sigma.view(-1, 1, 1, 1)
+    difference = (chunked.denoise(x, sigma) - whole.denoise(x, sigma)).abs().flatten(1).amax(1)
+    assert (difference <= 1e-5 * (1 + sigma)).all()
+
+
+def test_a_loaded_folder_knows_its_process(pipeline: Path):
+    model = load_folder(DiffusersEntry(id="mine", title="Mine", path=pipeline))
+    assert isinstance(model.process, VP)
+    assert (model.denoiser.shape, model.prediction_type, model.guidance_scale) == ((1, 8, 8), "epsilon", None)
+    assert model.denoiser.sigma_min == pytest.approx(0.0100005, rel=1e-4)
+    assert model.denoiser.sigma_max == pytest.approx(157.41, rel=1e-4)
+    assert model.data is None
