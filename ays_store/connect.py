@@ -11,12 +11,12 @@ def connect(url: str, *, patient: bool) -> Redis:
 
     Args:
         url: Where Redis is.
-        patient: True for a worker: a command waits for minutes until Redis is back, since giving up throws away what was
-            computed. False for a server: a command fails within about a second, since somebody waits for the answer.
+        patient: True for what a worker must not lose: a command waits until Redis is back, however long that takes. False
+            for what somebody waits for: a command fails within about a second.
     """
-    backoff = ExponentialWithJitterBackoff(base=0.05, cap=5.0)
+    backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
     # A pooled connection may have died with an earlier Redis, so a server too tries once more; but not after a silence.
-    retry = Retry(backoff, 60) if patient else Retry(backoff, 1, supported_errors=(ConnectionError,))
+    retry = Retry(backoff, -1) if patient else Retry(backoff, 1, supported_errors=(ConnectionError,))
     return Redis.from_url(
         url,
         retry=retry,

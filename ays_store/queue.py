@@ -13,6 +13,8 @@ from redis.exceptions import ResponseError
 from rq import Queue as RQQueue
 from rq.exceptions import DuplicateJobError, NoSuchJobError
 from rq.job import Job as RQJob
+from rq.registry import FailedJobRegistry, StartedJobRegistry
+from rq.worker_registration import clean_worker_registry
 
 from ays_store import keys
 from ays_store.records import text
@@ -29,7 +31,8 @@ SERIALIZER = "json"
 JOB_SECONDS = 6 * 3600
 """How long a job may run, unless the worker's settings say something else."""
 
-_KEPT_SECONDS = 3600
+KEPT_SECONDS = 3600
+"""How long RQ keeps what has failed; our record of a job says why."""
 
 JobFunction = Callable[[str], None]
 
@@ -154,7 +157,7 @@ class Queue:
                 job_id=f"{job_id}-{text(delivery)}",
                 timeout=JOB_SECONDS,
                 result_ttl=0,
-                failure_ttl=_KEPT_SECONDS,
+                failure_ttl=KEPT_SECONDS,
                 description=f"{OPTIMIZE} {job_id}",
                 unique=True,
             )
@@ -177,6 +180,19 @@ class Queue:
         for job_id in found[::2]:
             self.enqueue(job_id)
         return found[::2]
+
+    def sweep(self) -> None:
+        """Drops what RQ keeps of workers that died: executions, workers, ids that were taken from the queue and never started."""
+        StartedJobRegistry(queue=self._queue, job_class=AllowedJob).cleanup()
+        FailedJobRegistry(queue=self._queue, job_class=AllowedJob).cleanup()
+        clean_worker_registry(self._queue)
+        for raw in self._redis.lrange(self._queue.intermediate_queue_key, 0, 99):
+            job_id, _, delivery = text(raw).rpartition("-")
+            if self._redis.hmget(keys.job(job_id), "state", "delivery") not in (
+                [b"queued", delivery.encode()],
+                [b"running", delivery.encode()],
+            ):
+                self._drop(text(raw))
 
     def __len__(self) -> int:
         """Number of jobs that wait in RQ."""

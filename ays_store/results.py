@@ -115,6 +115,16 @@ class Results:
             found[Solver(solver), Terminal(terminal), int(nfe)] = _cell(raw)
         return found
 
+    def validated(self, profile_id: str) -> list[Schedule]:
+        """Returns the validated schedules that aliases of a profile name.
+
+        Args:
+            profile_id: The profile.
+        """
+        ids = [cell.schedule_id for cell in self.cells(profile_id).values() if cell.rank > rank_of(Effort.FAST)]
+        stored = self._redis.mget([keys.schedule(schedule_id) for schedule_id in ids]) if ids else []
+        return [Schedule.model_validate_json(_unpack(raw)) for raw in stored if raw is not None]
+
     def variants(self, model: str) -> list[Measured]:
         """Returns the variants of a model that have a profile of its present weights: the default one first, then newest first.
 

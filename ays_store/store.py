@@ -23,9 +23,9 @@ class Store:
         self.workers = Workers(redis)
 
     @classmethod
-    def open(cls, url: str, *, patient: bool = False) -> "Store":
+    def open(cls, url: str, *, patient: bool = False, lease_seconds: float = LEASE_SECONDS) -> "Store":
         """Returns a store at a Redis URL; see `connect`."""
-        return cls(connect(url, patient=patient))
+        return cls(connect(url, patient=patient), lease_seconds=lease_seconds)
 
     def ping(self) -> None:
         """Asks Redis whether it is there.

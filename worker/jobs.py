@@ -1,0 +1,160 @@
+"""The job: load the model, compute, commit; and what becomes of a job that cannot be done.
+
+An error that would come again with the next attempt fails the job, with a sentence for the person who asked. Redis being
+away fails nothing: the worker waits for it, holding what it has computed.
+"""
+
+import threading
+import traceback
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisError
+from rq.timeouts import JobTimeoutException
+
+from ays_client.contract import Job, JobRequest, Model, ProfileInfo, Progress, Schedule, identity
+from ays_store import Queue, Store
+from worker.attempt import Attempt, Canceled, Drained, Superseded
+from worker.host import JobHost
+from worker.models.errors import ModelError
+from worker.progress import Reporter
+from worker.pulse import Pulse
+from worker.warm_models import WarmModels
+
+if TYPE_CHECKING:
+    from worker.models.loaded import LoadedModel
+    from worker.pipeline import Outcome
+
+Compute = Callable[[JobRequest, "LoadedModel", JobHost], "Outcome"]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Optimizer:
+    """Runs jobs, one at a time."""
+
+    def __init__(
+        self,
+        *,
+        worker: str,
+        store: Store,
+        telling: Store,
+        queue: Queue,
+        pulse: Pulse,
+        models: WarmModels,
+        compute: Compute,
+        drain: threading.Event,
+    ) -> None:
+        """Connects the parts.
+
+        Args:
+            worker: The worker's name.
+            store: A patient store, for what must not be lost.
+            telling: An impatient one, for progress.
+            queue: Where a drained job goes back to.
+            pulse: Keeps the lease.
+            models: The models.
+            compute: Turns a request and a model into profile and schedules.
+            drain: Set when the worker is asked to end.
+        """
+        self._worker = worker
+        self._store = store
+        self._telling = telling
+        self._queue = queue
+        self._pulse = pulse
+        self._models = models
+        self._compute = compute
+        self._drain = drain
+
+    def optimize(self, job_id: str) -> None:
+        """Does a job, if it is still there to be done.
+
+        Args:
+            job_id: The job.
+        """
+        token = self._store.jobs.start(job_id, self._worker)
+        job = self._store.jobs.get(job_id)
+        if token is None or job is None:
+            _log.info("nothing to do: the job is done, canceled or with another worker", job=job_id)
+            return
+        attempt = Attempt(job_id, token, drain=self._drain)
+        with structlog.contextvars.bound_contextvars(job=job_id, model=job.request.model), self._pulse.holding(attempt):
+            _log.info("job started", attempt=job.attempts)
+            self._settle(job, attempt)
+
+    def _settle(self, job: Job, attempt: Attempt) -> None:
+        jobs = self._store.jobs
+        try:
+            held = self._run(job, attempt)
+            _log.info("job succeeded" if held else "job was taken over; nothing stored")
+        except Canceled:
+            jobs.stop(attempt.job_id, attempt.token)
+            _log.info("job canceled")
+        except Drained:
+            if jobs.release(attempt.job_id, attempt.token):
+                self._queue.enqueue(attempt.job_id)
+            _log.info("job released: the worker ends")
+        except Superseded:
+            _log.warning("job was taken over; nothing stored")
+        except RedisError:
+            # Not the fault of the job: its lease runs out, and the next attempt resumes from the shards.
+            _log.exception("job abandoned: Redis does not do what it is asked")
+        except Exception as error:
+            self._models.clear()
+            jobs.fail(attempt.job_id, attempt.token, explain(error))
+            _log.exception("job failed")
+
+    def _run(self, job: Job, attempt: Attempt) -> bool:
+        request, reporter = job.request, Reporter(attempt, self._telling)
+        reporter.report(Progress(stage="loading"))
+        model = self._models.get(request.model)
+        self._store.models.refine(_card(model))
+        attempt.check()
+        stored = self._store.results.find(request)
+        if stored is not None:
+            return self._commit(attempt, profile=None, schedules=[], requested=stored)
+        profile_id = identity(request.variant)
+        host = JobHost(reporter, profile_id=profile_id, fingerprint=model.fingerprint, results=self._store.results)
+        outcome = self._compute(request, model, host)
+        reporter.report(Progress(stage="store"))
+        schedules = {schedule.id: schedule for schedule in [*outcome.schedules, outcome.requested]}
+        return self._commit(attempt, profile=outcome.profile, schedules=list(schedules.values()), requested=outcome.requested.id)
+
+    def _commit(self, attempt: Attempt, *, profile: ProfileInfo | None, schedules: list[Schedule], requested: str) -> bool:
+        return self._store.results.commit(
+            attempt.job_id, attempt.token, profile=profile, schedules=schedules, requested_schedule_id=requested
+        )
+
+
+def explain(error: Exception) -> str:
+    """Says to the person who asked why a job failed.
+
+    Args:
+        error: What was raised: an error of ours says it already; any other is told with its type.
+    """
+    if isinstance(error, JobTimeoutException):
+        return f"The job was ended: {error}. Ask for less effort or fewer paths, or raise AYS_JOB_SECONDS of the worker."
+    if isinstance(error, ModelError) or (isinstance(error, ValueError) and _raised_by_us(error)):
+        return str(error)
+    where = "This was raised while loading or running the model; the worker's log has the traceback."
+    return f"{type(error).__name__}: {error}. {where}"
+
+
+def _raised_by_us(error: Exception) -> bool:
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__", "").split(".")[0] == "worker"
+
+
+def _card(model: "LoadedModel") -> Model:
+    return Model(
+        id=model.id,
+        title=model.title,
+        kind=model.process.kind,
+        shape=list(model.denoiser.shape),
+        sigma_min=model.denoiser.sigma_min,
+        sigma_max=model.denoiser.sigma_max,
+        prediction_type=model.prediction_type,
+        guidance_scale=model.guidance_scale,
+        fingerprint=model.fingerprint,
+    )

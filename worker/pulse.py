@@ -1,0 +1,88 @@
+"""The pulse: a thread that says the worker is alive and keeps the lease of its job, however long a batch takes."""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+import structlog
+from redis.exceptions import RedisError
+
+from ays_store import Store
+from worker.attempt import Attempt
+
+Info = Mapping[str, str | int | float | None]
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Pulse(threading.Thread):
+    """The heartbeat of a worker."""
+
+    def __init__(self, store: Store, *, name: str, info: Info, every_seconds: float) -> None:
+        """Prepares the thread.
+
+        Args:
+            store: An impatient store: a late heartbeat is worth nothing.
+            name: The worker's name.
+            info: What it says about itself.
+            every_seconds: Time between two beats, a fraction of the lease.
+        """
+        super().__init__(name="pulse", daemon=True)
+        self.attempt: Attempt | None = None
+        self._store = store
+        self._worker = name
+        self._info = info
+        self._every = every_seconds
+        self._others: list[Callable[[], None]] = []
+        self._end = threading.Event()
+        self._away = False
+
+    def keep_alive(self, renew: Callable[[], None]) -> None:
+        """Renews something else with every beat.
+
+        Args:
+            renew: Does it.
+        """
+        self._others.append(renew)
+
+    @contextmanager
+    def holding(self, attempt: Attempt) -> Iterator[None]:
+        """Keeps the lease of an attempt meanwhile."""
+        self.attempt = attempt
+        try:
+            yield
+        finally:
+            self.attempt = None
+
+    def run(self) -> None:
+        """Beats until `end`."""
+        while not self._end.is_set():
+            try:
+                self.beat()
+            except RedisError as error:
+                if not self._away:
+                    _log.warning("redis is away", error=str(error))
+                self._away = True
+            else:
+                if self._away:
+                    _log.info("redis is back")
+                self._away = False
+            self._end.wait(self._every)
+
+    def beat(self) -> None:
+        """Beats once."""
+        attempt = self.attempt
+        self._store.workers.beat(self._worker, {**self._info, "job": attempt.job_id if attempt else None})
+        if attempt is not None:
+            attempt.note(self._store.jobs.renew(attempt.job_id, attempt.token))
+        for renew in self._others:
+            renew()
+
+    def end(self) -> None:
+        """Stops the thread and says that the worker is gone."""
+        self._end.set()
+        self.join()
+        try:
+            self._store.workers.leave(self._worker)
+        except RedisError as error:
+            _log.warning("could not say goodbye; the heartbeat runs out by itself", error=str(error))

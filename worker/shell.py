@@ -1,0 +1,139 @@
+"""The shell of a worker: one process, one queue, one job at a time, and the threads that keep it honest."""
+
+import os
+import secrets
+import socket
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import structlog
+from redis.exceptions import RedisError
+from rq.exceptions import StopRequested
+
+from ays_client.contract import Model
+from ays_store import Queue, Store
+from ays_store.queue import OPTIMIZE
+from worker.jobs import Compute, Optimizer
+from worker.pulse import Info, Pulse
+from worker.reaper import Reaper
+from worker.settings import Settings
+from worker.warm_models import WarmModels
+from worker.warm_worker import WarmWorker
+from worker.watchdog import Watchdog
+
+if TYPE_CHECKING:
+    from worker.models.loaded import LoadedModel
+
+EXIT_BROKEN = 1
+EXIT_NO_REDIS = 3
+
+_REDIS_SECONDS = 30.0
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Shell:
+    """A worker process."""
+
+    def __init__(
+        self, settings: Settings, *, models: Sequence[Model], load: "Callable[[str], LoadedModel]", compute: Compute, device: str
+    ) -> None:
+        """Connects the parts; nothing runs yet.
+
+        Args:
+            settings: Configuration.
+            models: What the worker offers.
+            load: Loads a model.
+            compute: Turns a request and a model into profile and schedules.
+            device: What it computes on, for people.
+        """
+        self.name = f"{settings.worker_name}-{os.getpid()}-{secrets.token_hex(3)}"
+        self._settings = settings
+        self._models = models
+        self._drain = threading.Event()
+        self._store = Store.open(settings.redis_url, patient=True, lease_seconds=settings.lease_seconds)
+        self._telling = Store.open(settings.redis_url, lease_seconds=settings.lease_seconds)
+        self._load = load
+        self._compute = compute
+        self._info: Info = {"host": socket.gethostname(), "pid": os.getpid(), "device": device, "since": time.time()}
+
+    def run(self) -> int:
+        """Works until it is asked to end.
+
+        Returns:
+            The exit status: 0 after SIGTERM or SIGINT, 3 when there is no Redis, 1 when the worker broke.
+        """
+        if not self._reachable():
+            return EXIT_NO_REDIS
+        worker, pulse = self._connect()
+        reaper = self._reaper()
+        self._watchdog(pulse).start()
+        self._telling.models.publish(self._models, source=self._settings.source)
+        pulse.beat()
+        pulse.start()
+        reaper.start()
+        _log.info("worker ready", worker=self.name, models=[model.id for model in self._models], **self._info)
+        try:
+            worker.work(logging_level=None)
+        except StopRequested:
+            # The signal came between two commands of RQ's own loop.
+            _log.info("worker asked to end")
+        finally:
+            reaper.end()
+            pulse.end()
+        asked = self._drain.is_set()
+        _log.log(20 if asked else 40, "worker ended" if asked else "worker broke", worker=self.name)
+        return 0 if asked else EXIT_BROKEN
+
+    def _connect(self) -> tuple[WarmWorker, Pulse]:
+        settings, every = self._settings, self._settings.lease_seconds / 5
+        pulse = Pulse(self._telling, name=self.name, info=self._info, every_seconds=every)
+        optimizer = Optimizer(
+            worker=self.name,
+            store=self._store,
+            telling=self._telling,
+            queue=Queue(self._store.redis),
+            pulse=pulse,
+            models=WarmModels(self._load, size=settings.warm_models),
+            compute=self._compute,
+            drain=self._drain,
+        )
+        worker = WarmWorker(
+            self._store.redis,
+            name=self.name,
+            # All that a string in Redis can make this process do.
+            functions={OPTIMIZE: optimizer.optimize},
+            job_seconds=settings.job_seconds,
+            lease_seconds=settings.lease_seconds,
+            drain=self._drain,
+        )
+        pulse.keep_alive(worker.keep_alive)
+        return worker, pulse
+
+    def _reaper(self) -> Reaper:
+        lease = self._settings.lease_seconds
+        return Reaper(self._telling, Queue(self._telling.redis), every_seconds=lease / 5, lease_seconds=lease)
+
+    def _watchdog(self, pulse: Pulse) -> Watchdog:
+        return Watchdog(
+            attempt=lambda: pulse.attempt,
+            drain=self._drain,
+            job_seconds=self._settings.job_seconds,
+            drain_seconds=self._settings.drain_seconds,
+        )
+
+    def _reachable(self) -> bool:
+        end = time.monotonic() + _REDIS_SECONDS
+        while True:
+            try:
+                self._telling.ping()
+            except RedisError as error:
+                if time.monotonic() > end:
+                    fix = "check AYS_REDIS_URL (not shown: it may hold a password) and that Redis is up"
+                    _log.critical("no Redis", received=str(error), expected="an answer to PING", fix=fix)
+                    return False
+                time.sleep(0.5)
+            else:
+                return True
