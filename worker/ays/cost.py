@@ -78,6 +78,11 @@ class StepCost:
         """Whether the level before the step matters."""
         return self._solver.multistep
 
+    @property
+    def closes_at_first_order(self) -> bool:
+        """Whether a last step above noise level 0 is of first order (Heun spends no evaluation at the very end)."""
+        return self._solver.predictor_corrector
+
     def __call__(self, k: Index | None, i: Index, j: Index) -> Array:
         """Cost of steps.
 
@@ -118,7 +123,12 @@ class StepCost:
         tail = self.levels[last] ** (self._detail - 2) * jump
         if not self._solver.stochastic:
             return tail
-        rest = self._trace[last] - self._trace[i] - 2 * self._inner(i, i, last) + (self._norm[last] - self._norm[i]) * self._diagonal[i]
+        rest = (
+            self._trace[last]
+            - self._trace[i]
+            - 2 * self._inner(i, i, last)
+            + (self._norm[last] - self._norm[i]) * self._diagonal[i]
+        )
         return tail + np.maximum(rest, 0)
 
     def total(self, knots: Index, *, to_zero: bool) -> Array:
@@ -131,17 +141,14 @@ class StepCost:
         Returns:
             Shape (...).
         """
-        total = np.zeros(knots.shape[:-1])
-        for step in range(knots.shape[-1] - 1):
-            before = knots[..., step - 1] if step and self.multistep else None
-            last = step == knots.shape[-1] - 2 and not to_zero
-            total = total + self._closing(before, knots[..., step], knots[..., step + 1], last=last)
-        return total + self.to_zero(knots[..., -1]) if to_zero else total
-
-    def _closing(self, k: Index | None, i: Index, j: Index, *, last: bool) -> Array:
-        if last and self._solver.predictor_corrector:
-            return self.euler(i, j)
-        return self(k, i, j)
+        total = self.to_zero(knots[..., -1]) if to_zero else np.zeros(knots.shape[:-1])
+        k, i, j = knots[..., :-2], knots[..., :-1], knots[..., 1:]
+        if self.closes_at_first_order and not to_zero and knots.shape[-1] > 1:
+            total = total + self.euler(i[..., -1], j[..., -1])
+            i, j = i[..., :-1], j[..., :-1]
+        if not self.multistep or knots.shape[-1] < 3:
+            return total + self(None, i, j).sum(axis=-1)
+        return total + self(None, i[..., 0], j[..., 0]) + self(k, i[..., 1:], j[..., 1:]).sum(axis=-1)
 
     def euler(self, i: Index, j: Index) -> Array:
         """First-order cost of a step, the one Heun ends with."""
@@ -159,7 +166,7 @@ class CostTable:
         levels: the grid, strictly decreasing, shape (G,).
         step: `step[i, j]`, the step from level i to level j with no memory; inf where j <= i; shape (G, G).
         pair: `pair[k, i, j]`, the same after an evaluation at k; inf unless k < i < j; None for one-step solvers; shape (G, G, G).
-        to_end: `to_end[i]`, the closing step from level i, to noise level 0, shape (G,).
+        to_zero: `to_zero[i]`, the closing step from level i, to noise level 0, shape (G,).
         to_last: `to_last[i]`, a closing step to the last level where it differs from `step` (Heun closes at first order), or None.
     """
 
@@ -181,7 +188,7 @@ def tabulate(cost: StepCost) -> CostTable:
         with np.errstate(divide="ignore", invalid="ignore"):
             raw = cost(index[:, None, None], index[None, :, None], index[None, None, :])
         pair = np.where(np.isfinite(later[:, :, None] + later[None]), raw, np.inf)
-    to_last = cost.euler(index, np.full(g, g - 1)) if cost._solver.predictor_corrector else None
+    to_last = cost.euler(index, np.full(g, g - 1)) if cost.closes_at_first_order else None
     return CostTable(cost.levels, step, pair, cost.to_zero(index), to_last)
 
 

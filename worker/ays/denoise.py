@@ -94,7 +94,9 @@ class Evaluator:
             raise DenoiserError(msg)
         if not bool(torch.isfinite(estimate).all()):
             levels = f"[{sigma.min().item():.6g}, {sigma.max().item():.6g}]"
-            msg = f"the denoiser returned NaN or infinity at sigma in {levels}; check its precision, or narrow sigma_min..sigma_max"
+            msg = (
+                f"the denoiser returned NaN or infinity at sigma in {levels}; check its precision, or narrow sigma_min..sigma_max"
+            )
             raise DenoiserError(msg)
         self.evaluations += len(x)
         if self._on_batch is not None:

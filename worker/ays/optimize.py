@@ -72,7 +72,11 @@ def solve(table: CostTable, *, steps_max: int, to_zero: bool, ratio_bound: float
         ratio_bound: largest allowed `h_i / h_(i-1)` of successive steps, h = ln(sigma_i / sigma_(i+1)); for 2M only, where a long
             step after a short one amplifies earlier errors; None: any.
     """
-    return _solve_pairs(table, steps_max, to_zero, ratio_bound) if table.pair is not None else _solve_single(table, steps_max, to_zero)
+    return (
+        _solve_pairs(table, steps_max, to_zero, ratio_bound)
+        if table.pair is not None
+        else _solve_single(table, steps_max, to_zero)
+    )
 
 
 def _closing(table: CostTable, to_zero: bool) -> Array:

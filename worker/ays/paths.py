@@ -50,9 +50,9 @@ def starting_noise(shape: tuple[int, ...], indices: Sequence[int], *, seed: int,
     return torch.stack([torch.randn(shape, generator=_generator(seed, stream, i, _START), dtype=torch.float64) for i in indices])
 
 
-def data_generator(*, seed: int, stream: Stream) -> torch.Generator:
-    """Generator to hand to a data source."""
-    return _generator(seed, stream, 0, _DATA)
+def data_generator(index: int, *, seed: int, stream: Stream) -> torch.Generator:
+    """Generator to hand to a data source for the sample of that index."""
+    return _generator(seed, stream, index, _DATA)
 
 
 @dataclass(frozen=True)

@@ -130,7 +130,9 @@ def _accumulate(measure: Measure, levels: Array, start: int, residuals: Tensor) 
     return Shard(measure, levels, start, len(gram), total, squares, len(gram) * len(levels))
 
 
-def measure_flow(denoise: Denoise, shape: tuple[int, ...], levels: Array, paths: Sequence[int], *, seed: int) -> tuple[Shard, Tensor]:
+def measure_flow(
+    denoise: Denoise, shape: tuple[int, ...], levels: Array, paths: Sequence[int], *, seed: int
+) -> tuple[Shard, Tensor]:
     """Measure K along the model's own ODE trajectories, solved with DPM-Solver++(2M) on the same grid.
 
     Args:
@@ -182,7 +184,9 @@ def refine_grid(profile: Profile, factor: int) -> Profile:
         same = cell[:, None] == cell[None, :]
         low, high = np.minimum(theta[:, None], theta[None, :]), np.maximum(theta[:, None], theta[None, :])
         k = profile.moments
-        inside = (1 - high) * k[cell, cell][:, None] + (high - low) * k[cell, cell + 1][:, None] + low * k[cell + 1, cell + 1][:, None]
+        inside = (
+            (1 - high) * k[cell, cell][:, None] + (high - low) * k[cell, cell + 1][:, None] + low * k[cell + 1, cell + 1][:, None]
+        )
         moments = np.where(same, inside, moments)
     levels = np.exp(np.interp(fine, np.arange(g), np.log(profile.levels)))
     levels[::factor] = profile.levels

@@ -62,7 +62,9 @@ SOLVERS = {
         Solver("heun", order=2, predictor_corrector=True, diffusers="HeunDiscreteScheduler"),
         Solver("dpmpp_2m", order=2, multistep=True, diffusers="DPMSolverMultistepScheduler(solver_order=2)"),
         Solver("sddim", order=1, stochastic=True, diffusers="DPMSolverMultistepScheduler(sde-dpmsolver++, solver_order=1)"),
-        Solver("dpmpp_2m_sde", order=2, multistep=True, stochastic=True, diffusers="DPMSolverMultistepScheduler(sde-dpmsolver++)"),
+        Solver(
+            "dpmpp_2m_sde", order=2, multistep=True, stochastic=True, diffusers="DPMSolverMultistepScheduler(sde-dpmsolver++)"
+        ),
     )
 }
 
@@ -149,7 +151,9 @@ def sample(solver: Solver, denoise: Denoise, sigmas: Array, noise: Tensor, *, br
     return run.x if np.ndim(sigmas) == 2 else run.x[0]
 
 
-def trajectory(solver: Solver, denoise: Denoise, sigmas: Array, noise: Tensor, *, brownian: Brownian | None = None) -> tuple[Tensor, Tensor]:
+def trajectory(
+    solver: Solver, denoise: Denoise, sigmas: Array, noise: Tensor, *, brownian: Brownian | None = None
+) -> tuple[Tensor, Tensor]:
     """Run one schedule and keep what it visits.
 
     Args:

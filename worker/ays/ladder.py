@@ -1,0 +1,145 @@
+r"""The ladder: candidate schedules from one profile, and the race that picks one.
+
+The converged minimizer of the bound is a bad image schedule (the paper stops early by eye, Appendix A.3). Here the detail exponent p and
+the bound on the ratio of successive steps take that role: each pair is one more exact minimization on the same profile. Successive
+halving over held-out noises, with the stock schedules in the race, picks the one that the real solver likes best.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from worker.ays.cost import StepCost, tabulate
+from worker.ays.noise import Array
+from worker.ays.optimize import solve
+from worker.ays.profile import Profile
+from worker.ays.schedule import Terminal
+from worker.ays.solvers import SOLVERS, Denoise, Solver
+from worker.ays.validate import HeldOut, squared_errors
+
+DEFAULT_DETAIL = 1.8
+"""Detail where nothing was validated: close to the best on every model tried (docs/results)."""
+
+DEFAULT_RATIO_BOUND = 2.0
+"""Bound on successive steps of multistep solvers where nothing was validated."""
+
+DETAILS = (1.8, 1.4, 2.1, 1.0, 2.4, 0.6, 0.0)
+RATIO_BOUNDS: tuple[float | None, ...] = (2.0, 3.0, 1.5, None)
+
+_SAME = 0.2
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A schedule in the race.
+
+    Attributes:
+        name: `optimized`, `optimized (first-order cost)`, or a stock schedule's name.
+        levels: shape (N + 1,).
+        detail: exponent p it was optimized for; None for stock.
+        ratio_bound: bound it was optimized under; None: none.
+        stock: whether it is hand-made.
+    """
+
+    name: str
+    levels: Array
+    detail: float | None = None
+    ratio_bound: float | None = None
+    stock: bool = False
+
+
+def optimal_levels(
+    profile: Profile, solver: Solver, steps: int, *, terminal: Terminal, detail: float, ratio_bound: float | None
+) -> Array:
+    """Exact optimum on the profile's grid, shape (steps + 1,)."""
+    table = tabulate(StepCost(profile, solver, detail=detail))
+    knots = solve(table, steps_max=steps, to_zero=terminal == "zero", ratio_bound=ratio_bound).knots(steps)
+    return np.append(profile.levels[knots], 0.0) if terminal == "zero" else profile.levels[knots]
+
+
+def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) -> list[Candidate]:
+    """Optima for every detail, ratio bound and, for multistep solvers, the first-order cost; the default first.
+
+    Ratio bounds under which no schedule of that many steps exists are left out.
+    """
+    to_zero = terminal == "zero"
+    first_order = SOLVERS["sddim" if solver.stochastic else "ddim"]
+    found = []
+    for method, bounds in ((solver, RATIO_BOUNDS), (first_order, (None,))) if solver.multistep else ((solver, (None,)),):
+        name = "optimized" if method is solver else "optimized (first-order cost)"
+        for detail in DETAILS:
+            table = tabulate(StepCost(profile, method, detail=detail))
+            for bound in bounds:
+                solution = solve(table, steps_max=steps, to_zero=to_zero, ratio_bound=bound)
+                if np.isfinite(solution.value[steps - 1, 0]):
+                    levels = profile.levels[solution.knots(steps)]
+                    found.append(Candidate(name, np.append(levels, 0.0) if to_zero else levels, detail, bound))
+    return found
+
+
+def thin(candidates: Sequence[Candidate], limit: int) -> list[Candidate]:
+    """Drop near-duplicates, earlier ones first to stay, until at most `limit` remain (the distance grows as needed)."""
+    same = _SAME
+    while True:
+        kept: list[Candidate] = []
+        for candidate in candidates:
+            if all(_distance(candidate.levels, other.levels) > same for other in kept):
+                kept.append(candidate)
+        if len(kept) <= limit:
+            return kept
+        same *= 1.25
+
+
+def _distance(a: Array, b: Array) -> float:
+    """Largest difference of a knot, in mean step widths of ln sigma."""
+    positive = a > 0
+    log_a, log_b = np.log(a[positive]), np.log(b[positive])
+    return float(np.abs(log_a - log_b).max() / ((log_a[0] - log_a[-1]) / max(1, len(log_a) - 1)))
+
+
+@dataclass(frozen=True)
+class Race:
+    """Outcome of the successive halving.
+
+    Attributes:
+        ranking: the candidates that ran to the end, best first.
+        errors: their squared errors on all noises, shape (len(ranking), n).
+        best_stock: the hand-made schedule with the smallest error.
+    """
+
+    ranking: list[Candidate]
+    errors: Array
+    best_stock: Candidate
+
+
+def race(solver: Solver, denoise: Denoise, optimized: Sequence[Candidate], stock: Mapping[str, Array], held_out: HeldOut) -> Race:
+    """Successive halving: a quarter of the noises for all, then half, then all of them for the better halves.
+
+    Args:
+        solver: the real method.
+        denoise: the model.
+        optimized: candidates of the ladder.
+        stock: hand-made schedules by name; the best of them runs to the end.
+        held_out: noises of the search.
+    """
+    alive = [*optimized, *(Candidate(name, levels, stock=True) for name, levels in stock.items())]
+    errors = np.zeros((len(alive), 0))
+    n = len(held_out)
+    stops = sorted({max(1, n // 4), max(1, n // 2), n})
+    for start, stop in zip([0, *stops], stops, strict=False):
+        new = squared_errors(solver, denoise, np.stack([c.levels for c in alive]), held_out.part(start, stop))
+        errors = np.concatenate([errors, new], axis=1)
+        order = errors.mean(axis=1).argsort(kind="stable")
+        if stop < n:
+            kept = list(order[: max(2, (len(order) + 1) // 2)])
+            if not any(alive[i].stock for i in kept):
+                kept.append(next(i for i in order if alive[i].stock))
+            order = np.array(kept)
+        alive, errors = [alive[i] for i in order], errors[order]
+    return Race(alive, errors, next(c for c in alive if c.stock))
+
+
+def race_evaluations(candidates: int, steps: int, noises: int) -> int:
+    """About the evaluations that a race spends."""
+    return candidates * steps * noises // 2

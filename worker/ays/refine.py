@@ -1,0 +1,147 @@
+r"""Refinement: nonlinear least squares of the knots on the validation error, guarded by noises of its own.
+
+The error of a schedule is a sum of squares of `e(z) = sample(z) - reference`, with `z = ln sigma` of the free knots. One rollout with
+every knot moved in turn gives the Jacobian (a knot leaves the states before it unchanged: half the evaluations), and
+
+    (J^T J + mu diag(J^T J)) step = - J^T e                                              (Levenberg 1944, Marquardt 1963)
+
+moves all knots at once. It sees what the cost cannot: errors of successive steps that amplify or cancel, networks that misbehave. The
+fit is to the search noises; the judge's noises decide what is kept, and the search stops when they stop improving.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from worker.ays.noise import Array
+from worker.ays.solvers import Denoise, Solver
+from worker.ays.validate import HeldOut, deviations, squared_errors
+
+_DIFFERENCE = 0.1
+_DAMPING = (1e-3, 3e-2, 0.3, 3.0)
+_LONGEST_MOVE = 0.45
+_BLENDS = (1.0, 0.4)
+_WORTHWHILE = 0.01
+
+
+@dataclass(frozen=True)
+class Refined:
+    """Outcome of a refinement.
+
+    Attributes:
+        levels: the kept schedule, shape (N + 1,).
+        judged: its squared errors on the judge's noises, shape (n,).
+        improved: whether it differs from the start.
+        iterations: iterations made.
+    """
+
+    levels: Array
+    judged: Array
+    improved: bool
+    iterations: int
+
+
+def iteration_evaluations(steps: int, search: int, judge: int) -> int:
+    """Upper bound on the evaluations of one iteration for a solver with one evaluation a step."""
+    return (steps * (steps + 1) // 2 + len(_DAMPING) * steps) * search + len(_BLENDS) * steps * judge
+
+
+def _free(levels: Array) -> Array:
+    return np.arange(1, len(levels) - 1)
+
+
+def _moved(levels: Array, step: Array) -> Array:
+    """Move the free knots by `step` in ln sigma, none by more than `_LONGEST_MOVE` of the gap to its neighbour."""
+    positive = levels if levels[-1] > 0 else levels[:-1]
+    log = np.log(positive)
+    index = _free(levels)
+    above = log[index - 1] - log[index]
+    below = np.where(index + 1 < len(positive), log[index] - log[np.minimum(index + 1, len(positive) - 1)], above)
+    moved = levels.copy()
+    moved[index] = levels[index] * np.exp(np.clip(step, -_LONGEST_MOVE * below, _LONGEST_MOVE * above))
+    return moved
+
+
+def _blend(start: Array, end: Array, fraction: float) -> Array:
+    """Schedule part of the way from one to another, linear in ln sigma of the positive levels."""
+    ratio = np.divide(end, start, out=np.ones_like(end), where=start > 0)
+    return start * ratio**fraction
+
+
+def _bounded(levels: Array, sigma_min: float) -> Array:
+    """Keep evaluated levels at or above sigma_min, strictly decreasing."""
+    bounded = levels.copy()
+    evaluated = len(levels) - 1
+    for index in range(evaluated - 1, 0, -1):
+        floor = sigma_min if index == evaluated - 1 else bounded[index + 1] * (1 + 1e-6)
+        bounded[index] = max(bounded[index], floor)
+    return bounded
+
+
+def _normal_equations(
+    solver: Solver, denoise: Denoise, levels: Array, held_out: HeldOut, sigma_min: float
+) -> tuple[Array, Array]:
+    """`J^T J` and `J^T e` by one-sided differences of the free knots, shapes (F, F) and (F,)."""
+    index = _free(levels)
+    gaps = np.log(levels[index - 1] / levels[index])
+    trials = np.repeat(levels[None], len(index) + 1, axis=0)
+    for row, knot in enumerate(index, start=1):
+        trials[row, knot] *= np.exp(_DIFFERENCE * gaps[row - 1])
+    assert trials[:, :-1].min() >= sigma_min * (1 - 1e-9)
+    e = deviations(solver, denoise, trials, held_out).flatten(1)
+    jacobian = (e[1:] - e[0]) / torch.from_numpy(_DIFFERENCE * gaps).to(e).unsqueeze(1)
+    return (jacobian @ jacobian.T).cpu().numpy(), (jacobian @ e[0]).cpu().numpy()
+
+
+def _steps(hessian: Array, gradient: Array) -> list[Array]:
+    scale = np.diag(hessian) + 1e-12 * max(float(np.trace(hessian)), 1e-300)
+    return [-np.linalg.solve(hessian + mu * np.diag(scale), gradient) for mu in _DAMPING]
+
+
+def refine(
+    solver: Solver,
+    denoise: Denoise,
+    levels: Array,
+    *,
+    search: HeldOut,
+    judge: HeldOut,
+    sigma_min: float,
+    iterations: int,
+    on_iteration: Callable[[int], None] | None = None,
+) -> Refined:
+    """Improve a schedule on the search noises as long as the judge's noises agree.
+
+    Args:
+        solver: the method.
+        denoise: the model.
+        levels: start, strictly decreasing, shape (N + 1,); its ends stay.
+        search: noises that the least squares sees.
+        judge: noises that decide.
+        sigma_min: lowest level that may be evaluated.
+        iterations: largest number of iterations.
+        on_iteration: called before each iteration with its number.
+    """
+    best, best_judged = levels, squared_errors(solver, denoise, levels[None], judge)[0]
+    current, improved, done = levels, False, 0
+    for done in range(1, (iterations if len(_free(levels)) else 0) + 1):
+        if on_iteration is not None:
+            on_iteration(done)
+        hessian, gradient = _normal_equations(solver, denoise, current, search, sigma_min)
+        trials = np.stack([current, *(_bounded(_moved(current, step), sigma_min) for step in _steps(hessian, gradient))])
+        searched = squared_errors(solver, denoise, trials, search).mean(axis=1)
+        choice = int(searched.argmin())
+        if choice == 0:
+            break
+        blends = np.stack([_blend(current, trials[choice], fraction) for fraction in _BLENDS])
+        judged = squared_errors(solver, denoise, blends, judge)
+        pick = int(judged.mean(axis=1).argmin())
+        gain = 1 - judged[pick].mean() / best_judged.mean()
+        if gain <= 0:
+            break
+        current = best = blends[pick]
+        best_judged, improved = judged[pick], True
+        if gain < _WORTHWHILE:
+            break
+    return Refined(best, best_judged, improved, done)

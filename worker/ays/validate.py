@@ -1,0 +1,114 @@
+r"""Validation: the real solver, with a candidate schedule, against the fine solution from the same starting noise.
+
+For stochastic solvers both are driven by the same Brownian path, the coarse step by the sum of the fine increments. The error of a
+sample is its squared distance to the fine solution, summed over dimensions.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from torch import Tensor
+
+from worker.ays.noise import Array
+from worker.ays.paths import Brownian, Stream, brownian, starting_noise
+from worker.ays.schedule import Terminal
+from worker.ays.solvers import SOLVERS, Denoise, Solver, sample, trajectory
+
+_BROWNIAN_REFINEMENT = 4
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A Monte-Carlo estimate: mean and the standard error of that mean."""
+
+    mean: float
+    standard_error: float
+
+
+def estimate(values: Array) -> Mean:
+    """Mean of independent values with its standard error (infinite for a single one); values of shape (n,)."""
+    spread = float(values.std(ddof=1)) / math.sqrt(len(values)) if len(values) > 1 else math.inf
+    return Mean(float(values.mean()), spread)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """Starting noises with their fine solutions.
+
+    Attributes:
+        noise: standard normal, shape (n, *shape), float64.
+        reference: fine solutions at the terminal level, shape (n, *shape).
+        brownian: the paths that drove them, for stochastic solvers.
+    """
+
+    noise: Tensor
+    reference: Tensor
+    brownian: Brownian | None
+
+    def __len__(self) -> int:
+        """Number of noises."""
+        return len(self.noise)
+
+    def part(self, start: int, stop: int) -> "HeldOut":
+        """The noises from `start` up to `stop`."""
+        paths = None if self.brownian is None else replace(self.brownian, w=self.brownian.w[:, start:stop])
+        return HeldOut(self.noise[start:stop], self.reference[start:stop], paths)
+
+
+def hold_out(
+    solver: Solver,
+    denoise: Denoise,
+    shape: tuple[int, ...],
+    *,
+    levels: Array,
+    terminal: Terminal,
+    indices: Sequence[int],
+    seed: int,
+    stream: Stream,
+) -> HeldOut:
+    """Draw starting noises and solve them finely, with second-order multistep on a fine grid.
+
+    Args:
+        solver: the method to be validated; it decides between ODE and SDE.
+        denoise: the model.
+        shape: shape of one sample.
+        levels: the fine grid, strictly decreasing, > 0, shape (F,).
+        terminal: at `zero` the reference is the denoised end of the path, else its state at the last level.
+        indices: which samples of the stream.
+        seed: seed of the noises.
+        stream: purpose, which keeps search, judge and benchmark apart.
+    """
+    noise = starting_noise(shape, indices, seed=seed, stream=stream)
+    paths = None
+    if solver.stochastic:
+        count = (len(levels) - 1) * _BROWNIAN_REFINEMENT + 1
+        fine = np.exp(np.interp(np.linspace(0, len(levels) - 1, count), np.arange(len(levels)), np.log(levels)))
+        fine[::_BROWNIAN_REFINEMENT] = levels
+        paths = brownian(fine, shape, indices, seed=seed, stream=stream)
+    states, estimates = trajectory(
+        SOLVERS["dpmpp_2m_sde" if solver.stochastic else "dpmpp_2m"], denoise, levels, noise, brownian=paths
+    )
+    return HeldOut(noise, estimates[-1] if terminal == "zero" else states[-1], paths)
+
+
+def deviations(solver: Solver, denoise: Denoise, sigmas: Array, held_out: HeldOut) -> Tensor:
+    """Distance vectors of the solver's samples to the fine solutions.
+
+    Args:
+        solver: the method.
+        denoise: the model.
+        sigmas: schedules, shape (S, N + 1).
+        held_out: noises and references.
+
+    Returns:
+        Shape (S, n, dim).
+    """
+    samples = sample(solver, denoise, sigmas, held_out.noise, brownian=held_out.brownian)
+    return (samples - held_out.reference).flatten(2)
+
+
+def squared_errors(solver: Solver, denoise: Denoise, sigmas: Array, held_out: HeldOut) -> Array:
+    """Squared distances, shape (S, n); arguments as in `deviations`."""
+    return deviations(solver, denoise, sigmas, held_out).square().sum(2).cpu().numpy()

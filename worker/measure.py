@@ -1,0 +1,134 @@
+"""Measuring a profile, shard by shard, so that a retried job goes on where the last one stopped."""
+
+import json
+import time
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from ays_client.contract import ProfileInfo, Variant, identity
+from worker.ays.denoise import Evaluator
+from worker.ays.noise import Array
+from worker.ays.paths import Stream, data_generator
+from worker.ays.profile import Measure, Profile, Shard, log_grid, measure_flow, measure_forward, merge
+from worker.stages import Host
+from worker.models.loaded import LoadedModel
+
+SHARD_PATHS = 16
+"""Paths of one shard: the unit that is stored, and the batch in which flow paths advance together."""
+
+MEASURES: tuple[Measure, ...] = ("flow", "forward")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Both profiles of a variant.
+
+    Attributes:
+        flow: moments along the model's own ODE, for deterministic solvers.
+        forward: moments along forward paths, for stochastic solvers.
+        info: the same as a body of the contract.
+        new: whether it was measured by this job.
+    """
+
+    flow: Profile
+    forward: Profile
+    info: ProfileInfo
+    new: bool
+
+    def of(self, *, stochastic: bool) -> Profile:
+        """The profile of the path measure that a kind of solver needs."""
+        return self.forward if stochastic else self.flow
+
+
+class RangeError(ValueError):
+    """A request asks for noise levels that the model does not have."""
+
+
+def level_range(variant: Variant, model: LoadedModel) -> tuple[float, float]:
+    """Highest and lowest noise level of a request.
+
+    Raises:
+        RangeError: it leaves the model's range, or is empty.
+    """
+    low, high = model.process.sigma_min, model.process.sigma_max
+    sigma_min = low if variant.sigma_min is None else variant.sigma_min
+    sigma_max = high if variant.sigma_max is None else variant.sigma_max
+    if not low * (1 - 1e-9) <= sigma_min < sigma_max <= high * (1 + 1e-9):
+        msg = (
+            f"received sigma_min={sigma_min:g}, sigma_max={sigma_max:g}; expected {low:g} <= sigma_min < sigma_max <= {high:g}, "
+        )
+        raise RangeError(msg + f"the range of model {model.id!r}; leave them out for the whole range")
+    return sigma_max, sigma_min
+
+
+def planned_evaluations(variant: Variant) -> int:
+    """Evaluations of a profile: both path measures, M paths at G levels each."""
+    return len(MEASURES) * variant.paths * variant.grid
+
+
+def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host) -> Measured:
+    """Return the variant's profile: the stored one if it is of these weights, else a new one, from finished shards where there are any."""
+    stored = host.profile()
+    if stored is not None and stored.fingerprint == model.fingerprint:
+        return Measured(restore(stored, "flow"), restore(stored, "forward"), stored, new=False)
+    levels = log_grid(*level_range(variant, model), variant.grid)
+    started = time.monotonic()
+    finished = _restore_shards(host.shards(), levels)
+    shards: dict[Measure, list[Shard]] = {"flow": [], "forward": []}
+    for start in range(0, variant.paths, SHARD_PATHS):
+        pair = finished.get(start)
+        if pair is None:
+            pair = _measure_shard(variant, model, denoise, levels, range(start, min(start + SHARD_PATHS, variant.paths)))
+            host.keep_shard(str(start), json.dumps([shard.to_json() for shard in pair]))
+        for shard in pair:
+            shards[shard.measure].append(shard)
+    flow, forward = merge(shards["flow"]), merge(shards["forward"])
+    return Measured(flow, forward, _info(variant, model, flow, forward, time.monotonic() - started), new=True)
+
+
+def _restore_shards(stored: list[str], levels: Array) -> dict[int, list[Shard]]:
+    """Pairs of shards on this grid by the index of their first path."""
+    pairs = [[Shard.from_json(body) for body in json.loads(text)] for text in stored]
+    return {pair[0].start: pair for pair in pairs if all(np.array_equal(shard.levels, levels) for shard in pair)}
+
+
+def _measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, levels: Array, paths: range) -> list[Shard]:
+    flow, ends = measure_flow(denoise, denoise.shape, levels, paths, seed=variant.seed)
+    x_0 = ends if model.data is None else _data(model, paths, variant.seed, ends)
+    return [flow, measure_forward(denoise, x_0, levels, paths, seed=variant.seed)]
+
+
+def _data(model: LoadedModel, paths: range, seed: int, like: Tensor) -> Tensor:
+    assert model.data is not None
+    drawn = model.data(len(paths), data_generator(paths[0], seed=seed, stream=Stream.PROFILE)).to(like)
+    if drawn.shape != like.shape:
+        msg = f"sample_data of model {model.id!r} returned shape {tuple(drawn.shape)}; expected {tuple(like.shape)}: (n, *shape)"
+        raise ValueError(msg)
+    return drawn
+
+
+def _info(variant: Variant, model: LoadedModel, flow: Profile, forward: Profile, seconds: float) -> ProfileInfo:
+    return ProfileInfo(
+        id=identity(variant),
+        variant=variant,
+        fingerprint=model.fingerprint,
+        levels=flow.levels.tolist(),
+        paths=flow.paths,
+        evaluations=flow.evaluations + forward.evaluations,
+        seconds=seconds,
+        loss=forward.moments.diagonal().tolist(),
+        moments={"flow": flow.moments.tolist(), "forward": forward.moments.tolist()},
+        standard_errors={"flow": flow.standard_errors.tolist(), "forward": forward.standard_errors.tolist()},
+        created_at=time.time(),
+    )
+
+
+def restore(info: ProfileInfo, measure: Measure) -> Profile:
+    """Profile of one path measure from a stored body, bit for bit."""
+    arrays = (
+        np.array(values, dtype=np.float64) for values in (info.levels, info.moments[measure], info.standard_errors[measure])
+    )
+    levels, moments, errors = arrays
+    return Profile(measure, levels, moments, errors, info.paths, info.paths * len(levels))

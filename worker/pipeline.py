@@ -1,0 +1,89 @@
+"""The pipeline: request and model in; profile, table and the requested schedule out. It knows neither Redis nor HTTP."""
+
+from dataclasses import dataclass
+
+from ays_client.contract import Effort, JobRequest, ProfileInfo, Schedule
+from worker.answer import Origin, unvalidated, validated
+from worker.ays.denoise import Evaluator
+from worker.ays.ladder import Candidate
+from worker.ays.solvers import SOLVERS
+from worker.measure import Measured, level_range, measure, planned_evaluations
+from worker.models.loaded import LoadedModel
+from worker.stages import Host, Stages
+from worker.table import Cell, Choice, Optimizer, default_choice, nearest_choice, table
+from worker.validation import Validator
+
+BATCH = 256
+"""Samples in one call of the denoiser, at most."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a job produced.
+
+    Attributes:
+        profile: the profile, if it was newly measured.
+        schedules: all schedules to store: the whole table with the requested cell in it.
+        requested: the one that was asked for.
+    """
+
+    profile: ProfileInfo | None
+    schedules: list[Schedule]
+    requested: Schedule
+
+
+def optimize(request: JobRequest, model: LoadedModel, host: Host) -> Outcome:
+    """Measure the model once, unless that is done, and find the requested schedule and the whole table.
+
+    Args:
+        request: what is asked for.
+        model: the model, loaded and probed.
+        host: where this runs.
+
+    Raises:
+        RangeError: the request asks for noise levels that the model does not have.
+        DenoiserError: the model returned something that no schedule can be computed from.
+    """
+    level_range(request.variant, model)
+    stages = Stages(host)
+    denoise = Evaluator(model.denoiser, batch=BATCH, on_batch=stages.evaluated)
+    stages.enter("profile", planned_evaluations(request.variant))
+    measured = measure(request.variant, model, denoise, host)
+    origin = Origin(request.variant, model, measured)
+    known = [] if measured.new else host.validated()
+    requested = _requested(request, origin, denoise, stages, known)
+    stages.enter("table")
+    cells = [unvalidated(origin, cell, effort=None) for cell in _table(request, requested, measured, known)]
+    stages.enter("store")
+    return Outcome(measured.info if measured.new else None, [*cells, requested], requested)
+
+
+def _requested(request: JobRequest, origin: Origin, denoise: Evaluator, stages: Stages, known: list[Schedule]) -> Schedule:
+    solver = SOLVERS[request.solver]
+    profile = origin.measured.of(stochastic=solver.stochastic)
+    where = {"nfe": request.nfe, "solver": request.solver, "terminal": request.terminal, "effort": request.effort}
+    if request.effort is not Effort.FAST and request.detail == "auto":
+        return validated(origin, Validator(request, origin.model, profile, denoise, stages).search(), **where)
+    choice = _choice(request, known)
+    levels = Optimizer(profile, solver, request.terminal.value, choice, steps_max=request.steps).levels(request.steps)
+    if request.effort is Effort.FAST:
+        return unvalidated(origin, Cell(solver, request.terminal.value, request.nfe, levels, choice), effort=Effort.FAST)
+    candidate = Candidate("optimized", levels, choice.detail, choice.ratio_bound)
+    return validated(origin, Validator(request, origin.model, profile, denoise, stages).check(candidate), **where)
+
+
+def _choice(request: JobRequest, known: list[Schedule]) -> Choice:
+    solver = SOLVERS[request.solver]
+    if request.detail == "auto":
+        return nearest_choice(solver, request.terminal.value, request.nfe, known)
+    return Choice(request.detail, default_choice(solver).ratio_bound)
+
+
+def _table(request: JobRequest, requested: Schedule, measured: Measured, known: list[Schedule]) -> list[Cell]:
+    """Every cell but the requested one; of a stored profile only the row whose nearest validated cell may have changed."""
+    judged = [*known, requested] if requested.validated and request.detail == "auto" else known
+    if not measured.new and judged is known:
+        return []
+    taken = {(cell.solver.value, cell.terminal.value, cell.nfe) for cell in judged}
+    row = None if measured.new else request.solver
+    return [cell for cell in table(measured, judged, solver=row) if (cell.solver.name, cell.terminal, cell.nfe) not in taken]

@@ -1,0 +1,68 @@
+"""What the pipeline needs from where it runs, and the stages of its work as progress."""
+
+import time
+from typing import Literal, Protocol
+
+from ays_client.contract import ProfileInfo, Progress, Schedule
+
+Stage = Literal["loading", "profile", "table", "validate", "refine", "store"]
+
+_SHOW_SECONDS = 0.1
+
+
+class Host(Protocol):
+    """Where the pipeline runs: it shows progress, keeps shards and knows what is stored."""
+
+    def report(self, progress: Progress) -> None:
+        """Show progress; may raise to stop the job (canceled, drained)."""
+
+    def shards(self) -> list[str]:
+        """Finished shards of this variant and these weights, as JSON."""
+
+    def keep_shard(self, key: str, shard: str) -> None:
+        """Store a finished shard; the same key again replaces it."""
+
+    def profile(self) -> ProfileInfo | None:
+        """The stored profile of this variant and these weights."""
+
+    def validated(self) -> list[Schedule]:
+        """The stored schedules of that profile that were validated."""
+
+
+class Stages:
+    """Turns counts of evaluations into progress with a rate and a remaining time."""
+
+    def __init__(self, host: Host) -> None:
+        """Report to `host`."""
+        self._host = host
+        self._stage: Stage = "loading"
+        self._total = self._before = self._evaluations = 0
+        self._entered = self._shown = time.monotonic()
+
+    def enter(self, stage: Stage, total: int = 0) -> None:
+        """Enter a stage that is expected to take `total` evaluations (0: none)."""
+        self._stage, self._total, self._before = stage, total, self._evaluations
+        self._entered = time.monotonic()
+        self._show()
+
+    def evaluated(self, evaluations: int) -> None:
+        """Take note of the number of evaluations since the job began."""
+        self._evaluations = evaluations
+        if time.monotonic() - self._shown >= _SHOW_SECONDS:
+            self._show()
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        done = self._evaluations - self._before
+        seconds = self._shown - self._entered
+        rate = done / seconds if done and seconds > 0 else 0.0
+        self._host.report(
+            Progress(
+                stage=self._stage,
+                done=done,
+                total=max(self._total, done),
+                evaluations=self._evaluations,
+                evaluations_per_second=rate,
+                eta_seconds=max(0, self._total - done) / rate if rate else None,
+            )
+        )

@@ -1,0 +1,133 @@
+"""The whole table of a profile: a schedule for every number of evaluations, every solver and both terminals."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import get_args
+
+import numpy as np
+
+from ays_client.contract import NFE_MAX, NFE_MIN, Schedule
+from worker.ays.cost import Index, StepCost, tabulate
+from worker.ays.ladder import DEFAULT_DETAIL, DEFAULT_RATIO_BOUND
+from worker.ays.noise import Array
+from worker.ays.optimize import Solution, polish, solve
+from worker.ays.profile import Profile, refine_grid
+from worker.ays.schedule import Terminal, resample
+from worker.ays.solvers import SOLVERS, Solver
+from worker.measure import Measured
+
+_FINE_LEVELS = 4 * NFE_MAX
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Detail and ratio bound of a cell."""
+
+    detail: float
+    ratio_bound: float | None
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the table, computed but not validated.
+
+    Attributes:
+        solver: the method.
+        terminal: where the last step ends.
+        nfe: evaluations.
+        levels: shape (steps + 1,).
+        choice: what it was optimized for.
+    """
+
+    solver: Solver
+    terminal: Terminal
+    nfe: int
+    levels: Array
+    choice: Choice
+
+
+def default_choice(solver: Solver) -> Choice:
+    """Detail and ratio bound where nothing was validated."""
+    return Choice(DEFAULT_DETAIL, DEFAULT_RATIO_BOUND if solver.multistep else None)
+
+
+def nearest_choice(solver: Solver, terminal: Terminal, nfe: int, validated: Sequence[Schedule]) -> Choice:
+    """Detail of the nearest validated cell: of the same solver before another of the same kind, of the same terminal before the other."""
+
+    def distance(cell: Schedule) -> tuple[bool, bool, int]:
+        return (cell.solver.value != solver.name, cell.terminal.value != terminal, abs(cell.nfe - nfe))
+
+    fitting = [
+        cell
+        for cell in validated
+        if SOLVERS[cell.solver].stochastic == solver.stochastic and cell.provenance.detail is not None
+    ]  # fmt: skip
+    if not fitting:
+        return default_choice(solver)
+    nearest = min(fitting, key=distance).provenance
+    assert nearest.detail is not None
+    same = SOLVERS[min(fitting, key=distance).solver].multistep == solver.multistep
+    return Choice(nearest.detail, nearest.ratio_bound if same else default_choice(solver).ratio_bound)
+
+
+class Optimizer:
+    """Schedules of one profile, solver, terminal and choice for any number of steps; the sweep is made once."""
+
+    def __init__(self, profile: Profile, solver: Solver, terminal: Terminal, choice: Choice, *, steps_max: int) -> None:
+        """Solve for all numbers of steps up to `steps_max`."""
+        self._profile, self._to_zero, self._bound = profile, terminal == "zero", choice.ratio_bound
+        table = tabulate(StepCost(profile, solver, detail=choice.detail))
+        self._solution: Solution = solve(table, steps_max=steps_max, to_zero=self._to_zero, ratio_bound=choice.ratio_bound)
+        self._factor = max(4, ceil(_FINE_LEVELS / (len(profile.levels) - 1)))
+        self._fine = StepCost(refine_grid(profile, self._factor), solver, detail=choice.detail)
+
+    def levels(self, steps: int) -> Array:
+        """Polished optimum, shape (steps + 1,)."""
+        knots = polish(self._fine, self._start(steps), to_zero=self._to_zero, ratio_bound=self._bound)
+        levels = self._fine.levels[knots]
+        return np.append(levels, 0.0) if self._to_zero else levels
+
+    def _start(self, steps: int) -> Index:
+        if np.isfinite(self._solution.value[steps - 1, 0]):
+            return self._solution.knots(steps) * self._factor
+        most = int(np.isfinite(self._solution.value[:, 0]).nonzero()[0].max()) + 1
+        coarse = self._profile.levels[self._solution.knots(most)]
+        wanted = resample(np.append(coarse, 0.0) if self._to_zero else coarse, steps)
+        positive = wanted[wanted > 0]
+        return self._distinct(np.interp(-np.log(positive), -np.log(self._fine.levels), np.arange(len(self._fine.levels))))
+
+    def _distinct(self, position: Array) -> Index:
+        """Round to strictly increasing indices, the ends kept."""
+        knots = np.round(position).astype(np.intp)
+        last = len(self._fine.levels) - 1
+        for i in range(1, len(knots)):
+            knots[i] = max(knots[i], knots[i - 1] + 1)
+        for i in range(len(knots) - 1, -1, -1):
+            knots[i] = min(knots[i], last - (len(knots) - 1 - i))
+        return knots
+
+
+def table(measured: Measured, validated: Sequence[Schedule], *, solver: str | None = None) -> Iterator[Cell]:
+    """Compute every cell, with the detail of the nearest validated one.
+
+    Args:
+        measured: the profiles.
+        validated: validated cells of the same profile.
+        solver: name of the only solver to compute; None: all of them.
+    """
+    for method in SOLVERS.values() if solver is None else (SOLVERS[solver],):
+        for terminal in get_args(Terminal):
+            yield from _row(measured.of(stochastic=method.stochastic), method, terminal, validated)
+
+
+def _row(profile: Profile, solver: Solver, terminal: Terminal, validated: Sequence[Schedule]) -> Iterator[Cell]:
+    groups: dict[Choice, list[int]] = defaultdict(list)
+    for nfe in range(NFE_MIN, NFE_MAX + 1):
+        if solver.evaluations(solver.steps(nfe)) == nfe:
+            groups[nearest_choice(solver, terminal, nfe, validated)].append(nfe)
+    for choice, counts in groups.items():
+        optimizer = Optimizer(profile, solver, terminal, choice, steps_max=solver.steps(max(counts)))
+        for nfe in counts:
+            yield Cell(solver, terminal, nfe, optimizer.levels(solver.steps(nfe)), choice)
