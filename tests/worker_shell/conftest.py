@@ -1,0 +1,111 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ays_store import Queue, Store
+from tests.store.waiting import until
+from tests.worker_shell.toy import GATE, LOG
+
+ROOT = Path(__file__).parents[2]
+
+
+class Process:
+    """A worker process and its log."""
+
+    def __init__(self, url, folder, number, module, environment):
+        self.stderr = folder / f"worker{number}.log"
+        self.name = f"w{number}"
+        environment = {"AYS_REDIS_URL": url, "AYS_WORKER_NAME": self.name, "AYS_LEASE_SECONDS": "2", **environment}
+        with self.stderr.open("wb") as log:
+            command = [sys.executable, "-m", module]
+            self.popen = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=log, stderr=log)
+
+    def kill(self):
+        self.popen.kill()
+        self.popen.wait(10)
+
+    def end(self, *, seconds=20):
+        self.popen.send_signal(signal.SIGTERM)
+        return self.popen.wait(seconds)
+
+    def log(self):
+        return [json.loads(line) for line in self.stderr.read_text().splitlines() if line.startswith("{")]
+
+    def said(self, event):
+        return [entry for entry in self.log() if entry["event"].startswith(event)]
+
+
+@pytest.fixture
+def store(redis):
+    return Store(redis, lease_seconds=2)
+
+
+@pytest.fixture
+def queue(redis):
+    return Queue(redis)
+
+
+@pytest.fixture
+def start(redis_url, store, tmp_path):
+    """Starts a worker and waits until it is live."""
+    started = []
+
+    def begin(module="tests.worker_shell.toy", url=redis_url, **environment):
+        process = Process(url, tmp_path, len(started), module, environment)
+        started.append(process)
+        until(lambda: _live(store, process), seconds=30, what=f"start of {process.name}")
+        return process
+
+    yield begin
+    for process in started:
+        if process.popen.poll() is None:
+            process.kill()
+
+
+def _live(store, process):
+    assert process.popen.poll() is None, process.stderr.read_text()
+    return any(worker.name.startswith(f"{process.name}-") for worker in store.workers.live())
+
+
+@pytest.fixture
+def ask(store, queue):
+    """Submits and enqueues a request."""
+
+    def submit(request):
+        job, created = store.jobs.submit(request)
+        assert created
+        assert queue.enqueue(job.id)
+        return job.id
+
+    return submit
+
+
+@pytest.fixture
+def reaches(store):
+    """Waits until a job is in a state."""
+
+    def wait(job_id, state, *, seconds=20):
+        def there():
+            job = store.jobs.get(job_id)
+            return job if job.state == state else None
+
+        return until(there, seconds=seconds, what=f"state {state} of {store.jobs.get(job_id)}")
+
+    return wait
+
+
+@pytest.fixture
+def gate(redis):
+    """Lets the toy do its steps."""
+    return lambda steps=1000: redis.set(GATE, steps)
+
+
+@pytest.fixture
+def deeds(redis):
+    """What the toy workers have done."""
+    return lambda: [entry.decode() for entry in redis.lrange(LOG, 0, -1)]

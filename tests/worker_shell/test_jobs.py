@@ -1,0 +1,99 @@
+from ays_client.contract import Effort, JobState, Variant, identity
+from tests.store.bodies import request
+from tests.store.waiting import until
+
+
+def states(store, job_id):
+    entries = store.jobs.events.read({job_id: "0"}, count=10_000)[job_id]
+    return [entry.event for entry in entries]
+
+
+def test_a_job_from_request_to_schedule(start, store, ask, reaches, gate, deeds, redis):
+    worker = start()
+    gate()
+    job_id = ask(request(paths=3))
+    job = reaches(job_id, JobState.SUCCEEDED)
+    assert store.results.schedule(job.schedule_id)
+    assert job.attempts == 1
+    profile_id = identity(Variant(model="toy", paths=3))
+    assert store.results.profile(profile_id).variant.paths == 3
+    assert len(store.results.cells(profile_id)) == 7
+    events = states(store, job_id)
+    assert [event.state for event in events[:2]] == ["queued", "running"]
+    assert list(dict.fromkeys(event.progress.stage for event in events)) == ["waiting", "loading", "profile", "store"]
+    assert (events[-1].state, events[-1].schedule_url) == ("succeeded", job.schedule_url)
+    model = store.models.get("toy")
+    assert (model.kind, model.shape, model.fingerprint, model.profile_state) == ("ve", [2], "f0", "ready")
+
+    again = ask(request(paths=3, effort=Effort.FAST))
+    reaches(again, JobState.SUCCEEDED)
+    other = ask(request(paths=3, nfe=5))
+    reaches(other, JobState.SUCCEEDED)
+    assert deeds() == ["load toy", "step 0", "step 1", "step 2", "step 0", "step 1", "step 2"], "kept warm, and answered from the cache"
+    assert until(lambda: not [key for key in redis.scan_iter("rq:job:*")]), "RQ keeps nothing of a job that is done"
+    assert worker.end() == 0
+    assert store.workers.live() == []
+
+
+def test_what_cannot_be_done_fails_and_the_worker_lives_on(start, ask, reaches, gate, store):
+    start()
+    gate()
+    broken = reaches(ask(request(model="broken")), JobState.FAILED)
+    assert broken.error == "model 'broken': received nothing; expected weights; fix: train it"
+    assert broken.attempts == 1
+    wrong = reaches(ask(request(model="wrong")), JobState.FAILED)
+    assert wrong.error.startswith("ZeroDivisionError: division by zero. This was raised while loading or running the model")
+    reaches(ask(request(paths=2)), JobState.SUCCEEDED)
+    assert states(store, broken.id)[-1].error == broken.error
+
+
+def test_a_running_job_is_canceled_between_two_batches(start, ask, reaches, gate, store):
+    start()
+    job_id = ask(request(paths=2))
+    until(lambda: store.jobs.get(job_id).progress.stage == "profile")
+    store.jobs.cancel(job_id)
+    reaches(job_id, JobState.CANCELED)
+    assert states(store, job_id)[-1].state == JobState.CANCELED
+    gate()
+    reaches(ask(request(paths=2)), JobState.SUCCEEDED)
+
+
+def test_a_canceled_job_in_the_queue_is_passed_over(start, ask, reaches, gate, store, deeds):
+    job_id, other = ask(request(paths=2)), ask(request(paths=2, seed=1))
+    store.jobs.cancel(job_id)
+    gate()
+    start()
+    reaches(other, JobState.SUCCEEDED)
+    assert store.jobs.get(job_id).state == JobState.CANCELED
+    assert deeds() == ["load toy", "step 0", "step 1"]
+
+
+def test_a_worker_asked_to_end_gives_its_job_back(start, ask, reaches, gate, store, deeds):
+    first = start()
+    gate(2)
+    job_id = ask(request(paths=4))
+    until(lambda: len(deeds()) == 3)
+    assert first.end() == 0
+    job = store.jobs.get(job_id)
+    assert (job.state, job.attempts, job.live_workers) == (JobState.QUEUED, 0, 0)
+    gate()
+    start()
+    assert reaches(job_id, JobState.SUCCEEDED).attempts == 1
+    assert deeds() == ["load toy", "step 0", "step 1", "load toy", "step 2", "step 3"], "resumed from the shards"
+
+
+def test_a_job_that_takes_too_long_is_failed(start, ask, reaches):
+    start(AYS_JOB_SECONDS="1")
+    job = reaches(ask(request(paths=2)), JobState.FAILED)
+    assert "exceeded maximum timeout value (1 seconds)" in job.error
+    assert "AYS_JOB_SECONDS" in job.error
+
+
+def test_a_model_that_never_comes_back_does_not_keep_a_worker_from_ending(start, ask, store, deeds, reaches):
+    worker = start(AYS_DRAIN_SECONDS="0.5")
+    job_id = ask(request(model="stuck"))
+    until(lambda: "stuck" in deeds())
+    assert worker.end() == 70
+    assert worker.said("the worker did not end in time")
+    start()
+    until(lambda: store.jobs.get(job_id).attempts == 2, what="second attempt")

@@ -1,0 +1,81 @@
+"""A worker of the real shell whose model and mathematics are toys, steered through Redis: `python -m tests.worker_shell.toy`."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+
+from redis import Redis
+
+from ays_client.contract import Effort, Model, Progress, identity
+from tests.store.bodies import profile, schedule, validated
+from worker.logs import configure
+from worker.models.errors import ModelError
+from worker.settings import load_settings
+from worker.shell import Shell
+
+LOG = "toy:log"
+"""What was done, one entry per load, step and answer."""
+
+GATE = "toy:gate"
+"""The number of steps that may be done; a computation waits for it, reporting."""
+
+MODELS = ["toy", "broken", "wrong", "stuck", "killer", "late"]
+
+
+@dataclass(frozen=True)
+class ToyModel:
+    id: str
+    title: str = "A toy"
+    fingerprint: str = "f0"
+    prediction_type: str | None = None
+    guidance_scale: float | None = None
+    process: object = field(default_factory=lambda: SimpleNamespace(kind="ve"))
+    denoiser: object = field(default_factory=lambda: SimpleNamespace(shape=(2,), sigma_min=0.002, sigma_max=80.0))
+
+
+def load(model_id):
+    redis.rpush(LOG, f"load {model_id}")
+    if model_id == "broken":
+        raise ModelError.of("model 'broken'", received="nothing", expected="weights", fix="train it")
+    return ToyModel(model_id)
+
+
+def compute(request, model, host):
+    if model.id == "wrong":
+        raise ZeroDivisionError("division by zero")
+    if model.id == "killer":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if model.id == "stuck":
+        redis.rpush(LOG, "stuck")
+        while True:
+            time.sleep(0.01)
+    done = host.shards()
+    for step in range(request.paths):
+        while int(redis.get(GATE) or 0) <= step:
+            host.report(Progress(stage="profile", done=step, total=request.paths))
+            time.sleep(0.01)
+        if str(step) not in done:
+            redis.rpush(LOG, f"step {step}")
+            host.keep_shard(str(step), f"[{step}]")
+        host.report(Progress(stage="profile", done=step + 1, total=request.paths))
+    if model.id == "late":
+        redis.rpush(LOG, "computed")
+        while not redis.get("toy:store"):
+            time.sleep(0.01)
+    cell = {"nfe": request.nfe, "solver": request.solver, "terminal": request.terminal}
+    requested = schedule(effort=Effort.FAST, **cell) if request.effort is Effort.FAST else validated(effort=request.effort, **cell)
+    measured = None if host.profile() else profile(request.variant)
+    assert measured is None or measured.id == identity(request.variant)
+    return SimpleNamespace(profile=measured, schedules=[schedule(nfe=nfe) for nfe in range(2, 9)], requested=requested)
+
+
+if __name__ == "__main__":
+    settings = load_settings()
+    configure(settings.log_level)
+    # Outlives a restart of the server: only the shell's own way through it is under test.
+    redis = Redis.from_url(settings.redis_url, retry=None)
+    models = [Model(id=name, title=name) for name in MODELS]
+    sys.exit(Shell(settings, models=models, load=load, compute=compute, device="toy").run())
