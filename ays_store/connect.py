@@ -17,8 +17,6 @@ def connect(url: str, *, patient: bool) -> Redis:
     backoff = ExponentialWithJitterBackoff(base=0.05, cap=1.0)
     # A pooled connection may have died with an earlier Redis, so a server too tries once more; but not after a silence.
     retry = Retry(backoff, -1) if patient else Retry(backoff, 1, supported_errors=(ConnectionError,))
-    # A connection over a Unix socket does not even take the option.
-    keepalive = {} if url.startswith("unix:") else {"socket_keepalive": True}
     return Redis.from_url(
         url,
         retry=retry,
