@@ -1,0 +1,1 @@
+"""The worker: measures models and optimizes their sampling schedules."""

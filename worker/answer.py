@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from importlib.metadata import version
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,14 @@ from worker.validation import Verdict
 _CODE_VERSION = version("align-your-steps-service")
 
 
+class Place(NamedTuple):
+    """A cell of the table."""
+
+    nfe: int
+    solver: Solver
+    terminal: Terminal
+
+
 @dataclass(frozen=True)
 class Origin:
     """What all schedules of a job share."""
@@ -28,11 +37,11 @@ class Origin:
 def unvalidated(origin: Origin, cell: Cell, *, effort: Effort | None) -> Schedule:
     """Body of a table cell that no noise has judged."""
     provenance = _provenance(origin, detail=cell.choice.detail, ratio_bound=cell.choice.ratio_bound, effort=effort)
-    where = {"nfe": cell.nfe, "solver": Solver(cell.solver.name), "terminal": Terminal(cell.terminal)}
-    return _schedule(origin, cell.levels, **where, source=Source.OPTIMIZED, error=None, provenance=provenance)
+    place = Place(cell.nfe, Solver(cell.solver.name), Terminal(cell.terminal))
+    return _schedule(origin, cell.levels, place, source=Source.OPTIMIZED, error=None, provenance=provenance)
 
 
-def validated(origin: Origin, verdict: Verdict, *, nfe: int, solver: Solver, terminal: Terminal, effort: Effort) -> Schedule:
+def validated(origin: Origin, verdict: Verdict, place: Place, *, effort: Effort) -> Schedule:
     """Body of a validated cell."""
     candidate = verdict.candidate
     provenance = _provenance(
@@ -45,8 +54,7 @@ def validated(origin: Origin, verdict: Verdict, *, nfe: int, solver: Solver, ter
         evaluations=verdict.evaluations,
     )
     source = Source.STOCK if candidate.stock and not verdict.refined else Source.OPTIMIZED
-    where = {"nfe": nfe, "solver": solver, "terminal": terminal}
-    return _schedule(origin, verdict.levels, **where, source=source, error=_error(verdict), provenance=provenance)
+    return _schedule(origin, verdict.levels, place, source=source, error=_error(verdict), provenance=provenance)
 
 
 def _error(verdict: Verdict) -> Error:
@@ -88,10 +96,8 @@ def _provenance(
 def _schedule(
     origin: Origin,
     levels: Array,
+    place: Place,
     *,
-    nfe: int,
-    solver: Solver,
-    terminal: Terminal,
     source: Source,
     error: Error | None,
     provenance: Provenance,
@@ -103,10 +109,10 @@ def _schedule(
         model=model.id,
         fingerprint=model.fingerprint,
         kind=process.kind,
-        nfe=nfe,
+        nfe=place.nfe,
         steps=len(levels) - 1,
-        solver=solver,
-        terminal=terminal,
+        solver=place.solver,
+        terminal=place.terminal,
         sigmas=levels.tolist(),
         t=(levels / (1 + levels)).tolist() if process.kind == "flow" else None,
         timesteps=times.tolist(),

@@ -20,13 +20,14 @@ from worker.host import JobHost
 from worker.models.errors import ModelError
 from worker.progress import Reporter
 from worker.pulse import Pulse
+from worker.stages import Host
 from worker.warm_models import WarmModels
 
 if TYPE_CHECKING:
     from worker.models.loaded import LoadedModel
     from worker.pipeline import Outcome
 
-Compute = Callable[[JobRequest, "LoadedModel", JobHost], "Outcome"]
+Compute = Callable[[JobRequest, "LoadedModel", Host], "Outcome"]
 
 _log = structlog.stdlib.get_logger(__name__)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from ays_client.contract import JobRequest, ProfileInfo, Progress
+from ays_client.contract import JobRequest, ProfileInfo, Progress, Schedule
 from worker.ays.denoise import DenoiserError
 from worker.models.errors import ModelError
 from worker.models.registry import Registry
@@ -40,6 +40,10 @@ class LocalHost:
     def profile(self) -> ProfileInfo | None:
         """No profile is at hand."""
         return None
+
+    def validated(self) -> list[Schedule]:
+        """Nor schedules of one."""
+        return []
 
 
 def main() -> int:

@@ -12,8 +12,8 @@ from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
 from worker.ays.paths import Stream, data_generator
 from worker.ays.profile import Measure, Profile, Shard, log_grid, measure_flow, measure_forward, merge
-from worker.stages import Host
 from worker.models.loaded import LoadedModel
+from worker.stages import Host
 
 SHARD_PATHS = 16
 """Paths of one shard: the unit that is stored, and the batch in which flow paths advance together."""
@@ -56,9 +56,7 @@ def level_range(variant: Variant, model: LoadedModel) -> tuple[float, float]:
     sigma_min = low if variant.sigma_min is None else variant.sigma_min
     sigma_max = high if variant.sigma_max is None else variant.sigma_max
     if not low * (1 - 1e-9) <= sigma_min < sigma_max <= high * (1 + 1e-9):
-        msg = (
-            f"received sigma_min={sigma_min:g}, sigma_max={sigma_max:g}; expected {low:g} <= sigma_min < sigma_max <= {high:g}, "
-        )
+        msg = f"received sigma_min={sigma_min:g}, sigma_max={sigma_max:g}; expected {low:g} <= sigma_min < sigma_max <= {high:g}, "
         raise RangeError(msg + f"the range of model {model.id!r}; leave them out for the whole range")
     return sigma_max, sigma_min
 
@@ -127,8 +125,6 @@ def _info(variant: Variant, model: LoadedModel, flow: Profile, forward: Profile,
 
 def restore(info: ProfileInfo, measure: Measure) -> Profile:
     """Profile of one path measure from a stored body, bit for bit."""
-    arrays = (
-        np.array(values, dtype=np.float64) for values in (info.levels, info.moments[measure], info.standard_errors[measure])
-    )
+    arrays = (np.array(values, dtype=np.float64) for values in (info.levels, info.moments[measure], info.standard_errors[measure]))
     levels, moments, errors = arrays
     return Profile(measure, levels, moments, errors, info.paths, info.paths * len(levels))

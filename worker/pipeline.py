@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from ays_client.contract import Effort, JobRequest, ProfileInfo, Schedule
-from worker.answer import Origin, unvalidated, validated
+from worker.answer import Origin, Place, unvalidated, validated
 from worker.ays.denoise import Evaluator
 from worker.ays.ladder import Candidate
 from worker.ays.solvers import SOLVERS
@@ -61,15 +61,15 @@ def optimize(request: JobRequest, model: LoadedModel, host: Host) -> Outcome:
 def _requested(request: JobRequest, origin: Origin, denoise: Evaluator, stages: Stages, known: list[Schedule]) -> Schedule:
     solver = SOLVERS[request.solver]
     profile = origin.measured.of(stochastic=solver.stochastic)
-    where = {"nfe": request.nfe, "solver": request.solver, "terminal": request.terminal, "effort": request.effort}
+    place = Place(request.nfe, request.solver, request.terminal)
     if request.effort is not Effort.FAST and request.detail == "auto":
-        return validated(origin, Validator(request, origin.model, profile, denoise, stages).search(), **where)
+        return validated(origin, Validator(request, origin.model, profile, denoise, stages).search(), place, effort=request.effort)
     choice = _choice(request, known)
     levels = Optimizer(profile, solver, request.terminal.value, choice, steps_max=request.steps).levels(request.steps)
     if request.effort is Effort.FAST:
         return unvalidated(origin, Cell(solver, request.terminal.value, request.nfe, levels, choice), effort=Effort.FAST)
     candidate = Candidate("optimized", levels, choice.detail, choice.ratio_bound)
-    return validated(origin, Validator(request, origin.model, profile, denoise, stages).check(candidate), **where)
+    return validated(origin, Validator(request, origin.model, profile, denoise, stages).check(candidate), place, effort=request.effort)
 
 
 def _choice(request: JobRequest, known: list[Schedule]) -> Choice:

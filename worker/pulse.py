@@ -63,6 +63,9 @@ class Pulse(threading.Thread):
                 if not self._away:
                     _log.warning("redis is away", error=str(error))
                 self._away = True
+            except Exception:
+                # A heart that stops would give the job away while it runs.
+                _log.exception("a beat went wrong")
             else:
                 if self._away:
                     _log.info("redis is back")

@@ -48,6 +48,9 @@ class Reaper(threading.Thread):
             except RedisError as error:
                 self._back = time.monotonic()
                 _log.warning("reaper could not make its round", error=str(error))
+            except Exception:
+                # Something in RQ's keys that RQ cannot read: no reason to leave the jobs of the dead alone.
+                _log.exception("reaper could not finish its round")
 
     def round(self) -> None:
         """Makes one round."""

@@ -14,8 +14,8 @@ from worker.ays.refine import Refined, iteration_evaluations, refine
 from worker.ays.schedule import Terminal, stock_schedules
 from worker.ays.solvers import SOLVERS, Solver
 from worker.ays.validate import HeldOut, hold_out, squared_errors
-from worker.stages import Stages
 from worker.models.loaded import LoadedModel
+from worker.stages import Stages
 
 BUDGET = {Effort.STANDARD: 10, Effort.MAX: 100}
 """Evaluations that validation and refinement may spend, in multiples of a path measure's profile (about)."""
@@ -118,10 +118,14 @@ class Validator:
         return self._verdict(candidate, candidate.levels, self._errors(candidate.levels, judge), judge, refined=False)
 
     def _refine(self, candidate: Candidate, search: HeldOut, judge: HeldOut) -> tuple[Candidate, Refined]:
-        sigma_min, iterations = float(self._profile.levels[-1]), self._plan.iterations
-        noises = {"search": search, "judge": judge}
         return candidate, refine(
-            self._solver, self._denoise, candidate.levels, **noises, sigma_min=sigma_min, iterations=iterations
+            self._solver,
+            self._denoise,
+            candidate.levels,
+            search=search,
+            judge=judge,
+            sigma_min=float(self._profile.levels[-1]),
+            iterations=self._plan.iterations,
         )
 
     def _conclude(self, candidate: Candidate, refined: Refined, judge: HeldOut) -> Verdict:
@@ -137,8 +141,16 @@ class Validator:
         return Verdict(candidate, levels, refined, errors, stock, self._spent())
 
     def _hold_out(self, stream: Stream) -> HeldOut:
-        where = {"levels": self._profile.levels, "terminal": self._terminal, "seed": self._seed, "stream": stream}
-        return hold_out(self._solver, self._denoise, self._denoise.shape, **where, indices=range(self._plan.noises))
+        return hold_out(
+            self._solver,
+            self._denoise,
+            self._denoise.shape,
+            levels=self._profile.levels,
+            terminal=self._terminal,
+            indices=range(self._plan.noises),
+            seed=self._seed,
+            stream=stream,
+        )
 
     def _errors(self, levels: Array, noises: HeldOut) -> Array:
         return squared_errors(self._solver, self._denoise, levels[None], noises)[0]

@@ -155,9 +155,7 @@ class GaussianMixture:
         lower, upper = float(self.means.min()) - margin, float(self.means.max()) + margin
         axis = torch.linspace(lower, upper, math.ceil((upper - lower) / width * points_per_std) + 1, dtype=torch.float64)
         cell = float(axis[1] - axis[0]) ** dim
-        second = sum(
-            self._second_moment(part, sigma) for part in torch.cartesian_prod(*[axis] * dim).reshape(-1, dim).split(65536)
-        )
+        second = sum(self._second_moment(part, sigma) for part in torch.cartesian_prod(*[axis] * dim).reshape(-1, dim).split(65536))
         data = float((self.weights * (self.means.square().sum(1) + dim * self.stds.square())).sum())
         return data - cell * second
 
@@ -175,9 +173,7 @@ def grid_mixture(
     return GaussianMixture(means, torch.full((side * side,), std), sigma_min=sigma_min, sigma_max=sigma_max)
 
 
-def power_law_gaussian(
-    dim: int = 512, *, exponent: float = 1.0, sigma_min: float = 0.002, sigma_max: float = 80.0
-) -> AnisotropicGaussian:
+def power_law_gaussian(dim: int = 512, *, exponent: float = 1.0, sigma_min: float = 0.002, sigma_max: float = 80.0) -> AnisotropicGaussian:
     """Gaussian whose k-th variance is proportional to `k^-exponent`, mean variance 1/4 (the range of natural images in [-1, 1])."""
     raw = torch.arange(1, dim + 1, dtype=torch.float64) ** -exponent
     return AnisotropicGaussian(raw / raw.mean() * 0.25, sigma_min=sigma_min, sigma_max=sigma_max)

@@ -21,6 +21,7 @@ from worker.ays.profile import Profile
 from worker.ays.solvers import Solver
 
 Index = NDArray[np.intp]
+"""Positions on a grid of levels."""
 
 _SERIES = 8
 
@@ -104,7 +105,7 @@ class StepCost:
         injected = self._square[j, j] - 2 * self._square[i, j] + self._square[i, i] - 2 * norm * own + norm**2 * square
         return np.maximum(injected, 0) * self.levels[j] ** self._detail
 
-    def _inner(self, g: Index, i: Index, j: Index) -> Array:
+    def _inner(self, g: Index, i: Index, j: Index | np.intp) -> Array:
         return self._cross[j, g] - self._cross[i, g]
 
     def _trapezoid(self, i: Index, j: Index) -> Array:
@@ -118,17 +119,12 @@ class StepCost:
 
     def to_zero(self, i: Index) -> Array:
         """Cost of the step from level i to noise level 0, which returns D_i."""
-        last = len(self.levels) - 1
+        last = np.intp(len(self.levels) - 1)
         jump = np.maximum(self._diagonal[last] - 2 * self._k[i, last] + self._diagonal[i], 0)
         tail = self.levels[last] ** (self._detail - 2) * jump
         if not self._solver.stochastic:
             return tail
-        rest = (
-            self._trace[last]
-            - self._trace[i]
-            - 2 * self._inner(i, i, last)
-            + (self._norm[last] - self._norm[i]) * self._diagonal[i]
-        )
+        rest = self._trace[last] - self._trace[i] - 2 * self._inner(i, i, last) + (self._norm[last] - self._norm[i]) * self._diagonal[i]
         return tail + np.maximum(rest, 0)
 
     def total(self, knots: Index, *, to_zero: bool) -> Array:

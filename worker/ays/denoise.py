@@ -87,16 +87,14 @@ class Evaluator:
 
     @torch.inference_mode()
     def _one(self, x: Tensor, sigma: Tensor) -> Tensor:
-        inside = {"dtype": self._denoiser.dtype, "device": self._denoiser.device}
-        estimate = self._denoiser.denoise(x.to(**inside), sigma.to(**inside)).to(x)
+        dtype, device = self._denoiser.dtype, self._denoiser.device
+        estimate = self._denoiser.denoise(x.to(device=device, dtype=dtype), sigma.to(device=device, dtype=dtype)).to(x)
         if estimate.shape != x.shape:
             msg = f"the denoiser returned shape {tuple(estimate.shape)}; expected {tuple(x.shape)}, the shape of x"
             raise DenoiserError(msg)
         if not bool(torch.isfinite(estimate).all()):
             levels = f"[{sigma.min().item():.6g}, {sigma.max().item():.6g}]"
-            msg = (
-                f"the denoiser returned NaN or infinity at sigma in {levels}; check its precision, or narrow sigma_min..sigma_max"
-            )
+            msg = f"the denoiser returned NaN or infinity at sigma in {levels}; check its precision, or narrow sigma_min..sigma_max"
             raise DenoiserError(msg)
         self.evaluations += len(x)
         if self._on_batch is not None:

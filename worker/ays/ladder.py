@@ -49,9 +49,7 @@ class Candidate:
     stock: bool = False
 
 
-def optimal_levels(
-    profile: Profile, solver: Solver, steps: int, *, terminal: Terminal, detail: float, ratio_bound: float | None
-) -> Array:
+def optimal_levels(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal, detail: float, ratio_bound: float | None) -> Array:
     """Exact optimum on the profile's grid, shape (steps + 1,)."""
     table = tabulate(StepCost(profile, solver, detail=detail))
     knots = solve(table, steps_max=steps, to_zero=terminal == "zero", ratio_bound=ratio_bound).knots(steps)

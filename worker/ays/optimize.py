@@ -49,7 +49,7 @@ class Solution:
             ValueError: no schedule of that many steps starts there.
         """
         if not 1 <= steps <= len(self.value) or not np.isfinite(self.value[steps - 1, start]):
-            msg = f"received steps={steps} from level {start} of {len(self.levels)}; expected at most {len(self.value)} and enough levels below"
+            msg = f"received steps={steps} from level {start} of {len(self.levels)}; expected at most {len(self.value)} and enough below"
             raise ValueError(msg)
         memory = self.follow.shape[1] > 1
         knots = [start]
@@ -72,11 +72,7 @@ def solve(table: CostTable, *, steps_max: int, to_zero: bool, ratio_bound: float
         ratio_bound: largest allowed `h_i / h_(i-1)` of successive steps, h = ln(sigma_i / sigma_(i+1)); for 2M only, where a long
             step after a short one amplifies earlier errors; None: any.
     """
-    return (
-        _solve_pairs(table, steps_max, to_zero, ratio_bound)
-        if table.pair is not None
-        else _solve_single(table, steps_max, to_zero)
-    )
+    return _solve_pairs(table, steps_max, to_zero, ratio_bound) if table.pair is not None else _solve_single(table, steps_max, to_zero)
 
 
 def _closing(table: CostTable, to_zero: bool) -> Array:

@@ -9,6 +9,7 @@ sigma^2 (the measure of the bound, for stochastic solvers; there the diagonal of
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import numpy as np
@@ -106,7 +107,7 @@ def merge(shards: Iterable[Shard]) -> Profile:
         msg = "received no shards; expected at least one"
         raise ValueError(msg)
     first = ordered[0]
-    for before, after in zip(ordered, ordered[1:], strict=False):
+    for before, after in pairwise(ordered):
         if after.measure != first.measure or not np.array_equal(after.levels, first.levels):
             msg = f"received shards of {first.measure} and {after.measure}; expected one measure on one grid"
             raise ValueError(msg)
@@ -130,9 +131,7 @@ def _accumulate(measure: Measure, levels: Array, start: int, residuals: Tensor) 
     return Shard(measure, levels, start, len(gram), total, squares, len(gram) * len(levels))
 
 
-def measure_flow(
-    denoise: Denoise, shape: tuple[int, ...], levels: Array, paths: Sequence[int], *, seed: int
-) -> tuple[Shard, Tensor]:
+def measure_flow(denoise: Denoise, shape: tuple[int, ...], levels: Array, paths: Sequence[int], *, seed: int) -> tuple[Shard, Tensor]:
     """Measure K along the model's own ODE trajectories, solved with DPM-Solver++(2M) on the same grid.
 
     Args:
@@ -184,9 +183,7 @@ def refine_grid(profile: Profile, factor: int) -> Profile:
         same = cell[:, None] == cell[None, :]
         low, high = np.minimum(theta[:, None], theta[None, :]), np.maximum(theta[:, None], theta[None, :])
         k = profile.moments
-        inside = (
-            (1 - high) * k[cell, cell][:, None] + (high - low) * k[cell, cell + 1][:, None] + low * k[cell + 1, cell + 1][:, None]
-        )
+        inside = (1 - high) * k[cell, cell][:, None] + (high - low) * k[cell, cell + 1][:, None] + low * k[cell + 1, cell + 1][:, None]
         moments = np.where(same, inside, moments)
     levels = np.exp(np.interp(fine, np.arange(g), np.log(profile.levels)))
     levels[::factor] = profile.levels

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from worker.ays.cost import Index
 from worker.ays.noise import Array
 from worker.ays.solvers import Denoise, Solver
 from worker.ays.validate import HeldOut, deviations, squared_errors
@@ -48,7 +49,7 @@ def iteration_evaluations(steps: int, search: int, judge: int) -> int:
     return (steps * (steps + 1) // 2 + len(_DAMPING) * steps) * search + len(_BLENDS) * steps * judge
 
 
-def _free(levels: Array) -> Array:
+def _free(levels: Array) -> Index:
     return np.arange(1, len(levels) - 1)
 
 
@@ -80,9 +81,7 @@ def _bounded(levels: Array, sigma_min: float) -> Array:
     return bounded
 
 
-def _normal_equations(
-    solver: Solver, denoise: Denoise, levels: Array, held_out: HeldOut, sigma_min: float
-) -> tuple[Array, Array]:
+def _normal_equations(solver: Solver, denoise: Denoise, levels: Array, held_out: HeldOut, sigma_min: float) -> tuple[Array, Array]:
     """`J^T J` and `J^T e` by one-sided differences of the free knots, shapes (F, F) and (F,)."""
     index = _free(levels)
     gaps = np.log(levels[index - 1] / levels[index])
@@ -96,8 +95,9 @@ def _normal_equations(
 
 
 def _steps(hessian: Array, gradient: Array) -> list[Array]:
+    """One step for each damping, shape (F,) each."""
     scale = np.diag(hessian) + 1e-12 * max(float(np.trace(hessian)), 1e-300)
-    return [-np.linalg.solve(hessian + mu * np.diag(scale), gradient) for mu in _DAMPING]
+    return [np.asarray(-np.linalg.solve(hessian + mu * np.diag(scale), gradient), dtype=np.float64) for mu in _DAMPING]
 
 
 def refine(

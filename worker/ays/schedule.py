@@ -56,9 +56,7 @@ def trailing(steps: int, *, process: VP) -> Array:
     return np.append(process.sigma(times), 0.0)
 
 
-def stock_schedules(
-    steps: int, *, sigma_max: float, sigma_min: float, terminal: Terminal, process: NoiseProcess
-) -> dict[str, Array]:
+def stock_schedules(steps: int, *, sigma_max: float, sigma_min: float, terminal: Terminal, process: NoiseProcess) -> dict[str, Array]:
     """Every stock schedule that fits a process and a range.
 
     Args:

@@ -62,9 +62,7 @@ SOLVERS = {
         Solver("heun", order=2, predictor_corrector=True, diffusers="HeunDiscreteScheduler"),
         Solver("dpmpp_2m", order=2, multistep=True, diffusers="DPMSolverMultistepScheduler(solver_order=2)"),
         Solver("sddim", order=1, stochastic=True, diffusers="DPMSolverMultistepScheduler(sde-dpmsolver++, solver_order=1)"),
-        Solver(
-            "dpmpp_2m_sde", order=2, multistep=True, stochastic=True, diffusers="DPMSolverMultistepScheduler(sde-dpmsolver++)"
-        ),
+        Solver("dpmpp_2m_sde", order=2, multistep=True, stochastic=True, diffusers="DPMSolverMultistepScheduler(sde-dpmsolver++)"),
     )
 }
 

@@ -87,9 +87,7 @@ def hold_out(
         fine = np.exp(np.interp(np.linspace(0, len(levels) - 1, count), np.arange(len(levels)), np.log(levels)))
         fine[::_BROWNIAN_REFINEMENT] = levels
         paths = brownian(fine, shape, indices, seed=seed, stream=stream)
-    states, estimates = trajectory(
-        SOLVERS["dpmpp_2m_sde" if solver.stochastic else "dpmpp_2m"], denoise, levels, noise, brownian=paths
-    )
+    states, estimates = trajectory(SOLVERS["dpmpp_2m_sde" if solver.stochastic else "dpmpp_2m"], denoise, levels, noise, brownian=paths)
     return HeldOut(noise, estimates[-1] if terminal == "zero" else states[-1], paths)
 
 

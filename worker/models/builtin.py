@@ -38,8 +38,8 @@ class AnalyticEntry:
 
 
 ANALYTIC = (
-    AnalyticEntry(id="mixture", title="64 sharp Gaussians on a grid in the plane, exact denoiser", law=grid_mixture),
-    AnalyticEntry(id="gaussian", title="Gaussian in 512-d with a power-law spectrum, exact denoiser", law=power_law_gaussian),
+    AnalyticEntry(id="mixture", title="64 sharp Gaussians on a grid in the plane (exact)", law=grid_mixture),
+    AnalyticEntry(id="gaussian", title="Gaussian in 512-d, power-law spectrum (exact)", law=power_law_gaussian),
 )
 
 

@@ -110,9 +110,7 @@ class NativeTime:
             raise ModelError.of(self.where, received=received_text, expected="native time conversion", fix=fix) from error
         if result.shape != received.shape or not np.all(np.isfinite(result)):
             expected = f"finite values of shape {received.shape}"
-            raise ModelError.of(
-                self.where, received=f"shape {result.shape} from {name}", expected=expected, fix=f"correct {name}"
-            )
+            raise ModelError.of(self.where, received=f"shape {result.shape} from {name}", expected=expected, fix=f"correct {name}")
         return result
 
 
@@ -169,9 +167,7 @@ def _call(where: str, entry: FactoryEntry) -> object:
     except Exception as error:  # foreign code
         given = ", ".join(f"{key}={value!r}" for key, value in entry.arguments.items())
         received = f"{type(error).__name__}: {error} from {entry.factory}({given})"
-        raise ModelError.of(
-            where, received=received, expected="a denoiser", fix="correct the function or its arguments"
-        ) from error
+        raise ModelError.of(where, received=received, expected="a denoiser", fix="correct the function or its arguments") from error
 
 
 def _shape(where: str, made: object) -> tuple[int, ...]:
@@ -215,7 +211,5 @@ def _process(where: str, made: object, *, sigma_min: float, sigma_max: float) ->
     times = process.time(levels)
     if not np.all(np.diff(times) > 0) or not np.allclose(process.sigma(times), levels, rtol=_ROUND_TRIP, atol=0):
         expected = "time that increases with sigma, and sigma(time(s)) == s"
-        raise ModelError.of(
-            where, received="a time conversion that is not invertible", expected=expected, fix="correct time or sigma"
-        )
+        raise ModelError.of(where, received="a time conversion that is not invertible", expected=expected, fix="correct time or sigma")
     return process

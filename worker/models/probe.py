@@ -72,9 +72,7 @@ def _probe_data(where: str, data: SampleData, shape: tuple[int, ...]) -> None:
         first, again = (data(2, torch.Generator().manual_seed(2)) for _ in range(2))
     except Exception as error:  # foreign code, as above
         received = f"{type(error).__name__}: {error} from sample_data(n, generator)"
-        raise ModelError.of(
-            where, received=received, expected="n samples of the data", fix="correct or remove sample_data"
-        ) from error
+        raise ModelError.of(where, received=received, expected="n samples of the data", fix="correct or remove sample_data") from error
     for samples in (first, again):
         _check_tensor(where, "sample_data", samples, (2, *shape))
     if not torch.equal(first, again):

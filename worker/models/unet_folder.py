@@ -71,9 +71,7 @@ class UNetFolder:
         except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
             received = f"weights that do not load ({type(error).__name__}: {str(error).splitlines()[0]})"
             fix = "save the pipeline again with save_pretrained(..., safe_serialization=True)"
-            raise ModelError.of(
-                self.where, received=received, expected=f"{WEIGHTS} that fits unet/config.json", fix=fix
-            ) from error
+            raise ModelError.of(self.where, received=received, expected=f"{WEIGHTS} that fits unet/config.json", fix=fix) from error
         net.eval().requires_grad_(False).to(device)
         return net
 
