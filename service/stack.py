@@ -16,7 +16,7 @@ READY_SECONDS = 180.0
 
 _STOP_SECONDS = 20.0
 _GIVE_UP_CRASHES = 3
-_POLL_SECONDS = 0.1
+_POLL_SECONDS = 0.3
 
 
 class StackError(RuntimeError):

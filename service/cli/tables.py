@@ -1,5 +1,7 @@
 """Tables for people, on standard output."""
 
+from typing import NamedTuple
+
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -9,48 +11,56 @@ from ays_client.contract import Estimate, Model, Schedule
 _PIPE_WIDTH = 120
 
 
-def show(*tables: Table) -> None:
+class Titled(NamedTuple):
+    """A table under its title, which may be wider."""
+
+    title: str
+    table: Table
+
+
+def show(*tables: Titled) -> None:
     """Print tables; into a pipe they are as wide as they need to be, without colour."""
     console = Console()
     if not console.is_terminal:
         console = Console(width=_PIPE_WIDTH)
-    for table in tables:
+    for title, table in tables:
+        console.print(title, style="bold", highlight=False, markup=False, soft_wrap=True)
         console.print(table)
 
 
-def schedule_table(schedule: Schedule) -> Table:
+def schedule_table(schedule: Schedule) -> Titled:
     """The levels of a schedule: the model is evaluated at every row but the last."""
     title = f"{schedule.model}: {schedule.nfe} evaluations, {schedule.solver.value} ({schedule.source.value}"
     title += ", validated)" if schedule.validated else ")"
-    table = _table(title, "step", "sigma", "timestep")
+    table = _table("step", "sigma", "timestep")
     for step, sigma in enumerate(schedule.sigmas):
         time = f"{schedule.timesteps[step]:.4f}" if step < len(schedule.timesteps) else "end"
         table.add_row(str(step), f"{sigma:.6g}", time)
-    return table
+    return Titled(title, table)
 
 
-def error_table(schedule: Schedule) -> Table | None:
+def error_table(schedule: Schedule) -> Titled | None:
     """Error of the stock schedules and of this one, smallest last; None for a schedule that was not validated."""
     error = schedule.error
     if error is None:
         return None
     title = f"error at this NFE: mean squared distance to the fine solution, {error.noises} held-out noises"
-    table = _table(title, "schedule", "error", "standard error", "of the best stock")
+    table = _table("schedule", "error", "standard error", "of the best stock")
     best = min((estimate.mean for estimate in error.stock.values()), default=error.ours.mean)
     for name, estimate in sorted(error.stock.items(), key=lambda item: -item[1].mean):
         table.add_row(f"stock: {name}", *_numbers(estimate, best))
     table.add_row("optimized", *_numbers(error.ours, best), style="bold")
-    return table
+    return Titled(title, table)
 
 
-def models_table(models: list[Model]) -> Table:
+def models_table(models: list[Model]) -> Titled:
     """The models that can be asked for."""
-    table = _table("models", "id", "title", "kind", "shape", "sigma range", "profile", "schedules")
+    table = _table("id", "title", "kind", "shape", "sigma range", "profile", "schedules")
     for model in models:
         shape = " x ".join(str(size) for size in model.shape) if model.shape else "-"
         levels = f"{model.sigma_min:.4g} .. {model.sigma_max:.4g}" if model.sigma_min and model.sigma_max else "-"
         table.add_row(model.id, model.title, model.kind or "-", shape, levels, model.profile_state, str(model.schedules))
-    return table
+    return Titled("models", table)
 
 
 def _numbers(estimate: Estimate, best: float) -> tuple[str, str, str]:
@@ -58,8 +68,8 @@ def _numbers(estimate: Estimate, best: float) -> tuple[str, str, str]:
     return f"{estimate.mean:.4g}", f"{estimate.standard_error:.2g}", ratio
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, box=box.SIMPLE, title_justify="left")
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE)
     for column in columns:
         table.add_column(column, justify="left" if column in {"id", "title", "schedule", "kind", "profile"} else "right")
     return table
