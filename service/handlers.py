@@ -110,14 +110,16 @@ def _malformed(mistake: Mapping[str, Any], body: str) -> ProblemError:
 
 
 def _invalid(mistakes: Sequence[Mapping[str, Any]]) -> ProblemError:
-    fields = {_field(mistake["loc"]): mistake for mistake in mistakes}
-    received = {name: "nothing" if mistake["type"] == "missing" else mistake["input"] for name, mistake in fields.items()}
+    # A field that takes one of several types has a mistake for each of them.
+    fields: dict[str, list[Mapping[str, Any]]] = {}
+    for mistake in mistakes:
+        fields.setdefault(_field(mistake["loc"]), []).append(mistake)
     return ProblemError(
         422,
-        "; ".join(f"{name}: {_reason(mistake)}" for name, mistake in fields.items()),
-        received=received,
-        expected="; ".join(f"{name}: {_expectation(mistake)}" for name, mistake in fields.items()),
-        fix="; ".join(_fix(name, mistake) for name, mistake in fields.items()),
+        "; ".join(f"{name}: {' or '.join(map(_reason, each))}" for name, each in fields.items()),
+        received={name: "nothing" if each[0]["type"] == "missing" else each[0]["input"] for name, each in fields.items()},
+        expected="; ".join(f"{name}: {' or '.join(map(_expectation, each))}" for name, each in fields.items()),
+        fix="; ".join(_fix(name, each[0]) for name, each in fields.items()),
     )
 
 
@@ -148,7 +150,7 @@ def _expectation(mistake: Mapping[str, Any]) -> str:
 def _fix(name: str, mistake: Mapping[str, Any]) -> str:
     match mistake["type"]:
         case "extra_forbidden":
-            close = difflib.get_close_matches(name, JobRequest.model_fields, n=1)
+            close = [] if name in JobRequest.model_fields else difflib.get_close_matches(name, JobRequest.model_fields, n=1)
             return f"rename {name} to {close[0]}" if close else f"leave {name} out"
         case "missing":
             return "send a JSON object" if name == "body" else f"add {name}"

@@ -51,9 +51,7 @@ class ProblemError(Exception):
         headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(detail)
-        self.problem = Problem(
-            title=_TITLES[status], status=status, detail=detail, received=plain(received), expected=expected, fix=fix
-        )
+        self.problem = Problem(title=_TITLES[status], status=status, detail=detail, received=plain(received), expected=expected, fix=fix)
         self.headers = dict(headers or {})
 
 
@@ -71,11 +69,10 @@ def response(error: ProblemError, *, instance: str | None = None) -> Response:
 
 
 def declared(*statuses: int) -> dict[int | str, dict[str, object]]:
-    """The `responses=` of a path operation that may end in problems of these statuses."""
+    """The `responses=` of a path operation that may end in problems of these statuses; those of every operation are added."""
     schema = Problem.model_json_schema()
-    return {
-        status: {"description": _TITLES[status], "content": {MEDIA_TYPE: {"schema": schema}}} for status in (*statuses, 500, 503)
-    }
+    content = {MEDIA_TYPE: {"schema": schema}}
+    return {status: {"description": _TITLES[status], "content": content} for status in sorted({*statuses, 422, 500, 503})}
 
 
 def plain(value: object) -> object:

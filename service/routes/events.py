@@ -21,7 +21,7 @@ _EVENT_ID = re.compile(r"\d{1,18}(-\d{1,18})?")
 @router.get(
     "/v1/jobs/{job_id}/events",
     response_class=StreamingResponse,
-    responses={200: {"description": "Events", "content": {"text/event-stream": {}}}, **declared(404, 422)},
+    responses={200: {"description": "Events", "content": {"text/event-stream": {}}}, **declared(404)},
     summary="Follow a job",
 )
 async def follow_job(

@@ -30,7 +30,7 @@ class JobQuery(BaseModel):
     limit: int = Field(50, ge=1, le=200, description="jobs in a page")
 
 
-@router.post("", status_code=202, responses=declared(400, 404, 413, 415, 422), summary="Ask for a schedule")
+@router.post("", status_code=202, responses=declared(400, 404, 413, 415), summary="Ask for a schedule")
 def submit_job(request: JobRequest, response: Response, store: StoreDep, queue: QueueDep) -> Job:
     """Queue the optimization of a schedule.
 
@@ -51,7 +51,7 @@ def submit_job(request: JobRequest, response: Response, store: StoreDep, queue: 
     return job
 
 
-@router.get("", responses=declared(422), summary="List jobs")
+@router.get("", responses=declared(), summary="List jobs")
 def list_jobs(query: Annotated[JobQuery, Query()], response: Response, store: StoreDep) -> JobPage:
     """Jobs, the newest first, a page at a time."""
     try:

@@ -53,7 +53,7 @@ class FormatQuery(BaseModel):
     format: Format = Format.JSON
 
 
-@router.get("", response_model=Schedule, responses={**_TEXTS, **declared(404, 422)}, summary="Look a schedule up")
+@router.get("", response_model=Schedule, responses={**_TEXTS, **declared(404)}, summary="Look a schedule up")
 def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, store: StoreDep) -> Response:
     """The best schedule there is now for a model, a budget and a solver.
 
@@ -71,7 +71,7 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
     return _answer(request, schedule, schedule_id=schedule.id, form=query.format, policy=COMPUTED)
 
 
-@router.get("/{schedule_id}", response_model=Schedule, responses={**_TEXTS, **declared(404, 422)}, summary="Get a schedule")
+@router.get("/{schedule_id}", response_model=Schedule, responses={**_TEXTS, **declared(404)}, summary="Get a schedule")
 def get_schedule(schedule_id: str, query: Annotated[FormatQuery, Query()], request: Request, store: StoreDep) -> Response:
     """A schedule by its content address: it never changes."""
     raw = store.results.schedule(schedule_id)
