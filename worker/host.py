@@ -33,11 +33,10 @@ class JobHost:
         """
         self._reporter.report(progress)
 
-    def shards(self) -> dict[str, str]:
-        """Returns the shards that earlier attempts have finished, by their keys."""
+    def shards(self) -> list[str]:
+        """Returns the shards that earlier attempts have finished, in the order of their keys."""
         mine = f"{self._fingerprint}/"
-        found = self._results.shards(self._profile_id)
-        return {key.removeprefix(mine): shard for key, shard in found.items() if key.startswith(mine)}
+        return [shard for key, shard in self._results.shards(self._profile_id).items() if key.startswith(mine)]
 
     def keep_shard(self, key: str, shard: str) -> None:
         """Keeps a finished shard for the next attempt.

@@ -1,0 +1,161 @@
+"""`python -m worker.picture SCHEDULE.json OUT.png`: what a schedule does to samples.
+
+Two rows of samples from the same starting noises, at the schedule's number of evaluations: the best stock schedule above, this one
+below; between the rows the error of each. Needs the `picture` extra.
+"""
+
+import argparse
+import json
+import os
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from ays_client.contract import Schedule
+from worker.ays.denoise import Evaluator
+from worker.ays.noise import Array
+from worker.ays.paths import Stream
+from worker.ays.profile import log_grid
+from worker.ays.schedule import stock_schedules
+from worker.ays.solvers import SOLVERS, sample
+from worker.ays.validate import HeldOut, hold_out, squared_errors
+from worker.models.loaded import LoadedModel
+from worker.models.registry import Registry
+
+COLUMNS = 16
+"""Samples in a row."""
+
+_FINE_LEVELS = 128
+_BATCH = 256
+_INK, _PAPER, _MUTED, _GOOD = "#1a1a1a", "#ffffff", "#8a8a8a", "#0a7d4f"
+
+
+def rows(schedule: Schedule, model: LoadedModel, *, count: int = COLUMNS) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Sample the best stock schedule and a schedule from the same noises.
+
+    Args:
+        schedule: the schedule.
+        model: its model.
+        count: number of noises; none of them was seen by the optimizer.
+
+    Returns:
+        Samples by label (`stock`, `optimized`, `fine`), each of shape (count, *shape), and the mean squared error of the first two.
+    """
+    solver = SOLVERS[schedule.solver]
+    denoise = Evaluator(model.denoiser, batch=_BATCH)
+    terminal = "zero" if schedule.sigmas[-1] == 0 else "sigma_min"
+    fine = log_grid(schedule.sigma_max, schedule.sigma_min, _FINE_LEVELS)
+    noises = hold_out(
+        solver, denoise, denoise.shape, levels=fine, terminal=terminal, indices=range(count), seed=schedule.provenance.seed, stream=Stream.FRESH
+    )
+    stock = _best_stock(schedule, model)
+    both = np.stack([stock, np.asarray(schedule.sigmas)])
+    samples = sample(solver, denoise, both, noises.noise, brownian=noises.brownian)
+    errors = squared_errors(solver, denoise, both, noises).mean(axis=1)
+    return {"stock": samples[0], "optimized": samples[1], "fine": noises.reference}, {"stock": errors[0], "optimized": errors[1]}
+
+
+def _best_stock(schedule: Schedule, model: LoadedModel) -> Array:
+    terminal = "zero" if schedule.sigmas[-1] == 0 else "sigma_min"
+    found = stock_schedules(
+        schedule.steps, sigma_max=schedule.sigma_max, sigma_min=schedule.sigma_min, terminal=terminal, process=model.process
+    )
+    return found[best_stock_name(schedule)]
+
+
+def best_stock_name(schedule: Schedule) -> str:
+    """Name of the stock schedule with the smallest validated error; EDM's where nothing was validated."""
+    if schedule.error is None:
+        return "edm"
+    return min(schedule.error.stock, key=lambda name: schedule.error.stock[name].mean)  # type: ignore[union-attr]
+
+
+def draw(schedule: Schedule, model: LoadedModel, path: Path) -> None:
+    """Write the picture.
+
+    Args:
+        schedule: the schedule.
+        model: its model: grey or colour images, or points in the plane.
+        path: where the PNG goes.
+
+    Raises:
+        ValueError: the samples are neither images nor points in the plane.
+    """
+    planar = model.denoiser.shape == (2,)
+    samples, errors = rows(schedule, model, count=2048 if planar else COLUMNS)
+    mpl.rcParams.update({"font.family": "DejaVu Sans", "savefig.dpi": 160})
+    (_draw_points if planar else _draw_images)(schedule, samples, errors, path)
+
+
+def _titles(schedule: Schedule, errors: dict[str, float]) -> dict[str, str]:
+    return {
+        "stock": f"{best_stock_name(schedule)}, the best stock schedule   error {errors['stock']:.3g}",
+        "optimized": f"optimized   error {errors['optimized']:.3g}  ({errors['optimized'] / errors['stock']:.0%})",
+        "fine": "the fine solution both aim at",
+    }
+
+
+def _headline(schedule: Schedule) -> str:
+    return f"{schedule.model}, {schedule.solver.value}, {schedule.nfe} evaluations, the same starting noises"
+
+
+def _draw_images(schedule: Schedule, samples: dict[str, Tensor], errors: dict[str, float], path: Path) -> None:
+    figure = Figure(figsize=(11, 3.55), facecolor=_PAPER)
+    axes = figure.subplots(3, 1)
+    titles = _titles(schedule, errors)
+    for axis, (label, images) in zip(axes, samples.items(), strict=True):
+        axis.imshow(_strip(images), cmap="gray_r" if images.shape[1] == 1 else None, vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(titles[label], loc="left", fontsize=9, color=_GOOD if label == "optimized" else _INK)
+        axis.set_axis_off()
+    figure.suptitle(_headline(schedule), x=0.01, ha="left", fontsize=11, color=_INK)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    figure.savefig(path)
+
+
+def _strip(images: Tensor) -> Array:
+    """Images of shape (n, channels, height, width) in [-1, 1], side by side with a gap, values in [0, 1]."""
+    if images.ndim != 4 or images.shape[1] not in {1, 3}:
+        msg = f"received samples of shape {tuple(images.shape[1:])}; expected images (1 or 3, height, width) or points in the plane (2,)"
+        raise ValueError(msg)
+    gap = max(1, images.shape[3] // 8)
+    padded = torch.nn.functional.pad((images.clamp(-1, 1) + 1) / 2, (0, gap))
+    strip = padded.permute(2, 0, 3, 1).flatten(1, 2)[:, :-gap]
+    return strip.squeeze(-1).numpy()
+
+
+def _draw_points(schedule: Schedule, samples: dict[str, Tensor], errors: dict[str, float], path: Path) -> None:
+    figure = Figure(figsize=(11, 4.1), facecolor=_PAPER)
+    axes: list[Axes] = list(figure.subplots(1, 3, sharex=True, sharey=True))
+    limit = float(samples["fine"].abs().max()) * 1.1
+    for axis, (label, points) in zip(axes, samples.items(), strict=True):
+        axis.scatter(points[:, 0], points[:, 1], s=1.5, c=_GOOD if label == "optimized" else _INK, linewidths=0)
+        axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
+        axis.set_title(_titles(schedule, errors)[label], loc="left", fontsize=9, color=_INK)
+        axis.tick_params(colors=_MUTED, labelsize=7)
+    figure.suptitle(_headline(schedule), x=0.01, ha="left", fontsize=11, color=_INK)
+    figure.tight_layout(rect=(0, 0, 1, 0.98))
+    figure.savefig(path)
+
+
+def main() -> None:
+    """Draw from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("schedule", type=Path, help="JSON body of a schedule")
+    parser.add_argument("out", type=Path, help="PNG to write")
+    args = parser.parse_args()
+    schedule = Schedule.model_validate(json.loads(args.schedule.read_text()))
+    models = os.environ.get("AYS_MODELS")
+    torch.set_num_threads(int(os.environ.get("AYS_THREADS", "1")))
+    args.out.parent.mkdir(parents=True, exist_ok=True)
+    draw(schedule, Registry(Path(models) if models else None).load(schedule.model), args.out)
+    sys.stdout.write(f"{args.out}\n")
+
+
+if __name__ == "__main__":
+    main()
