@@ -156,7 +156,7 @@ def test_the_third_death_of_a_worker_fails_the_job(store):
     job = submitted(store)
     for attempt in range(3):
         assert store.jobs.start(job.id, f"w{attempt}") is not None
-        until(lambda: sum(store.jobs.reap(), []), what="reaping")
+        until(lambda: any(store.jobs.reap()), what="reaping")
     failed = store.jobs.get(job.id)
     assert (failed.state, failed.attempts) == (JobState.FAILED, 3)
     assert "each of 3 attempts (last: w2)" in failed.error

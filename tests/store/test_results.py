@@ -17,7 +17,7 @@ def commit(store, wanted, *, schedules=None, profile=None, **fields):
     return job.id, token
 
 
-def test_a_whole_table_appears_at_once(store, redis):
+def test_a_whole_table_appears_at_once(store):
     table = [
         schedule(nfe=nfe, solver=solver, terminal=terminal)
         for nfe in range(NFE_MIN, NFE_MAX + 1)

@@ -11,5 +11,6 @@ def until(ready, *, seconds=20.0, what="it"):
         if value:
             return value
         if time.monotonic() > end:
-            raise AssertionError(f"{what} did not happen within {seconds} s; last value {value!r}")
+            msg = f"{what} did not happen within {seconds} s; last value {value!r}"
+            raise AssertionError(msg)
         time.sleep(0.01)

@@ -55,10 +55,11 @@ def start(redis_url, store, tmp_path):
     """Starts a worker and waits until it is live."""
     started = []
 
-    def begin(module="tests.worker_shell.toy", url=redis_url, **environment):
-        process = Process(url, tmp_path, len(started), module, environment)
+    def begin(*, url=redis_url, at=store, wait=True, **environment):
+        process = Process(url, tmp_path, len(started), "tests.worker_shell.toy", environment)
         started.append(process)
-        until(lambda: _live(store, process), seconds=30, what=f"start of {process.name}")
+        if wait:
+            until(lambda: _live(at, process), seconds=30, what=f"start of {process.name}")
         return process
 
     yield begin

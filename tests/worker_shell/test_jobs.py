@@ -89,7 +89,7 @@ def test_a_job_that_takes_too_long_is_failed(start, ask, reaches):
     assert "AYS_JOB_SECONDS" in job.error
 
 
-def test_a_model_that_never_comes_back_does_not_keep_a_worker_from_ending(start, ask, store, deeds, reaches):
+def test_a_model_that_never_comes_back_does_not_keep_a_worker_from_ending(start, ask, store, deeds):
     worker = start(AYS_DRAIN_SECONDS="0.5")
     job_id = ask(request(model="stuck"))
     until(lambda: "stuck" in deeds())

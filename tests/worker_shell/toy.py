@@ -7,9 +7,8 @@ import time
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 
-from redis import Redis
-
 from ays_client.contract import Effort, Model, Progress, identity
+from ays_store import connect
 from tests.store.bodies import profile, schedule, validated
 from worker.logs import configure
 from worker.models.errors import ModelError
@@ -39,13 +38,14 @@ class ToyModel:
 def load(model_id):
     redis.rpush(LOG, f"load {model_id}")
     if model_id == "broken":
-        raise ModelError.of("model 'broken'", received="nothing", expected="weights", fix="train it")
+        what = f"model {model_id!r}"
+        raise ModelError.of(what, received="nothing", expected="weights", fix="train it")
     return ToyModel(model_id)
 
 
 def compute(request, model, host):
     if model.id == "wrong":
-        raise ZeroDivisionError("division by zero")
+        return 1 / 0
     if model.id == "killer":
         os.kill(os.getpid(), signal.SIGKILL)
     if model.id == "stuck":
@@ -57,7 +57,7 @@ def compute(request, model, host):
         while int(redis.get(GATE) or 0) <= step:
             host.report(Progress(stage="profile", done=step, total=request.paths))
             time.sleep(0.01)
-        if str(step) not in done:
+        if f"[{step}]" not in done:
             redis.rpush(LOG, f"step {step}")
             host.keep_shard(str(step), f"[{step}]")
         host.report(Progress(stage="profile", done=step + 1, total=request.paths))
@@ -75,7 +75,6 @@ def compute(request, model, host):
 if __name__ == "__main__":
     settings = load_settings()
     configure(settings.log_level)
-    # Outlives a restart of the server: only the shell's own way through it is under test.
-    redis = Redis.from_url(settings.redis_url, retry=None)
+    redis = connect(settings.redis_url, patient=True)
     models = [Model(id=name, title=name) for name in MODELS]
     sys.exit(Shell(settings, models=models, load=load, compute=compute, device="toy").run())
