@@ -46,8 +46,8 @@ class Stream:
                 texts = await self._news(follower)
                 for text in texts:
                     yield text
-                    if self._state is not None and self._state.final:
-                        return
+                if self._state is not None and self._state.final:
+                    return
                 if texts:
                     sent = time.monotonic()
                 elif time.monotonic() - sent >= self._heartbeat:

@@ -69,7 +69,8 @@ def check(answer, status, said, fix):
 
 
 @pytest.mark.parametrize("name", BAD_BODIES)
-def test_bad_bodies(http, store, queue, name):
+@pytest.mark.usefixtures("store")
+def test_bad_bodies(http, queue, name):
     sent, status, said, fix = BAD_BODIES[name]
     problem = check(http.post("/v1/jobs", json=sent), status, said, fix)
     assert problem["received"] is not None
@@ -78,30 +79,35 @@ def test_bad_bodies(http, store, queue, name):
 
 
 @pytest.mark.parametrize("name", BAD_TEXTS)
-def test_bad_texts(http, store, queue, name):
+@pytest.mark.usefixtures("store")
+def test_bad_texts(http, queue, name):
     sent, status, said, fix = BAD_TEXTS[name]
     check(http.post("/v1/jobs", content=sent, headers={"content-type": "application/json"}), status, said, fix)
     assert len(queue) == 0
 
 
 @pytest.mark.parametrize("path", BAD_QUERIES)
-def test_bad_queries(http, store, path):
+@pytest.mark.usefixtures("store")
+def test_bad_queries(http, path):
     check(http.get(path), 422, "", BAD_QUERIES[path])
 
 
 @pytest.mark.parametrize("media_type", ["text/plain", "application/x-www-form-urlencoded", None])
-def test_a_body_that_is_not_declared_as_json(http, store, media_type):
+@pytest.mark.usefixtures("store")
+def test_a_body_that_is_not_declared_as_json(http, media_type):
     headers = {} if media_type is None else {"content-type": media_type}
     problem = check(http.post("/v1/jobs", content=json.dumps(body()), headers=headers), 415, "application/json", "content-type")
     assert problem["received"] == (media_type or "no content-type")
 
 
-def test_a_body_too_large_by_its_declared_length(http, store):
+@pytest.mark.usefixtures("store")
+def test_a_body_too_large_by_its_declared_length(http):
     problem = check(http.post("/v1/jobs", json=body(model="x" * 70_000)), 413, "65536", "only")
     assert problem["expected"] == "at most 65536 bytes"
 
 
-def test_a_body_too_large_in_chunks(http, store):
+@pytest.mark.usefixtures("store")
+def test_a_body_too_large_in_chunks(http):
     chunks = (b" " * 1000 for _ in range(100))
     check(http.post("/v1/jobs", content=chunks, headers={"content-type": "application/json"}), 413, "65536", "only")
 
@@ -117,18 +123,21 @@ def test_a_body_that_only_declares_its_size_is_refused_before_it_is_sent(server)
     connection.close()
 
 
-def test_a_body_at_the_limit_is_read(http, store):
+@pytest.mark.usefixtures("store")
+def test_a_body_at_the_limit_is_read(http):
     text = json.dumps(body()).ljust(64 * 1024)
     assert http.post("/v1/jobs", content=text, headers={"content-type": "application/json"}).status_code == 202
 
 
 @pytest.mark.parametrize("path", ["/v1", "/v2/jobs", "/v1/jobs/", "/favicon.ico", "/v1/jobs/%00", "/v1/schedules/..%2f"])
-def test_unknown_paths(http, store, path):
+@pytest.mark.usefixtures("store")
+def test_unknown_paths(http, path):
     assert http.get(path).status_code == 404
     assert http.get(path).headers["content-type"] == "application/problem+json"
 
 
-def test_unknown_methods(http, store):
+@pytest.mark.usefixtures("store")
+def test_unknown_methods(http):
     answer = http.delete("/v1/jobs")
     problem = check(answer, 405, "DELETE", "/docs")
     assert problem["received"] == "DELETE"
@@ -136,14 +145,16 @@ def test_unknown_methods(http, store):
 
 
 @pytest.mark.parametrize("path", ["/v1/jobs/0123", "/v1/jobs/0123/events", "/v1/schedules/0123", "/v1/profiles/0123", "/v1/models/nope"])
-def test_things_that_are_not_there(http, store, path):
+@pytest.mark.usefixtures("store")
+def test_things_that_are_not_there(http, path):
     problem = check(http.get(path), 404, "", "")
     assert problem["received"] in {"0123", "nope"}
     assert problem["expected"]
     assert problem["fix"]
 
 
-def test_every_error_is_declared(http, store):
+@pytest.mark.usefixtures("store")
+def test_every_error_is_declared(http):
     paths = http.get("/openapi.json").json()["paths"]
     for path, operations in paths.items():
         for operation in operations.values():

@@ -39,7 +39,8 @@ def test_a_job_is_queued_with_its_place_and_when_to_ask(http, store, queue):
     assert store.jobs.get(job.id) == job
 
 
-def test_the_same_request_is_the_same_job_however_it_is_written(http, store, queue):
+@pytest.mark.usefixtures("store")
+def test_the_same_request_is_the_same_job_however_it_is_written(http, queue):
     first = submit(http).json()["id"]
     assert submit(http, solver="dpmpp_2m", terminal="zero", detail="auto", grid=64).json()["id"] == first
     assert (
@@ -67,7 +68,8 @@ def test_two_processes_and_two_servers_make_one_job_of_a_request(server, redis_u
     assert len(set(answers[0])) == len(queue) == len(store.jobs.list(limit=100)[0]) == 20
 
 
-def test_a_finished_job_comes_back_with_its_schedule(http, store, queue):
+@pytest.mark.usefixtures("queue")
+def test_a_finished_job_comes_back_with_its_schedule(http, store):
     submit(http)
     wanted = finish(store, request(), work(store, request()))
     answer = submit(http)
@@ -77,7 +79,8 @@ def test_a_finished_job_comes_back_with_its_schedule(http, store, queue):
     assert answer.headers["retry-after"] == "0"
 
 
-def test_a_failed_job_starts_over(http, store, queue):
+@pytest.mark.usefixtures("queue")
+def test_a_failed_job_starts_over(http, store):
     job_id = submit(http).json()["id"]
     store.jobs.fail(job_id, work(store, request()), "out of memory")
     assert http.get(f"/v1/jobs/{job_id}").json()["error"] == "out of memory"
@@ -108,7 +111,8 @@ def test_what_the_table_answers_succeeds_at_once(http, store, queue, asked, know
         assert http.get(job["schedule_url"]).json()["nfe"] == job["request"]["nfe"]
 
 
-def test_a_better_answer_serves_a_request_for_less(http, store, queue):
+@pytest.mark.usefixtures("queue")
+def test_a_better_answer_serves_a_request_for_less(http, store):
     wanted = measured(store, effort=Effort.MAX)
     job = submit(http, effort="standard").json()
     assert (job["state"], job["schedule_id"]) == ("succeeded", wanted.id)
@@ -120,7 +124,8 @@ def test_an_unknown_model_is_named_with_those_there_are(http, store):
     assert (problem["received"], problem["expected"], problem["fix"]) == ("digit", "one of digits, toy", "use digits")
 
 
-def test_without_any_model_the_problem_says_to_start_a_worker(http, redis):
+@pytest.mark.usefixtures("redis")
+def test_without_any_model_the_problem_says_to_start_a_worker(http):
     problem = submit(http, 404, model="digits").json()
     assert "no worker has announced any model" in problem["detail"]
     assert "ays worker" in problem["fix"]
@@ -135,14 +140,16 @@ def test_without_any_model_the_problem_says_to_start_a_worker(http, redis):
         ({"sigma_min": 14.6}, "change sigma_min"),
     ],
 )
-def test_a_range_that_the_model_does_not_know_is_refused(http, store, fields, named):
+@pytest.mark.usefixtures("store")
+def test_a_range_that_the_model_does_not_know_is_refused(http, fields, named):
     problem = submit(http, 422, **fields).json()
     assert problem["expected"] == "0.03 <= sigma_min < sigma_max <= 14.6"
     assert named in problem["fix"]
     assert problem["received"] == fields
 
 
-def test_a_range_inside_is_taken(http, store):
+@pytest.mark.usefixtures("store")
+def test_a_range_inside_is_taken(http):
     assert submit(http, sigma_min=0.03, sigma_max=10).json()["request"]["sigma_max"] == 10
 
 
