@@ -14,6 +14,7 @@ from pydantic import ValidationError
 
 from ays_client.contract import JobRequest, ProfileInfo, Progress, Schedule
 from worker.ays.denoise import DenoiserError
+from worker.measure import RangeError
 from worker.models.errors import ModelError
 from worker.models.registry import Registry
 from worker.pipeline import optimize
@@ -60,6 +61,8 @@ def main() -> int:
         outcome = optimize(request, registry.load(request.model), host)
     except ValidationError as error:
         return _fail(str(error.errors(include_url=False)[0]["msg"]), bad_input=True)
+    except RangeError as error:
+        return _fail(str(error), bad_input=True)
     except (ModelError, DenoiserError) as error:
         return _fail(str(error), bad_input=False)
     except Exception as error:  # the last line of defence: whoever started us wants a line, the traceback goes to the log
