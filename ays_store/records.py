@@ -1,9 +1,12 @@
 """From the hash in Redis to the job that the API shows."""
 
+import logging
 from collections.abc import Sequence
 
 from ays_client.contract import Job, JobRequest, JobState, Progress
 from ays_store.limits import LOST_SECONDS
+
+_log = logging.getLogger(__name__)
 
 Snapshot = Sequence[bytes | int | Sequence[bytes]]
 """What the scripts return: Redis' time in microseconds, the number of live workers, then `[id, field, value, ...]` per job."""
@@ -20,7 +23,10 @@ def schedule_url(schedule_id: str) -> str:
 
 
 def jobs_from(snapshot: Snapshot) -> list[Job]:
-    """Turns a snapshot into jobs, in its order; records that are not there any more are left out.
+    """Turns a snapshot into jobs, in its order.
+
+    Left out are records that are not there any more, and those that another version wrote in a way that this one cannot read:
+    one of them must not make a whole list unreadable.
 
     Args:
         snapshot: What a script returned.
@@ -29,7 +35,16 @@ def jobs_from(snapshot: Snapshot) -> list[Job]:
     if isinstance(now, Sequence) and not isinstance(now, bytes):
         msg = f"received the snapshot {snapshot!r}, expected Redis' time first"
         raise TypeError(msg)
-    return [_job(row, now=int(now), live=int(live)) for row in rows if len(row) > 1]  # type: ignore[arg-type]
+    found = [_readable(row, now=int(now), live=int(live)) for row in rows if len(row) > 1]  # type: ignore[arg-type]
+    return [job for job in found if job is not None]
+
+
+def _readable(row: Sequence[bytes], *, now: int, live: int) -> Job | None:
+    try:
+        return _job(row, now=now, live=live)
+    except (KeyError, ValueError):
+        _log.exception("the record of job %s cannot be read", text(row[0]))
+        return None
 
 
 def _job(row: Sequence[bytes], *, now: int, live: int) -> Job:

@@ -46,6 +46,7 @@ class Optimizer:
         models: WarmModels,
         compute: Compute,
         drain: threading.Event,
+        break_off: Callable[[], None],
     ) -> None:
         """Connects the parts.
 
@@ -58,6 +59,7 @@ class Optimizer:
             models: The models.
             compute: Turns a request and a model into profile and schedules.
             drain: Set when the worker is asked to end.
+            break_off: Has the worker end after this job, as broken.
         """
         self._worker = worker
         self._store = store
@@ -67,6 +69,7 @@ class Optimizer:
         self._models = models
         self._compute = compute
         self._drain = drain
+        self._break_off = break_off
 
     def optimize(self, job_id: str) -> None:
         """Does a job, if it is still there to be done.
@@ -75,9 +78,13 @@ class Optimizer:
             job_id: The job.
         """
         token = self._store.jobs.start(job_id, self._worker)
-        job = self._store.jobs.get(job_id)
-        if token is None or job is None:
+        if token is None:
             _log.info("nothing to do: the job is done, canceled or with another worker", job=job_id)
+            return
+        job = self._store.jobs.get(job_id)
+        if job is None:
+            self._store.jobs.fail(job_id, token, "The request was stored by another version of this service; submit it again.")
+            _log.error("the record of a job cannot be read", job=job_id)
             return
         attempt = Attempt(job_id, token, drain=self._drain)
         with structlog.contextvars.bound_contextvars(job=job_id, model=job.request.model), self._pulse.holding(attempt):
@@ -98,13 +105,24 @@ class Optimizer:
             _log.info("job released: the worker ends")
         except Superseded:
             _log.warning("job was taken over; nothing stored")
-        except RedisError:
-            # Not the fault of the job: its lease runs out, and the next attempt resumes from the shards.
-            _log.exception("job abandoned: Redis does not do what it is asked")
         except Exception as error:
+            self._fail(attempt, error)
+
+    def _fail(self, attempt: Attempt, error: Exception) -> None:
+        text = explain(error)
+        if text == str(error):
+            _log.warning("job failed", error=text)
+        else:
+            # It may be the memory, or a model that is in a bad state now.
             self._models.clear()
-            jobs.fail(attempt.job_id, attempt.token, explain(error))
-            _log.exception("job failed")
+            _log.error("job failed", error=text, exc_info=error)
+        try:
+            self._store.jobs.fail(attempt.job_id, attempt.token, text)
+        except RedisError:
+            _log.exception("job abandoned: its lease runs out, and the next attempt resumes from the shards")
+        if type(error).__name__ == "AcceleratorError":
+            _log.critical("the device does not recover within a process; ending it")
+            self._break_off()
 
     def _run(self, job: Job, attempt: Attempt) -> bool:
         request, reporter = job.request, Reporter(attempt, self._telling)
@@ -136,6 +154,8 @@ def explain(error: Exception) -> str:
     """
     if isinstance(error, JobTimeoutException):
         return f"The job was ended: {error}. Ask for less effort or fewer paths, or raise AYS_JOB_SECONDS of the worker."
+    if isinstance(error, RedisError):
+        return f"Redis refused what the worker wrote: {error}. If it is full, free memory or raise its maxmemory, then submit again."
     if isinstance(error, ModelError) or (isinstance(error, ValueError) and _raised_by_us(error)):
         return str(error)
     where = "This was raised while loading or running the model; the worker's log has the traceback."

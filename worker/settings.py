@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, FilePath, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis.connection import parse_url
 
 from ays_store.limits import LEASE_SECONDS
 from ays_store.queue import JOB_SECONDS
@@ -19,6 +20,11 @@ def _redis_url(url: str) -> str:
         # Not the value itself: it may hold a password.
         msg = f"expected a URL that starts with {', '.join(_SCHEMES)}, such as redis://127.0.0.1:6379/0"
         raise ValueError(msg)
+    try:
+        parse_url(url)  # type: ignore[no-untyped-call]
+    except ValueError:
+        msg = "expected a URL whose port and database are numbers, such as redis://127.0.0.1:6379/0"
+        raise ValueError(msg) from None
     return url
 
 
@@ -27,9 +33,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="AYS_", env_ignore_empty=True, extra="ignore", frozen=True)
 
-    redis_url: Annotated[str, AfterValidator(_redis_url)] = Field(
-        description="the Redis that service and workers share", repr=False
-    )
+    redis_url: Annotated[str, AfterValidator(_redis_url)] = Field(description="the Redis that service and workers share", repr=False)
     models: FilePath | None = Field(None, description="models file (TOML) that adds to the built-in models")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="CPU threads of torch")
     warm_models: int = Field(2, ge=1, le=64, description="models kept in memory between jobs")
@@ -38,12 +42,9 @@ class Settings(BaseSettings):
     )
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     job_seconds: int = Field(JOB_SECONDS, ge=1, le=30 * 86_400, description="a job that runs longer is failed")
-    drain_seconds: float = Field(
-        20.0, gt=0, description="after SIGTERM, a job that has not come to a stop in this time is abandoned"
-    )
-    lease_seconds: float = Field(
-        LEASE_SECONDS, ge=1.0, le=600.0, description="silence after which another worker takes a job over"
-    )
+    drain_seconds: float = Field(20.0, gt=0, description="after SIGTERM, a job that has not come to a stop in this time is abandoned")
+    wait_seconds: float = Field(30.0, ge=0, description="how long to wait for Redis at the start")
+    lease_seconds: float = Field(LEASE_SECONDS, ge=1.0, le=600.0, description="silence after which another worker takes a job over")
 
     @property
     def source(self) -> str:
@@ -71,9 +72,7 @@ def _line(mistake: dict[str, object]) -> str:
     location = mistake["loc"]
     name = "_".join(str(part) for part in location).upper() if isinstance(location, tuple) else str(location)
     if mistake["type"] == "missing":
-        return (
-            f"AYS_{name}: received nothing; expected {Settings.model_fields[name.lower()].description}; set it in the environment"
-        )
+        return f"AYS_{name}: received nothing; expected {Settings.model_fields[name.lower()].description}; set it in the environment"
     what = str(mistake["msg"]).removeprefix("Value error, ")
     received = "" if name == "REDIS_URL" else f"received {mistake['input']!r}; "
     return f"AYS_{name}: {received}{what[0].lower()}{what[1:]}"

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 EXIT_BROKEN = 1
 EXIT_NO_REDIS = 3
 
-_REDIS_SECONDS = 30.0
-
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -99,6 +97,7 @@ class Shell:
             models=WarmModels(self._load, size=settings.warm_models),
             compute=self._compute,
             drain=self._drain,
+            break_off=lambda: worker.break_off(),
         )
         worker = WarmWorker(
             self._store.redis,
@@ -125,7 +124,7 @@ class Shell:
         )
 
     def _reachable(self) -> bool:
-        end = time.monotonic() + _REDIS_SECONDS
+        end = time.monotonic() + self._settings.wait_seconds
         while True:
             try:
                 self._telling.ping()

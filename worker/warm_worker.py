@@ -76,6 +76,10 @@ class WarmWorker(SimpleWorker):
             self._running = None
         self.set_state(WorkerStatus.IDLE)
 
+    def break_off(self) -> None:
+        """Ends the worker after the running job, without having been asked to."""
+        self._stop_requested = True
+
     def keep_alive(self) -> None:
         """Renews what RQ knows of the running job; called by the pulse."""
         running = self._running

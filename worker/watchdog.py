@@ -12,8 +12,6 @@ from worker.attempt import Attempt
 EXIT_CODE = 70
 """Exit status of a process that its watchdog ended."""
 
-_GRACE_SECONDS = 60.0
-
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -21,20 +19,27 @@ class Watchdog(threading.Thread):
     """Watches the main thread from outside: code that hangs in native code sees neither signals nor exceptions."""
 
     def __init__(
-        self, *, attempt: Callable[[], Attempt | None], drain: threading.Event, job_seconds: float, drain_seconds: float
+        self,
+        *,
+        attempt: Callable[[], Attempt | None],
+        drain: threading.Event,
+        job_seconds: float,
+        drain_seconds: float,
+        grace_seconds: float = 60.0,
     ) -> None:
         """Prepares the thread.
 
         Args:
             attempt: Tells what the worker is doing.
             drain: Set when the worker is asked to end.
-            job_seconds: How long a job may run; it is asked to end then, and has a minute to do so.
+            job_seconds: How long a job may run; then RQ raises in the main thread.
             drain_seconds: How long the worker may take to end.
+            grace_seconds: How long a job may take to end when it should.
         """
         super().__init__(name="watchdog", daemon=True)
         self._attempt = attempt
         self._drain = drain
-        self._job = job_seconds + _GRACE_SECONDS
+        self._job = job_seconds + grace_seconds
         self._drain_seconds = drain_seconds
 
     def run(self) -> None:

@@ -97,3 +97,37 @@ def test_a_model_that_never_comes_back_does_not_keep_a_worker_from_ending(start,
     assert worker.said("the worker did not end in time")
     start()
     until(lambda: store.jobs.get(job_id).attempts == 2, what="second attempt")
+
+
+def test_a_worker_whose_device_broke_fails_the_job_and_ends(start, ask, reaches):
+    worker = start()
+    job = reaches(ask(request(model="device")), JobState.FAILED)
+    assert "AcceleratorError: CUDA error: device-side assert triggered" in job.error
+    assert worker.popen.wait(20) == 1
+    assert worker.said("worker broke")
+
+
+def test_a_full_redis_does_not_lose_a_job(start, ask, reaches, gate, redis, deeds):
+    start()
+    gate()
+    job_id = ask(request(model="late", paths=2))
+    until(lambda: "computed" in deeds())
+    redis.set("toy:store", 1)
+    redis.config_set("maxmemory", 1)
+    try:
+        until(lambda: redis.info("errorstats").get("errorstat_OOM"))
+    finally:
+        redis.config_set("maxmemory", 0)
+    job = reaches(job_id, JobState.SUCCEEDED)
+    assert job.attempts <= 2
+
+
+def test_a_record_of_another_version_is_failed(start, store, queue, redis):
+    job, _ = store.jobs.submit(request())
+    redis.hset(f"ays:1:job:{job.id}", "request", '{"no": "request"}')
+    queue.enqueue(job.id)
+    start()
+    until(lambda: redis.hget(f"ays:1:job:{job.id}", "state") == b"failed")
+    assert store.jobs.list() == ([], None)
+    again, created = store.jobs.submit(request())
+    assert (created, again.state) == (True, JobState.QUEUED)

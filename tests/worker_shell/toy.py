@@ -21,7 +21,11 @@ LOG = "toy:log"
 GATE = "toy:gate"
 """The number of steps that may be done; a computation waits for it, reporting."""
 
-MODELS = ["toy", "broken", "wrong", "stuck", "killer", "late"]
+MODELS = ["toy", "broken", "wrong", "device", "stuck", "killer", "late"]
+
+
+class AcceleratorError(RuntimeError):
+    """Named like torch's."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,9 @@ def load(model_id):
 def compute(request, model, host):
     if model.id == "wrong":
         return 1 / 0
+    if model.id == "device":
+        msg = "CUDA error: device-side assert triggered"
+        raise AcceleratorError(msg)
     if model.id == "killer":
         os.kill(os.getpid(), signal.SIGKILL)
     if model.id == "stuck":
