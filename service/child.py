@@ -53,6 +53,11 @@ class Child:
         return self._process.pid if self._process else 0
 
     @property
+    def status(self) -> int | None:
+        """Exit status of the process, None while it runs."""
+        return self._process.poll() if self._process else None
+
+    @property
     def alive(self) -> bool:
         """Whether the process runs."""
         return self._process is not None and self._process.poll() is None
@@ -98,7 +103,7 @@ class Child:
         return None
 
     def last_words(self, lines: int = 3) -> str:
-        """The last lines of its log, empty when it logs to our standard error."""
+        """The last lines of its log; empty when there is none."""
         if self.log is None or not self.log.exists():
             return ""
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])

@@ -16,6 +16,8 @@ READY_SECONDS = 180.0
 
 _STOP_SECONDS = 20.0
 _GIVE_UP_CRASHES = 3
+_BAD_CONFIGURATION = 2
+"""Exit status of an API or a worker whose environment cannot be used: starting it again would not help."""
 _POLL_SECONDS = 0.3
 
 
@@ -105,8 +107,8 @@ class Stack:
                     # Without workers of ours readiness is not ours to promise; answering from Redis is.
                     client.check_ready() if self._workers else client.models()
                 except ServiceError as error:
-                    self.tend()
                     self._check_hope(deadline, error)
+                    self.tend()
                 else:
                     return True
                 time.sleep(_POLL_SECONDS)
@@ -136,9 +138,11 @@ class Stack:
 
     def _check_hope(self, deadline: float, error: ServiceError) -> None:
         for child in self._children:
-            if child.crashes >= _GIVE_UP_CRASHES:
-                words = child.last_words()
-                msg = f"{child.name} ended {child.crashes} times while starting" + (f":\n{words}" if words else "; see above")
+            misconfigured = child.status == _BAD_CONFIGURATION
+            if misconfigured or child.crashes >= _GIVE_UP_CRASHES:
+                what = "cannot run with this configuration" if misconfigured else f"ended {child.crashes} times while starting"
+                words = f":\n{child.last_words()}\nlog: {child.log}" if child.log else "; see above"
+                msg = f"{child.name} {what}{words}"
                 raise StackError(msg)
         if time.monotonic() > deadline:
             msg = f"not ready within {READY_SECONDS:.0f} s: {error}"

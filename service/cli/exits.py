@@ -61,6 +61,8 @@ def ending(run: Callable[[], object]) -> int:
         return _say(str(error), ExitCode.SERVICE_AWAY)
     except ServiceError as error:
         return _say(str(error), ExitCode.BAD_INPUT)
+    if result == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this status itself
+        return _say("interrupted", ExitCode.INTERRUPTED)
     return result if isinstance(result, int) else ExitCode.OK
 
 

@@ -68,8 +68,7 @@ def test_factories(models_file: Callable[[str], Path]):
 
 def test_a_factory_that_answers_differently_is_another_model(tmp_path: Path, models_file: Callable[[str], Path]):
     (tmp_path / "ays_retrained.py").write_text(
-        "import os, torch\nfrom tests.models.brought import good\n"
-        "def make():\n    return good(float(os.environ['AYS_TEST_WIDTH']))\n"
+        "import os, torch\nfrom tests.models.brought import good\ndef make():\n    return good(float(os.environ['AYS_TEST_WIDTH']))\n"
     )
     registry = Registry(models_file('[models.x]\nkind = "factory"\nfactory = "ays_retrained:make"\n'))
     seen = []

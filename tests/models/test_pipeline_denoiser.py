@@ -17,9 +17,7 @@ from worker.models.unet_folder import read_unet_folder
 
 def denoiser_of(path: Path) -> UNetDenoiser:
     folder = read_unet_folder("model 'x'", path)
-    return UNetDenoiser(
-        folder.load(torch.device("cpu")), process=folder.process, prediction=folder.prediction, shape=folder.shape
-    )
+    return UNetDenoiser(folder.load(torch.device("cpu")), process=folder.process, prediction=folder.prediction, shape=folder.shape)
 
 
 def edit_scheduler(path: Path, **changes: object) -> None:

@@ -20,9 +20,7 @@ NETWORK, SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
 
 
 def test_the_folder_must_exist(tmp_path: Path):
-    with pytest.raises(
-        ModelError, match=r"received path .*gone; expected a local diffusers folder; fix: .*nothing is ever downloaded"
-    ):
+    with pytest.raises(ModelError, match=r"received path .*gone; expected a local diffusers folder; fix: .*nothing is ever downloaded"):
         read_unet_folder("model 'x'", tmp_path / "gone")
 
 

@@ -36,6 +36,11 @@ class AnalyticEntry:
     law: Callable[[], AnisotropicGaussian | GaussianMixture]
     version: int = 1
 
+    @property
+    def fingerprint(self) -> str:
+        """Identity of the formula and its constants, 64 hex digits."""
+        return digest({"analytic": self.id, "version": self.version})
+
 
 ANALYTIC = (
     AnalyticEntry(id="mixture", title="64 sharp Gaussians on a grid in the plane (exact)", law=grid_mixture),
@@ -44,9 +49,17 @@ ANALYTIC = (
 
 
 def analytic_card(entry: AnalyticEntry) -> Card:
-    """Facts of an analytic model."""
+    """Facts of an analytic model, all of them."""
     law = entry.law()
-    return Card(id=entry.id, title=entry.title, kind="ve", shape=law.shape, sigma_min=law.sigma_min, sigma_max=law.sigma_max)
+    return Card(
+        id=entry.id,
+        title=entry.title,
+        kind="ve",
+        shape=law.shape,
+        sigma_min=law.sigma_min,
+        sigma_max=law.sigma_max,
+        fingerprint=entry.fingerprint,
+    )
 
 
 def load_analytic(entry: AnalyticEntry) -> LoadedModel:
@@ -57,7 +70,7 @@ def load_analytic(entry: AnalyticEntry) -> LoadedModel:
         title=entry.title,
         denoiser=law,
         process=VE(sigma_min=law.sigma_min, sigma_max=law.sigma_max),
-        fingerprint=digest({"analytic": entry.id, "version": entry.version}),
+        fingerprint=entry.fingerprint,
         prediction_type=None,
         guidance_scale=None,
         data=law.sample_data,

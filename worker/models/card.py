@@ -20,6 +20,7 @@ class Card:
         sigma_max: highest noise level.
         prediction_type: what the network predicts.
         guidance_scale: scale of the guidance that is part of the denoiser.
+        fingerprint: identity of the weights, where it is known without reading them.
     """
 
     id: str
@@ -30,3 +31,4 @@ class Card:
     sigma_max: float | None = None
     prediction_type: str | None = None
     guidance_scale: float | None = None
+    fingerprint: str | None = None

@@ -45,7 +45,10 @@ def fine_samples(count: int, *, seed: int = 0, steps: int = 64) -> Tensor:
 def report(samples: Tensor) -> dict[str, float]:
     """Frechet distance to held-out digits of the samples, and of as many training digits."""
     train, held_out = digits()
-    halves = [frechet_distance(train[torch.randperm(len(train), generator=torch.Generator().manual_seed(k))[:HELD_OUT]], held_out) for k in range(5)]
+    halves = [
+        frechet_distance(train[torch.randperm(len(train), generator=torch.Generator().manual_seed(k))[:HELD_OUT]], held_out)
+        for k in range(5)
+    ]
     ours = [frechet_distance(part, held_out) for part in samples.split(HELD_OUT) if len(part) == HELD_OUT]
     return {"samples": sum(ours) / len(ours), "real": sum(halves) / len(halves)}
 

@@ -1,0 +1,83 @@
+"""Runs `ays` as a real process, as a shell would."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+REPOSITORY = Path(__file__).parents[2]
+SECONDS = 120.0
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The tests' environment without any setting of ours but `changes`."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AYS_")}
+    return {**kept, **changes}
+
+
+def ays(*words: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "service.cli", *words],
+        cwd=cwd,
+        env=environment(PYTHONPATH=str(REPOSITORY), **settings),
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+class Running:
+    """A command that has not ended; its output goes to files that can be read meanwhile."""
+
+    def __init__(self, process: "subprocess.Popen[bytes]", out: Path, err: Path) -> None:
+        self.process, self._out, self._err = process, out, err
+
+    @property
+    def out(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def err(self) -> str:
+        return self._err.read_text()
+
+    def wait_for(self, text: str) -> None:
+        """Wait until it has written a text, to either stream."""
+        deadline = time.monotonic() + SECONDS
+        while text not in self.out + self.err:
+            assert self.process.poll() is None, f"ended with {self.process.returncode}: {self.err}"
+            assert time.monotonic() < deadline, f"never wrote {text!r}: {self.err}"
+            time.sleep(0.02)
+
+    def end(self, number: signal.Signals) -> int:
+        """Send a signal and return the exit status."""
+        self.process.send_signal(number)
+        return self.process.wait(SECONDS)
+
+
+@contextmanager
+def running(*words: str, cwd: Path, **settings: str) -> Iterator[Running]:
+    """Start a command; it is ended with the block."""
+    out, err = cwd / f"{words[0]}.out", cwd / f"{words[0]}.err"
+    streams: list[IO[bytes]] = [out.open("wb"), err.open("wb")]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "service.cli", *words],
+        cwd=cwd,
+        env=environment(PYTHONPATH=str(REPOSITORY), **settings),
+        stdout=streams[0],
+        stderr=streams[1],
+    )
+    for stream in streams:
+        stream.close()
+    try:
+        yield Running(process, out, err)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            process.wait(SECONDS)
