@@ -117,7 +117,8 @@ def scheduler_of(schedule: Schedule) -> tuple[str, dict[str, object]]:
     elif schedule.kind != "edm":
         config |= {"use_karras_sigmas": False}
     if schedule.terminal == "sigma_min":
-        config |= {"final_sigmas_type": "sigma_min"}
+        # Else a short schedule would end with a first-order step, which only a step to zero should.
+        config |= {"final_sigmas_type": "sigma_min", "lower_order_final": False}
     return multistep, config
 
 

@@ -1,3 +1,5 @@
 """The version of this code, as it is written into the provenance of what it computes."""
 
-VERSION = "0.1.0"
+from importlib.metadata import version
+
+VERSION = version("align-your-steps-service")

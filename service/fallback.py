@@ -33,9 +33,7 @@ def nearest(store: Store, model: Model, target: Target, *, path: str) -> Schedul
         None when the variant has no cached schedule for this solver and terminal.
     """
     cells = store.results.cells(_current(store, target))
-    near = {
-        nfe: cell for (solver, terminal, nfe), cell in cells.items() if (solver, terminal) == (target.solver, target.terminal)
-    }
+    near = {nfe: cell for (solver, terminal, nfe), cell in cells.items() if (solver, terminal) == (target.solver, target.terminal)}
     if not near:
         return None
     # The denser of two equally near ones loses less.

@@ -51,11 +51,3 @@ def test_the_tests_of_the_service_and_the_client_load_where_torch_is_missing():
     """`make test-service` runs them in such an environment; this finds an import too many without one."""
     ended = python(WITHOUT)
     assert ended.returncode == 0, ended.stdout + ended.stderr
-
-
-def test_the_version_is_that_of_the_package():
-    import tomllib
-
-    from ays_client.version import VERSION
-
-    assert tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"] == VERSION

@@ -42,9 +42,9 @@ def submit_job(request: JobRequest, response: Response, store: StoreDep, queue: 
     if schedule_id is not None:
         job = store.jobs.answer(request, schedule_id)
     else:
-        job, created = store.jobs.submit(request)
-        if created:
-            queue.enqueue(job.id)
+        job, _ = store.jobs.submit(request)
+        # Not only a new one: whoever queued it before may have died before this line. Once per delivery, however often it is called.
+        queue.enqueue(job.id)
     response.headers["location"] = f"/v1/jobs/{job.id}"
     response.headers["retry-after"] = "0" if job.state.final else str(POLL_SECONDS)
     response.headers["cache-control"] = "no-store"

@@ -61,7 +61,6 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
     `nearest` (interpolated from the nearest cached budget), `published` (tables from papers), `stock` (computed from the range
     of noise levels). Stronger kinds are tried first; `source` in the answer says what it is.
     """
-    known_model(store, query.model)
     # Any effort will do for a lookup.
     schedule_id = store.results.find(query.request.model_copy(update={"effort": Effort.FAST}))
     raw = None if schedule_id is None else store.results.schedule(schedule_id)
@@ -112,15 +111,12 @@ def _fall_back(store: Store, query: ScheduleQuery, *, path: str) -> Schedule:
 
 def _nothing(query: ScheduleQuery, detail: str) -> ProblemError:
     body = query.request.model_dump_json(exclude_defaults=True)
-    weaker = "" if query.fallback is Fallback.PUBLISHED else ", or add fallback=stock to take what can be computed now"
-    if query.fallback is Fallback.PUBLISHED:
-        weaker = ", or say fallback=stock to take a stock schedule meanwhile"
     return ProblemError(
         404,
         detail,
         received=query.model_dump(mode="json", exclude_defaults=True),
         expected="a cell that a job has computed; see /v1/models for the models that have been measured",
-        fix=f"POST {body} to /v1/jobs{weaker}",
+        fix=f"POST {body} to /v1/jobs; until it has succeeded, fallback=stock takes what can be computed now",
         headers={"link": '</v1/jobs>; rel="create"', "cache-control": "no-cache"},
     )
 

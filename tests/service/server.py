@@ -12,15 +12,15 @@ START_SECONDS = 30.0
 
 
 class Server:
-    """`python -m service` on a free port, its log in a file."""
+    """The service on a free port, its log in a file."""
 
-    def __init__(self, redis_url, log, **settings):
-        self.log = log
+    def __init__(self, redis_url, log, *, command=("service",), **settings):
+        self.log, self.command = log, command
         environment = {name: value for name, value in os.environ.items() if not name.startswith("AYS_")}
         environment |= {"AYS_REDIS_URL": redis_url, "AYS_PORT": "0"} | {name: str(value) for name, value in settings.items()}
         with log.open("wb") as output:
-            command = [sys.executable, "-m", "service"]
-            self.process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output)
+            python = [sys.executable, "-m", *command]
+            self.process = subprocess.Popen(python, cwd=ROOT, env=environment, stdout=output, stderr=output)
         self.url = self._listening()
 
     def records(self):
@@ -47,6 +47,8 @@ class Server:
             for record in self.records():
                 if record["event"] == "listening":
                     return record["url"]
+                if record["event"].startswith("Uvicorn running on") and self.command[0] == "uvicorn":
+                    return record["event"].split()[3]
             time.sleep(0.02)
         self.process.kill()
         self.process.wait()

@@ -155,9 +155,10 @@ def test_a_wrong_event_id_is_refused(http):
     assert (answer.status_code, answer.json()["received"]) == (422, "yesterday")
 
 
+@pytest.mark.parametrize("command", [["service"], ["uvicorn", "service.main:app", "--port", "0"]])
 @pytest.mark.usefixtures("store", "job")
-def test_open_streams_do_not_keep_the_server_alive(redis_url, tmp_path):
-    with Server(redis_url, tmp_path / "log") as server, httpx2.Client(base_url=server.url, timeout=20) as client:
+def test_open_streams_do_not_keep_the_server_alive(redis_url, tmp_path, command):
+    with Server(redis_url, tmp_path / "log", command=command) as server, httpx2.Client(base_url=server.url, timeout=20) as client:
         with client.sse(PATH) as source:
             messages = (message for message in source if message.data)
             assert read(next(messages)).state == "queued"
