@@ -67,8 +67,10 @@ class Shard:
             ValueError: the arrays do not belong together or are not finite.
         """
         levels, total, squares = (np.asarray(body[key], dtype=np.float64) for key in ("levels", "total", "squares"))
-        if levels.ndim != 1 or total.shape != (len(levels),) * 2 or squares.shape != total.shape or not np.isfinite(total).all():
-            msg = f"received a shard with levels {levels.shape}, total {total.shape}, squares {squares.shape}; expected G, G x G, G x G"
+        fitting = levels.ndim == 1 and total.shape == (len(levels),) * 2 == squares.shape
+        if not fitting or not all(np.isfinite(array).all() for array in (levels, total, squares)):
+            shapes = f"levels {levels.shape}, total {total.shape}, squares {squares.shape}"
+            msg = f"received a shard with {shapes}; expected finite arrays of shapes G, G x G, G x G; measure it again"
             raise ValueError(msg)
         measure: Measure = "flow" if body["measure"] == "flow" else "forward"
         start, count, evaluations = (int(str(body[key])) for key in ("start", "count", "evaluations"))
