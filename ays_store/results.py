@@ -38,6 +38,10 @@ class _Entry(BaseModel):
     fingerprint: str
     created_at: float
 
+    def of(self, present: bytes | None) -> bool:
+        """Whether it was measured with the present weights, as far as they are known."""
+        return present is None or self.fingerprint == text(present)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
@@ -136,7 +140,7 @@ class Results:
         found = []
         for profile_id, raw in stored.items():
             entry = _Entry.model_validate_json(raw)
-            if present is None or entry.fingerprint == text(present):
+            if entry.of(present):
                 found.append(Measured(profile_id=text(profile_id), **dict(entry)))
         return sorted(found, key=lambda measured: (measured.profile_id != default, -measured.created_at))
 
@@ -149,7 +153,8 @@ class Results:
             request: What is asked for.
         """
         profile_id = identity(request.variant)
-        if request.detail != "auto" or profile_id not in {measured.profile_id for measured in self.variants(request.model)}:
+        raw, present = self._redis.hget(keys.variants(request.model), profile_id), self._redis.hget(keys.FINGERPRINTS, request.model)
+        if request.detail != "auto" or raw is None or not _Entry.model_validate_json(raw).of(present):
             return None
         cell = self.cell(profile_id, solver=request.solver, terminal=request.terminal, nfe=request.nfe)
         needed = 0 if request.effort is Effort.FAST else rank_of(request.effort)
