@@ -1,0 +1,70 @@
+"""The evaluator: batches change nothing, evaluations are counted, nonsense is refused in words."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.ays.problems import plane
+from worker.ays.denoise import DenoiserError, Evaluator
+
+
+class Broken:
+    """A denoiser that returns what it is told to."""
+
+    shape = (2,)
+    sigma_min, sigma_max = 0.1, 10.0
+    dtype, device = torch.float32, torch.device("cpu")
+
+    def __init__(self, result: Tensor) -> None:
+        self.result = result
+        self.seen: list[torch.dtype] = []
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        self.seen += [x.dtype, sigma.dtype]
+        return self.result.expand(len(x), *self.result.shape)
+
+
+def points(n: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(n, 2, generator=generator, dtype=torch.float64) * 3, torch.linspace(0.1, 9, n, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("batch", [1, 2, 7, 64, 1000])
+def test_the_batch_size_does_not_change_the_answer(batch: int) -> None:
+    x, sigma = points(65)
+    whole = plane().denoise(x, sigma)
+    torch.testing.assert_close(Evaluator(plane(), batch=batch)(x, sigma), whole, rtol=1e-12, atol=1e-12)
+
+
+def test_evaluations_are_counted_and_shown_after_each_batch() -> None:
+    seen: list[int] = []
+    denoise = Evaluator(plane(), batch=4, on_batch=seen.append)
+    denoise(*points(10))
+    denoise(*points(3))
+    assert seen == [4, 8, 10, 13]
+    assert denoise.evaluations == 13
+
+
+def test_a_callback_may_stop_the_work() -> None:
+    def stop(_: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Evaluator(plane(), batch=4, on_batch=stop)(*points(10))
+
+
+def test_the_model_sees_its_own_precision_and_the_caller_float64() -> None:
+    model = Broken(torch.zeros(2))
+    assert Evaluator(model, batch=8)(*points(3)).dtype == torch.float64
+    assert set(model.seen) == {torch.float32}
+
+
+def test_a_wrong_shape_is_refused() -> None:
+    with pytest.raises(DenoiserError, match=r"returned shape \(5, 3\); expected \(5, 2\), the shape of x"):
+        Evaluator(Broken(torch.zeros(3)), batch=8)(*points(5))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_what_is_not_finite_is_refused_with_the_levels(value: float) -> None:
+    with pytest.raises(DenoiserError, match=r"NaN or infinity at sigma in \[0\.1, 9\]; check its precision, or narrow sigma"):
+        Evaluator(Broken(torch.tensor([0.0, value])), batch=8)(*points(5))
