@@ -79,6 +79,15 @@ class Follower:
             self.last = fresh[-1].id
         return fresh
 
+    async def catch_up(self) -> list[Entry]:
+        """The stored events after the last ones it returned, without waiting for the reader.
+
+        Raises:
+            redis.RedisError: they cannot be read.
+        """
+        self._behind = True
+        return await self.next(0.0)
+
     async def rest(self, seconds: float) -> None:
         """Wait for so long, or until it is woken."""
         self._news.clear()

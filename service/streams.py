@@ -1,5 +1,6 @@
 """A job's events as server-sent events, until the final one."""
 
+import math
 import time
 from collections.abc import AsyncIterator
 
@@ -36,6 +37,7 @@ class Stream:
         self._end = time.monotonic() + seconds
         self._heartbeat = heartbeat
         self._state: JobState | None = None
+        self._looked = -math.inf
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """Text of the stream, event by event."""
@@ -58,23 +60,31 @@ class Stream:
         pause = min(_SILENCE_SECONDS, self._heartbeat, max(self._end - time.monotonic(), 0.0))
         try:
             entries = await follower.next(pause)
-            if entries:
-                self._state = entries[-1].event.state
-                return [_text(entry.event, entry.id) for entry in entries]
-            return await self._unannounced()
+            job = None if entries else await self._unannounced()
+            if job is not None:
+                # Its record and its events change together: what is stored by now has to come first.
+                entries = await follower.catch_up()
         except RedisError:
             # The client keeps its stream: whatever happens meanwhile is read once Redis is back.
             await follower.rest(pause)
             return []
+        if entries:
+            self._state = entries[-1].event.state
+            return [_text(entry.event, entry.id) for entry in entries]
+        if job is not None:
+            self._state = job.state
+            return [_text(event_of(job))]
+        return []
 
-    async def _unannounced(self) -> list[str]:
+    async def _unannounced(self) -> Job | None:
+        """The job, when it is in a state that may have no event, and that the client does not know of."""
+        if self._feed.closing or time.monotonic() - self._looked < _SILENCE_SECONDS:
+            return None
+        self._looked = time.monotonic()
         job = await run_in_threadpool(self._store.jobs.get, self._job_id)
-        if job is None or self._feed.closing:
-            return []
-        if job.state is self._state or not (job.state.final or job.state is JobState.LOST):
-            return []
-        self._state = job.state
-        return [_text(event_of(job))]
+        if job is None or job.state is self._state:
+            return None
+        return job if job.state.final or job.state is JobState.LOST else None
 
 
 def event_of(job: Job) -> Event:
