@@ -40,9 +40,7 @@ def flow_shard(law: Denoiser, *, points: int, paths: range, seed: int = 0, batch
     return measure_flow(evaluator(law, batch=batch), law.shape, levels, paths, seed=seed)[0]
 
 
-def forward_shard(
-    law: AnisotropicGaussian | GaussianMixture, *, points: int, paths: range, seed: int = 0, batch: int = 4096
-) -> Shard:
+def forward_shard(law: AnisotropicGaussian | GaussianMixture, *, points: int, paths: range, seed: int = 0, batch: int = 4096) -> Shard:
     """Moments along forward paths of the law's data."""
     levels = log_grid(law.sigma_max, law.sigma_min, points)
     data = [law.sample_data(1, data_generator(i, seed=seed, stream=Stream.PROFILE)) for i in paths]

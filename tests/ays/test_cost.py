@@ -116,9 +116,7 @@ def test_the_bound_is_the_naive_integral_over_the_same_paths(solver: str, detail
     received = StepCost(profile, SOLVERS[solver], detail=detail).total(np.array(knots), to_zero=False)
     multistep = SOLVERS[solver].multistep
     # K is linear in ln sigma between levels, and so is ||D_u - Dhat||^2: the two integrals have the same integrand, path by path.
-    assert float(received) == pytest.approx(
-        naive.girsanov(estimates, levels, knots, detail=detail, multistep=multistep), rel=1e-8
-    )
+    assert float(received) == pytest.approx(naive.girsanov(estimates, levels, knots, detail=detail, multistep=multistep), rel=1e-8)
 
 
 @pytest.mark.parametrize("detail", [0.0, 1.3])
@@ -148,9 +146,7 @@ def test_the_first_order_bound_of_a_gaussian_converges_to_the_closed_form_at_sec
 def test_the_bound_needs_the_loss_alone() -> None:
     """Design 1.7: the closed cost from a loss curve equals the integral of (K) for any law with an exact denoiser."""
     law, levels = line(), np.array([8.0, 2.0, 0.7, 0.1])
-    direct = sum(
-        quad(lambda u, b=b: u**-3 * (law.mmse(b) - law.mmse(u)), a, b, epsrel=1e-8)[0] for b, a in itertools.pairwise(levels)
-    )
+    direct = sum(quad(lambda u, b=b: u**-3 * (law.mmse(b) - law.mmse(u)), a, b, epsrel=1e-8)[0] for b, a in itertools.pairwise(levels))
     assert klub(levels, np.vectorize(law.mmse)) == pytest.approx(direct, rel=1e-6)
     fine = log_grid(8.0, 0.1, 801)
     knots = np.array([int(np.abs(fine - level).argmin()) for level in levels])
@@ -213,9 +209,7 @@ def test_scaling_data_and_noise_together_leaves_the_bound_unchanged(scale: float
     profile = PROFILES["forward"]
     scaled = Profile("forward", profile.levels * scale, profile.moments * scale**2, profile.standard_errors, 4, 0)
     knots = np.array([0, 4, 9, 12, 15])
-    totals = [
-        float(StepCost(p, SOLVERS[solver], detail=0.0).total(knots, to_zero=end)) for p in (profile, scaled) for end in (0, 1)
-    ]
+    totals = [float(StepCost(p, SOLVERS[solver], detail=0.0).total(knots, to_zero=end)) for p in (profile, scaled) for end in (0, 1)]
     assert totals[2:] == pytest.approx(totals[:2], rel=1e-9)
 
 

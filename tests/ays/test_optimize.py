@@ -1,0 +1,176 @@
+"""The sweep finds what brute force finds; the polish never makes it worse."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.ays.problems import exact_forward_profile, flow_profile, forward_profile, plane, spectrum
+from worker.ays.analytic import Gaussian
+from worker.ays.cost import CostTable, StepCost, tabulate
+from worker.ays.optimize import polish, solve
+from worker.ays.profile import Profile, log_grid, refine_grid
+from worker.ays.solvers import SOLVERS
+
+SMALL = {"flow": flow_profile(plane(), points=9, paths=3), "forward": forward_profile(plane(), points=9, paths=3)}
+solvers = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+terminals = pytest.mark.parametrize("to_zero", [False, True], ids=["sigma_min", "zero"])
+
+
+def small(solver) -> Profile:
+    return SMALL["forward" if solver.stochastic else "flow"]
+
+
+def total(table: CostTable, knots: tuple[int, ...], *, to_zero: bool, bound: float | None) -> float:
+    """Cost of one schedule, read off the table step by step; inf where it breaks the bound."""
+    h = np.diff(-np.log(table.levels[list(knots)]))
+    multistep = table.pair is not None
+    if multistep and bound is not None and np.any(h[1:] / h[:-1] > bound * (1 + 1e-9)):
+        return np.inf
+    cost = table.to_zero[knots[-1]] if to_zero else 0.0
+    for n, (i, j) in enumerate(itertools.pairwise(knots)):
+        closing = table.to_last is not None and not to_zero and n == len(knots) - 2
+        if closing:
+            cost += table.to_last[i]
+        elif multistep and n > 0:
+            cost += table.pair[knots[n - 1], i, j]
+        else:
+            cost += table.step[i, j]
+    return float(cost)
+
+
+def brute_force(table: CostTable, steps: int, start: int, *, to_zero: bool, bound: float | None) -> tuple[float, tuple[int, ...]]:
+    """Every schedule of that many steps."""
+    last = len(table.levels) - 1
+    free = range(start + 1, last + 1 if to_zero else last)
+    close = () if to_zero else (last,)
+    schedules = [(start, *middle, *close) for middle in itertools.combinations(free, steps - 1)]
+    if start == last and not to_zero:
+        schedules = []
+    return min(((total(table, s, to_zero=to_zero, bound=bound), s) for s in schedules), default=(np.inf, ()))
+
+
+@pytest.mark.parametrize(
+    ("name", "bound"), [*((name, None) for name in SOLVERS), ("dpmpp_2m", 2.0), ("dpmpp_2m", 1.0), ("dpmpp_2m_sde", 2.0)]
+)
+@terminals
+@pytest.mark.parametrize("detail", [0.0, 1.8])
+def test_the_sweep_equals_brute_force_from_every_level_for_every_number_of_steps(
+    name: str, bound: float | None, to_zero: bool, detail: float
+) -> None:
+    solver = SOLVERS[name]
+    table = tabulate(StepCost(small(solver), solver, detail=detail))
+    solution = solve(table, steps_max=9, to_zero=to_zero, ratio_bound=bound)
+    for steps in range(1, 10):
+        for start in range(9):
+            expected, _ = brute_force(table, steps, start, to_zero=to_zero, bound=bound)
+            assert solution.value[steps - 1, start] == pytest.approx(expected, rel=1e-10)
+            if np.isfinite(expected):
+                knots = tuple(solution.knots(steps, start=start).tolist())
+                assert knots[0] == start
+                assert total(table, knots, to_zero=to_zero, bound=bound) == pytest.approx(expected, rel=1e-10)
+
+
+@settings(deadline=None, derandomize=True, max_examples=25)
+@given(seed=st.integers(0, 10**6), to_zero=st.booleans(), bound=st.sampled_from([None, 1.5, 3.0]), pairs=st.booleans())
+def test_the_sweep_equals_brute_force_on_arbitrary_tables(seed: int, to_zero: bool, bound: float | None, pairs: bool) -> None:
+    """Costs of no model: the optimizer may rely on nothing but the shape of the sum."""
+    g, rng = 8, np.random.default_rng(seed)
+    later = np.where(np.arange(g)[None, :] > np.arange(g)[:, None], 0.0, np.inf)
+    levels = np.sort(rng.uniform(0.1, 10, g))[::-1]
+    pair = rng.exponential(size=(g, g, g)) + later[:, :, None] + later[None] if pairs else None
+    table = CostTable(levels, rng.exponential(size=(g, g)) + later, pair, rng.exponential(size=g), None)
+    solution = solve(table, steps_max=g, to_zero=to_zero, ratio_bound=bound)
+    for steps, start in itertools.product(range(1, g + 1), range(g)):
+        expected, knots = brute_force(table, steps, start, to_zero=to_zero, bound=bound)
+        assert solution.value[steps - 1, start] == pytest.approx(expected, rel=1e-12)
+        if knots and np.isfinite(expected):
+            assert solution.knots(steps, start=start).tolist() == list(knots)
+
+
+@settings(deadline=None, derandomize=True, max_examples=15)
+@given(c=st.floats(0.1, 2.0), to_zero=st.booleans())
+def test_more_steps_never_cost_more_at_first_order(c: float, to_zero: bool) -> None:
+    law = Gaussian(c, sigma_min=0.02, sigma_max=20.0)
+    profile = exact_forward_profile(law.mmse, log_grid(20.0, 0.02, 24))
+    value = solve(tabulate(StepCost(profile, SOLVERS["sddim"], detail=0.0)), steps_max=20, to_zero=to_zero).value[:, 0]
+    assert np.all(np.diff(value) <= 1e-12 * value[:-1])
+
+
+@terminals
+def test_a_looser_ratio_bound_never_costs_more(to_zero: bool) -> None:
+    table = tabulate(StepCost(small(SOLVERS["dpmpp_2m"]), SOLVERS["dpmpp_2m"], detail=1.8))
+    values = [solve(table, steps_max=8, to_zero=to_zero, ratio_bound=bound).value for bound in (1.0, 1.5, 2.0, 3.0, None)]
+    for tight, loose in itertools.pairwise(values):
+        assert np.all(loose <= tight)
+    assert np.any(values[-1] < values[0])
+
+
+def test_the_optimum_of_a_gaussian_approaches_the_fixed_point_of_its_bound() -> None:
+    """Two steps: the knot is the closed-form minimizer (paper, Appendix A.3), to the resolution of the grid."""
+    law = Gaussian(0.5, sigma_min=0.02, sigma_max=10.0)
+    levels = log_grid(10.0, 0.02, 241)
+    table = tabulate(StepCost(exact_forward_profile(law.mmse, levels), SOLVERS["sddim"], detail=0.0))
+    knots = solve(table, steps_max=6, to_zero=False).knots(2)
+    assert levels[knots[1]] == pytest.approx(law.klub_fixed_point(10.0, 0.02), rel=np.log(levels[0] / levels[1]))
+    six = levels[solve(table, steps_max=6, to_zero=False).knots(6)]
+    assert law.klub(six) == pytest.approx(2.55, rel=0.02)  # the optimum off the grid, of an independent derivation
+
+
+@pytest.mark.parametrize(("steps", "start"), [(0, 0), (10, 0), (4, 7)])
+def test_impossible_requests_are_refused_with_what_was_received(steps: int, start: int) -> None:
+    solution = solve(tabulate(StepCost(SMALL["flow"], SOLVERS["ddim"], detail=1.0)), steps_max=9, to_zero=True)
+    match = rf"received steps={steps} from level {start} of 9; expected at most 9 and enough"
+    with pytest.raises(ValueError, match=match):
+        solution.knots(steps, start=start)
+
+
+@solvers
+@terminals
+@settings(deadline=None, derandomize=True, max_examples=12)
+@given(interior=st.sets(st.integers(1, 31), min_size=1, max_size=6), bound=st.sampled_from([None, 2.0]))
+def test_the_polish_never_raises_the_cost_and_keeps_the_ends(solver, to_zero: bool, interior: set[int], bound) -> None:
+    cost = StepCost(refine_grid(small(solver), 4), solver, detail=1.8)
+    start = np.array([0, *sorted(interior), 32])
+    polished = polish(cost, start, to_zero=to_zero, ratio_bound=bound)
+    assert polished.shape == start.shape
+    assert polished[0] == 0
+    assert np.all(np.diff(polished) > 0)
+    assert polished[-1] <= 32
+    if not to_zero:
+        assert polished[-1] == 32
+
+    def ratios(knots: np.ndarray) -> np.ndarray:
+        h = -np.diff(np.log(cost.levels[knots]))
+        return h[1:] / h[:-1]
+
+    allowed = bound is None or not solver.multistep or ratios(start).max() <= bound * (1 + 1e-9)
+    if allowed:
+        assert cost.total(polished, to_zero=to_zero) <= cost.total(start, to_zero=to_zero) * (1 + 1e-12)
+        if solver.multistep and bound is not None:
+            assert ratios(polished).max() <= bound * (1 + 1e-8)
+
+
+@terminals
+def test_the_polish_of_the_optimum_gains_on_the_grid(to_zero: bool) -> None:
+    """Off-grid knots: the exact optimum of the coarse grid can be improved, and no single fine move improves the result."""
+    profile = flow_profile(spectrum(), points=24, paths=4)
+    solver = SOLVERS["ddim"]
+    knots = solve(tabulate(StepCost(profile, solver, detail=1.8)), steps_max=6, to_zero=to_zero).knots(6) * 8
+    cost = StepCost(refine_grid(profile, 8), solver, detail=1.8)
+    polished = polish(cost, knots, to_zero=to_zero)
+    reached = float(cost.total(polished, to_zero=to_zero))
+    assert reached < float(cost.total(knots, to_zero=to_zero))
+    for move, knot in itertools.product((-1, 1), range(1, len(polished) if to_zero else len(polished) - 1)):
+        trial = polished.copy()
+        trial[knot] += move
+        if np.all(np.diff(trial) > 0) and trial[-1] < len(cost.levels):
+            assert float(cost.total(trial, to_zero=to_zero)) >= reached * (1 - 1e-8)
+
+
+def test_a_schedule_without_free_knots_is_left_alone() -> None:
+    cost = StepCost(SMALL["flow"], SOLVERS["ddim"], detail=1.0)
+    assert polish(cost, np.array([0, 8]), to_zero=False).tolist() == [0, 8]
+    assert polish(cost, np.array([0]), to_zero=True).tolist() == [0]
