@@ -67,7 +67,7 @@ def from_stock(store: Store, model: Model, target: Target, *, path: str) -> Sche
     Raises:
         ProblemError: 404, the model's range, kind or time map is not known yet.
     """
-    if model.kind is None or model.fingerprint is None or model.sigma_min is None or model.sigma_max is None:
+    if model.kind is None or model.sigma_min is None or model.sigma_max is None:
         raise ProblemError(
             404,
             f"no worker has loaded the model {model.id} yet, so its range of noise levels is not known",
@@ -93,7 +93,8 @@ def from_stock(store: Store, model: Model, target: Target, *, path: str) -> Sche
         source=Source.STOCK,
         provenance=Provenance(candidate=STOCK, code_version=VERSION),
         path=path,
-        known={"fingerprint": model.fingerprint, "kind": model.kind, "prediction_type": model.prediction_type}
+        # Weights that nobody has loaded yet have no fingerprint; these levels do not depend on them.
+        known={"fingerprint": model.fingerprint or "", "kind": model.kind, "prediction_type": model.prediction_type}
         | {"guidance_scale": model.guidance_scale, "sigma_min": sigma_min, "sigma_max": sigma_max},
     )
 

@@ -161,7 +161,7 @@ def test_a_fallback_without_an_answer_says_so(http, fallback):
 @pytest.mark.parametrize("terminal", list(Terminal))
 @pytest.mark.parametrize("kind", ["ve", "edm", "flow"])
 def test_stock_needs_only_the_range_of_the_model(http, store, kind, terminal):
-    store.models.publish([toy(kind=kind)], source="host")
+    store.models.publish([toy(kind=kind, fingerprint=None)], source="host")
     schedule = read(find(http, fallback="stock", terminal=terminal.value))
     assert (schedule.source, schedule.provenance.candidate, schedule.validated) == ("stock", "edm", False)
     assert schedule.sigmas == pytest.approx(stock("edm", 8, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, terminal=terminal))
