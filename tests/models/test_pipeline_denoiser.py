@@ -10,6 +10,7 @@ from diffusers import DDIMScheduler, DDPMPipeline
 
 from worker.ays.noise import VP
 from worker.models.builtin import load_folder
+from worker.models.digits.train import scheduler
 from worker.models.models_file import DiffusersEntry
 from worker.models.pipeline_denoiser import UNetDenoiser
 from worker.models.unet_folder import read_unet_folder
@@ -82,6 +83,7 @@ def test_a_loaded_folder_knows_its_process(pipeline: Path):
     model = load_folder(DiffusersEntry(id="mine", title="Mine", path=pipeline))
     assert isinstance(model.process, VP)
     assert (model.denoiser.shape, model.prediction_type, model.guidance_scale) == ((1, 8, 8), "epsilon", None)
-    assert model.denoiser.sigma_min == pytest.approx(0.0100005, rel=1e-4)
-    assert model.denoiser.sigma_max == pytest.approx(157.41, rel=1e-4)
+    table = ((1 - scheduler().alphas_cumprod) / scheduler().alphas_cumprod).sqrt()
+    assert model.denoiser.sigma_min == pytest.approx(float(table[0]), rel=1e-3)
+    assert model.denoiser.sigma_max == pytest.approx(float(table[-1]), rel=1e-3)
     assert model.data is None
