@@ -137,9 +137,9 @@ def refine(
         blends = np.stack([_blend(current, trials[choice], fraction) for fraction in _BLENDS])
         judged = squared_errors(solver, denoise, blends, judge)
         pick = int(judged.mean(axis=1).argmin())
-        gain = 1 - judged[pick].mean() / best_judged.mean()
-        if gain <= 0:
+        if judged[pick].mean() >= best_judged.mean():
             break
+        gain = 1 - judged[pick].mean() / best_judged.mean()
         current = best = blends[pick]
         best_judged, improved = judged[pick], True
         if gain < _WORTHWHILE:
