@@ -96,5 +96,5 @@ def resample(levels: Array, steps: int) -> Array:
     positive = levels[:-1] if to_zero else levels
     count = steps if to_zero else steps + 1
     ramp = np.exp(np.interp(np.linspace(0, 1, count), np.linspace(0, 1, len(positive)), np.log(positive)))
-    ramp[0], ramp[-1] = positive[0], positive[-1]
+    ramp[-1], ramp[0] = positive[-1], positive[0]  # in this order: a single level is the highest
     return _close(ramp, "zero" if to_zero else "sigma_min")
