@@ -1,0 +1,136 @@
+"""The ladder's candidates and the race: never without a stock schedule, never a duplicate, always the measured best."""
+
+import numpy as np
+import pytest
+
+from tests.ays.problems import evaluator, flow_profile, forward_profile, plane
+from worker.ays.cost import StepCost, tabulate
+from worker.ays.ladder import DEFAULT_DETAIL, DEFAULT_RATIO_BOUND, Candidate, ladder, optimal_levels, race, race_evaluations, thin
+from worker.ays.noise import VE
+from worker.ays.optimize import solve
+from worker.ays.paths import Stream
+from worker.ays.profile import log_grid
+from worker.ays.schedule import edm, stock_schedules
+from worker.ays.solvers import SOLVERS, sample
+from worker.ays.validate import HeldOut, hold_out, squared_errors
+
+LAW = plane()
+FLOW, FORWARD = flow_profile(LAW, points=24, paths=4), forward_profile(LAW, points=24, paths=4)
+solvers = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+terminals = pytest.mark.parametrize("terminal", ["zero", "sigma_min"])
+
+
+def stock(steps: int, terminal: str = "zero") -> dict[str, np.ndarray]:
+    process = VE(sigma_min=0.05, sigma_max=20.0)
+    return stock_schedules(steps, sigma_max=20.0, sigma_min=0.05, terminal=terminal, process=process)
+
+
+def held_out(solver, n: int = 8) -> HeldOut:
+    where = {"levels": FLOW.levels, "terminal": "zero", "seed": 0, "stream": Stream.SEARCH}
+    return hold_out(solver, LAW.denoise, LAW.shape, **where, indices=range(n))
+
+
+@solvers
+@terminals
+def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -> None:
+    profile = FORWARD if solver.stochastic else FLOW
+    found = ladder(profile, solver, 5, terminal=terminal)
+    assert (found[0].detail, found[0].ratio_bound) == (DEFAULT_DETAIL, DEFAULT_RATIO_BOUND if solver.multistep else None)
+    assert any(candidate.name == "optimized (first-order cost)" for candidate in found) == solver.multistep
+    first_order = SOLVERS["sddim" if solver.stochastic else "ddim"]
+    for candidate in found:
+        method = first_order if "first-order" in candidate.name else solver
+        table = tabulate(StepCost(profile, method, detail=candidate.detail))
+        solution = solve(table, steps_max=5, to_zero=terminal == "zero", ratio_bound=candidate.ratio_bound)
+        expected = profile.levels[solution.knots(5)]
+        assert candidate.levels[: len(expected)] == pytest.approx(expected)
+        assert np.all(np.diff(candidate.levels) < 0)
+        assert candidate.levels[-1] == (0 if terminal == "zero" else profile.levels[-1])
+        assert not candidate.stock
+
+
+def test_multistep_candidates_keep_their_ratio_bound() -> None:
+    for candidate in ladder(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="sigma_min"):
+        if candidate.ratio_bound is not None:
+            h = -np.diff(np.log(candidate.levels))
+            assert (h[1:] / h[:-1]).max() <= candidate.ratio_bound * (1 + 1e-8)
+
+
+def test_bounds_that_no_schedule_fits_are_left_out() -> None:
+    assert ladder(FLOW, SOLVERS["ddim"], 30, terminal="zero") == []
+    assert ladder(FLOW, SOLVERS["dpmpp_2m"], 24, terminal="zero")[0].levels.shape == (25,)
+
+
+def test_single_optima_are_those_of_the_ladder() -> None:
+    received = optimal_levels(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="zero", detail=DEFAULT_DETAIL, ratio_bound=DEFAULT_RATIO_BOUND)
+    assert np.array_equal(received, ladder(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="zero")[0].levels)
+
+
+@terminals
+@pytest.mark.parametrize("limit", [1, 3, 10])
+def test_thinning_drops_duplicates_and_keeps_the_default(limit: int, terminal: str) -> None:
+    found = ladder(FLOW, SOLVERS["dpmpp_2m"], 6, terminal=terminal)
+    kept = thin([*found, *found], limit)
+    assert 1 <= len(kept) <= limit
+    assert kept[0] is found[0]
+    for n, one in enumerate(kept):
+        for other in kept[:n]:
+            positive = one.levels > 0
+            step = np.log(20.0 / 0.05) / (positive.sum() - 1)
+            assert np.abs(np.log(one.levels[positive] / other.levels[positive])).max() > 0.2 * step * 0.5
+
+
+def test_distinct_candidates_survive_when_there_is_room() -> None:
+    distinct = [Candidate("a", edm(5, sigma_max=20.0, sigma_min=0.05, terminal="zero", rho=rho)) for rho in (1.0, 3.0, 20.0)]
+    assert thin(distinct, 3) == distinct
+    assert thin([], 3) == []
+
+
+@solvers
+def test_the_race_measures_what_it_ranks(solver) -> None:
+    noises, found = held_out(solver), thin(ladder(FORWARD if solver.stochastic else FLOW, solver, 5, terminal="zero"), 6)
+    outcome = race(solver, LAW.denoise, found, stock(5), noises)
+    levels = np.stack([candidate.levels for candidate in outcome.ranking])
+    assert outcome.errors == pytest.approx(squared_errors(solver, LAW.denoise, levels, noises), rel=1e-9)
+    assert np.all(np.diff(outcome.errors.mean(axis=1)) >= 0)
+    assert outcome.best_stock.stock
+    assert outcome.best_stock is next(candidate for candidate in outcome.ranking if candidate.stock)
+
+
+def shooting_at(target: np.ndarray) -> HeldOut:
+    """Noises whose reference is what one schedule samples, so that this schedule is the best there can be."""
+    noises = held_out(SOLVERS["ddim"])
+    return HeldOut(noises.noise, sample(SOLVERS["ddim"], LAW.denoise, target, noises.noise), None)
+
+
+def test_the_race_is_won_by_the_stock_schedule_where_that_is_best() -> None:
+    for name, levels in stock(5).items():
+        outcome = race(SOLVERS["ddim"], LAW.denoise, ladder(FLOW, SOLVERS["ddim"], 5, terminal="zero"), stock(5), shooting_at(levels))
+        assert outcome.ranking[0] == outcome.best_stock
+        assert outcome.ranking[0].name == name
+        assert outcome.errors[0] == pytest.approx(0, abs=1e-20)
+
+
+def test_a_stock_schedule_runs_to_the_end_where_all_are_bad() -> None:
+    """All the optimized ones are close to the reference, every stock schedule is far from it: still one of them is kept."""
+    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", detail=1.8, ratio_bound=None)
+    near = [Candidate(f"near {n}", good * np.array([1, 1 + 0.001 * n, 1, 1, 1, 1])) for n in range(12)]
+    outcome = race(SOLVERS["ddim"], LAW.denoise, near, stock(5), shooting_at(good))
+    assert outcome.ranking[0].name == "near 0"
+    assert [candidate.stock for candidate in outcome.ranking].count(True) == 1
+    assert len(outcome.ranking) < 8
+
+
+def test_a_race_of_stock_schedules_alone_has_a_winner() -> None:
+    outcome = race(SOLVERS["ddim"], LAW.denoise, [], stock(5), held_out(SOLVERS["ddim"]))
+    assert outcome.ranking[0] is outcome.best_stock
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 8])
+def test_a_race_spends_about_what_was_planned(n: int) -> None:
+    denoise = evaluator(LAW)
+    found = thin(ladder(FLOW, SOLVERS["ddim"], 5, terminal="zero"), 6)
+    noises = held_out(SOLVERS["ddim"], n)
+    outcome = race(SOLVERS["ddim"], denoise, found, stock(5), noises)
+    assert outcome.errors.shape[1] == n
+    assert denoise.evaluations <= 2 * race_evaluations(len(found) + len(stock(5)), 5, n)

@@ -1,0 +1,133 @@
+"""Refinement: it pays where errors cancel, never at the cost of the judge, and keeps to the rules of a schedule."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.ays.problems import evaluator, flow_profile, forward_profile, plane, spectrum
+from worker.ays.analytic import power_law_gaussian
+from worker.ays.ladder import optimal_levels
+from worker.ays.paths import Stream
+from worker.ays.profile import log_grid
+from worker.ays.refine import iteration_evaluations, refine
+from worker.ays.solvers import SOLVERS, Denoise, Solver, sample
+from worker.ays.validate import HeldOut, hold_out, squared_errors
+
+
+def noises(law, solver: Solver, terminal: str, stream: Stream, n: int = 8) -> HeldOut:
+    levels = log_grid(law.sigma_max, law.sigma_min, 48)
+    return hold_out(solver, law.denoise, law.shape, levels=levels, terminal=terminal, indices=range(n), seed=0, stream=stream)
+
+
+def run(law, solver: Solver, start: np.ndarray, *, terminal: str = "zero", iterations: int = 3, denoise: Denoise | None = None, **kw):
+    search, judge = (noises(law, solver, terminal, stream) for stream in (Stream.SEARCH, Stream.JUDGE))
+    given_noises = {"search": search, "judge": judge} | kw
+    return refine(solver, denoise or law.denoise, start, **given_noises, sigma_min=law.sigma_min, iterations=iterations), given_noises
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("terminal", ["zero", "sigma_min"])
+def test_the_judge_never_gets_worse_and_the_schedule_stays_one(name: str, terminal: str) -> None:
+    law, solver = plane(), SOLVERS[name]
+    profile = (forward_profile if solver.stochastic else flow_profile)(law, points=32, paths=4)
+    start = optimal_levels(profile, solver, 5, terminal=terminal, detail=1.8, ratio_bound=2.0)
+    found, used = run(law, solver, start, terminal=terminal)
+    before = squared_errors(solver, law.denoise, start[None], used["judge"])[0]
+    assert found.judged.mean() <= before.mean()
+    assert found.judged == pytest.approx(squared_errors(solver, law.denoise, found.levels[None], used["judge"])[0], rel=1e-9)
+    assert found.improved == (found.judged.mean() < before.mean()) == (not np.array_equal(found.levels, start))
+    assert found.levels.shape == start.shape
+    assert np.all(np.diff(found.levels) < 0)
+    assert found.levels[:-1].min() >= law.sigma_min * (1 - 1e-9)
+    assert (found.levels[0], found.levels[-1]) == (start[0], start[-1])
+    assert 1 <= found.iterations <= 3
+
+
+@settings(deadline=None, derandomize=True, max_examples=10)
+@given(interior=st.lists(st.floats(-3.5, 2.5), min_size=3, max_size=5, unique=True))
+def test_any_start_will_do(interior: list[float]) -> None:
+    law, solver = spectrum(), SOLVERS["dpmpp_2m"]
+    start = np.array([20.0, *np.exp(np.sort(interior)[::-1]), 0.0])
+    if np.any(np.diff(start) >= 0):
+        return
+    found, used = run(law, solver, start, iterations=2)
+    assert found.judged.mean() <= squared_errors(solver, law.denoise, start[None], used["judge"]).mean()
+    assert np.all(np.diff(found.levels) < 0)
+
+
+def test_on_gaussian_data_the_cancelling_optimum_is_found_for_fresh_noises_too() -> None:
+    """Signed errors of successive 2M steps cancel there, which a sum of squares cannot see (design 1.5)."""
+    law, solver = power_law_gaussian(32, sigma_min=0.02, sigma_max=20.0), SOLVERS["dpmpp_2m"]
+    start = optimal_levels(flow_profile(law, points=48), solver, 8, terminal="zero", detail=1.4, ratio_bound=2.0)
+    found, _ = run(law, solver, start, iterations=6)
+    fresh = noises(law, solver, "zero", Stream.FRESH, 32)
+    before, after = (squared_errors(solver, law.denoise, levels[None], fresh).mean() for levels in (start, found.levels))
+    assert after < before / 4
+
+
+def test_a_judge_that_prefers_the_start_keeps_the_start() -> None:
+    """The judge's reference is what the start itself samples, up to a little: whatever the search likes, it is worse."""
+    law, solver = plane(), SOLVERS["ddim"]
+    start = np.append(log_grid(20.0, 0.05, 5), 0.0)
+    judge = noises(law, solver, "zero", Stream.JUDGE)
+    judge = replace(judge, reference=sample(solver, law.denoise, start, judge.noise) + 1e-6)
+    found, _ = run(law, solver, start, judge=judge)
+    assert not found.improved
+    assert np.array_equal(found.levels, start)
+
+
+def test_a_start_without_any_error_is_kept() -> None:
+    law, solver = plane(), SOLVERS["ddim"]
+    start = np.append(log_grid(20.0, 0.05, 5), 0.0)
+    judge = noises(law, solver, "zero", Stream.JUDGE)
+    judge = replace(judge, reference=sample(solver, law.denoise, start, judge.noise))
+    found, _ = run(law, solver, start, judge=judge)
+    assert np.array_equal(found.levels, start)
+    assert found.judged.mean() == 0
+
+
+def test_a_denoiser_that_no_knot_can_change_is_left_alone() -> None:
+    """Data at one point: every schedule is exact, there is nothing to differentiate."""
+
+    def constant(x: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+        return torch.full_like(x, 0.3)
+
+    start = np.append(log_grid(20.0, 0.05, 5), 0.0)
+    both = [
+        hold_out(
+            SOLVERS["ddim"],
+            constant,
+            (2,),
+            levels=log_grid(20.0, 0.05, 16),
+            terminal="zero",
+            indices=range(4),
+            seed=0,
+            stream=stream,
+        )
+        for stream in (Stream.SEARCH, Stream.JUDGE)
+    ]
+    found = refine(SOLVERS["ddim"], constant, start, search=both[0], judge=both[1], sigma_min=0.05, iterations=3)
+    assert np.array_equal(found.levels, start)
+
+
+def test_schedules_without_free_knots_and_no_iterations_change_nothing() -> None:
+    law, solver = plane(), SOLVERS["ddim"]
+    for start, iterations in ((np.array([20.0, 0.0]), 3), (np.array([20.0, 1.0, 0.0]), 0)):
+        found, _ = run(law, solver, start, iterations=iterations)
+        assert np.array_equal(found.levels, start)
+        assert (found.improved, found.iterations) == (False, 0)
+
+
+@pytest.mark.parametrize("steps", [3, 6])
+def test_the_evaluations_stay_within_the_stated_bound(steps: int) -> None:
+    law, solver, denoise, seen = plane(), SOLVERS["dpmpp_2m"], evaluator(plane()), []
+    search, judge = (noises(law, solver, "zero", stream) for stream in (Stream.SEARCH, Stream.JUDGE))
+    start = np.append(log_grid(20.0, 0.05, steps), 0.0)
+    given_noises = {"search": search, "judge": judge}
+    found = refine(solver, denoise, start, **given_noises, sigma_min=0.05, iterations=4, on_iteration=seen.append)
+    assert seen == list(range(1, found.iterations + 1))
+    assert denoise.evaluations <= steps * 8 + found.iterations * iteration_evaluations(steps, 8, 8)
