@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ays_client.contract import Effort, Error, Estimate, Provenance, Schedule, Solver, Source, Terminal, Variant, identity
+from ays_client.formats import links
 from worker.ays.noise import Array
 from worker.ays.validate import estimate
 from worker.measure import Measured
@@ -126,7 +127,8 @@ def _schedule(
         error=error,
         provenance=provenance,
     )
-    return body.model_copy(update={"id": identity(body)})
+    address = identity(body)
+    return body.model_copy(update={"id": address, "formats": links(f"/v1/schedules/{address}")})
 
 
 def _integers(times: Array) -> list[int] | None:

@@ -22,9 +22,9 @@ from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
 from worker.ays.profile import log_grid
-from worker.ays.schedule import stock_schedules
+from worker.ays.schedule import Terminal, stock_schedules
 from worker.ays.solvers import SOLVERS, sample
-from worker.ays.validate import HeldOut, hold_out, squared_errors
+from worker.ays.validate import hold_out, squared_errors
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
 
@@ -49,10 +49,17 @@ def rows(schedule: Schedule, model: LoadedModel, *, count: int = COLUMNS) -> tup
     """
     solver = SOLVERS[schedule.solver]
     denoise = Evaluator(model.denoiser, batch=_BATCH)
-    terminal = "zero" if schedule.sigmas[-1] == 0 else "sigma_min"
+    terminal: Terminal = "zero" if schedule.sigmas[-1] == 0 else "sigma_min"
     fine = log_grid(schedule.sigma_max, schedule.sigma_min, _FINE_LEVELS)
     noises = hold_out(
-        solver, denoise, denoise.shape, levels=fine, terminal=terminal, indices=range(count), seed=schedule.provenance.seed, stream=Stream.FRESH
+        solver,
+        denoise,
+        denoise.shape,
+        levels=fine,
+        terminal=terminal,
+        indices=range(count),
+        seed=schedule.provenance.seed,
+        stream=Stream.FRESH,
     )
     stock = _best_stock(schedule, model)
     both = np.stack([stock, np.asarray(schedule.sigmas)])
@@ -62,7 +69,7 @@ def rows(schedule: Schedule, model: LoadedModel, *, count: int = COLUMNS) -> tup
 
 
 def _best_stock(schedule: Schedule, model: LoadedModel) -> Array:
-    terminal = "zero" if schedule.sigmas[-1] == 0 else "sigma_min"
+    terminal: Terminal = "zero" if schedule.sigmas[-1] == 0 else "sigma_min"
     found = stock_schedules(
         schedule.steps, sigma_max=schedule.sigma_max, sigma_min=schedule.sigma_min, terminal=terminal, process=model.process
     )

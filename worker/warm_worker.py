@@ -7,11 +7,14 @@ event stops it between two batches. RQ's maintenance is left to the reaper, its 
 import os
 import signal
 import threading
+import time
 from types import FrameType
 from typing import Any
 
 import structlog
 from redis import Redis
+from redis.client import Pipeline
+from redis.exceptions import ResponseError
 from rq.exceptions import StopRequested
 from rq.executions import Execution
 from rq.job import Job as RQJob
@@ -24,6 +27,8 @@ from ays_store.queue import KEPT_SECONDS, QUEUE, SERIALIZER, JobFunction, allowe
 
 _WORKER_TTL = 20
 """RQ listens for this long less 15 s at a time, and takes silence of this long plus a minute for death."""
+
+_REFUSED_SECONDS = 1.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -68,6 +73,13 @@ class WarmWorker(SimpleWorker):
         """Runs a job here; how it may run is the worker's decision, not that of who wrote it into Redis."""
         job.timeout, job.result_ttl, job.failure_ttl = self._job_seconds, 0, KEPT_SECONDS
         job.retries_left = job.repeats_left = job.group_id = None
+        try:
+            self._execute(job, queue)
+        except ResponseError as error:
+            # The job has told its own story; this is RQ's bookkeeping, which the reaper puts right.
+            _log.warning("Redis refuses RQ's bookkeeping", rq_job=job.id, error=str(error))
+
+    def _execute(self, job: RQJob, queue: RQQueue) -> None:
         execution = self.prepare_execution(job)
         self._running = (job, execution)
         try:
@@ -75,6 +87,32 @@ class WarmWorker(SimpleWorker):
         finally:
             self._running = None
         self.set_state(WorkerStatus.IDLE)
+
+    def dequeue_job_and_maintain_ttl(self, timeout: int | None, max_idle_time: int | None = None) -> tuple[RQJob, RQQueue] | None:
+        """Waits for a job, also while Redis refuses to be written to: full, or a replica for the moment.
+
+        Args:
+            timeout: Seconds that RQ listens at a time.
+            max_idle_time: Seconds after which an idle worker ends; None: never.
+        """
+        while True:
+            try:
+                return super().dequeue_job_and_maintain_ttl(timeout, max_idle_time)
+            except ResponseError as error:
+                _log.error("Redis refuses to be written to; waiting", error=str(error))
+                time.sleep(_REFUSED_SECONDS)
+
+    def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
+        """Tells RQ that the worker is alive; if Redis refuses, it will hear it later.
+
+        Args:
+            timeout: Seconds until RQ takes silence for death.
+            pipeline: Where to put the commands instead of sending them.
+        """
+        try:
+            super().heartbeat(timeout, pipeline)
+        except ResponseError as error:
+            _log.warning("Redis refuses the heartbeat for RQ", error=str(error))
 
     def break_off(self) -> None:
         """Ends the worker after the running job, without having been asked to."""
@@ -92,6 +130,16 @@ class WarmWorker(SimpleWorker):
 
     def subscribe(self) -> None:
         """Does nothing: whoever can write to Redis could end us by RQ's commands; jobs are canceled through the store."""
+
+    def check_for_suspension(self, burst: bool) -> None:
+        """Does nothing: suspending all workers is another of RQ's commands, and asking for it writes to Redis."""
+
+    def register_death(self) -> None:
+        """Tells RQ that the worker ends; if Redis refuses, the record runs out by itself."""
+        try:
+            super().register_death()
+        except ResponseError as error:
+            _log.warning("Redis refuses the goodbye for RQ", error=str(error))
 
     def request_stop(self, signum: int, frame: FrameType | None) -> None:
         """Ends the worker: at once when it is idle, else when its job has come to a stop between two batches.

@@ -1,0 +1,1 @@
+"""Benchmarks: how well it works, side by side in one run."""

@@ -1,0 +1,224 @@
+"""How much better are the samples? `make bench-quality`: error against the fine solution, ours beside stock and a direct search.
+
+For every model, solver and NFE the schedules come from the pipeline that jobs run, at each effort. They are judged on 2,048 fresh noises
+that neither profile nor search nor judge has seen, by the mean squared distance to a fine solution from the same noise (and the same
+Brownian path). `stock` is the best hand-made schedule *for those noises*, chosen in hindsight. `limit` is a direct numerical search
+(Nelder-Mead over the knots, started at our schedule) on a part of those very noises: what no honest method can reach.
+
+Writes `docs/results/quality.md`, `quality.json` and `quality.png`.
+"""
+
+import argparse
+import json
+import time
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+
+from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule
+from benchmarks.report import write_report
+from worker.ays.denoise import Evaluator
+from worker.ays.noise import Array
+from worker.ays.paths import Stream, starting_noise
+from worker.ays.profile import log_grid, measure_flow
+from worker.ays.schedule import stock_schedules
+from worker.ays.solvers import SOLVERS, sample
+from worker.ays.validate import HeldOut, hold_out, squared_errors
+from worker.models.digits.data import digits
+from worker.models.digits.quality import frechet_distance
+from worker.models.loaded import LoadedModel
+from worker.models.registry import Registry
+from worker.pipeline import BATCH, optimize
+
+MODELS = ("digits", "mixture", "gaussian")
+SOLVER_NAMES = ("ddim", "dpmpp_2m", "sddim", "dpmpp_2m_sde")
+COUNTS = (4, 5, 6, 8, 10, 15, 20)
+FRESH, CHUNK, FINE_LEVELS = 2048, 256, 127
+LIMIT_COUNTS, LIMIT_NOISES, LIMIT_TRIALS = (5, 8), 256, 120
+MAX_COUNTS = (5, 8, 10)
+
+
+@dataclass
+class MemoryHost:
+    """Keeps the profile and the validated schedules between requests, as the store does."""
+
+    stored: ProfileInfo | None = None
+    judged: list[Schedule] = field(default_factory=list)
+
+    def report(self, progress: Progress) -> None:
+        """Show nothing."""
+
+    def shards(self) -> list[str]:
+        """None are kept."""
+        return []
+
+    def keep_shard(self, key: str, shard: str) -> None:
+        """None are kept."""
+
+    def profile(self) -> ProfileInfo | None:
+        """The profile of the first request."""
+        return self.stored
+
+    def validated(self) -> list[Schedule]:
+        """What was judged so far."""
+        return self.judged
+
+
+@dataclass
+class Cell:
+    """Schedules of one model, solver and NFE by name, with their errors on every fresh noise."""
+
+    levels: dict[str, Array]
+    evaluations: dict[str, int]
+    errors: dict[str, list[Array]] = field(default_factory=dict)
+    samples: dict[str, list[torch.Tensor]] = field(default_factory=dict)
+
+
+def schedules(model: LoadedModel, solver: str, nfe: int, host: MemoryHost) -> Cell:
+    """Ask the pipeline for every effort, and the stock rules for theirs."""
+    low, high = model.process.sigma_min, model.process.sigma_max
+    levels = stock_schedules(nfe, sigma_max=high, sigma_min=low, terminal="zero", process=model.process)
+    found, evaluations = {f"stock {name}": value for name, value in levels.items()}, {}
+    for effort in Effort:
+        if effort is Effort.MAX and nfe not in MAX_COUNTS:
+            continue
+        request = JobRequest(model=model.id, nfe=nfe, solver=solver, effort=effort)
+        outcome = optimize(request, model, host)
+        host.stored = outcome.profile or host.stored
+        found[effort.value] = np.array(outcome.requested.sigmas)
+        evaluations[effort.value] = outcome.requested.provenance.evaluations
+    return Cell(found, evaluations)
+
+
+def direct_search(model: LoadedModel, solver: str, start: Array, noises: HeldOut, denoise: Evaluator) -> Array:
+    """Nelder-Mead over ln sigma of the interior knots on the error itself."""
+    low = model.process.sigma_min
+
+    def levels(z: Array) -> Array:
+        moved = start.copy()
+        moved[1:-1] = np.exp(z)
+        return moved
+
+    def objective(z: Array) -> float:
+        candidate = levels(z)
+        if np.any(np.diff(candidate) >= 0) or candidate[-2] < low:
+            return 1e9
+        return float(squared_errors(SOLVERS[solver], denoise, candidate[None], noises).mean())
+
+    simplex = np.log(start[1:-1])[None] + np.vstack([np.zeros(len(start) - 2), 0.15 * np.eye(len(start) - 2)])
+    found = minimize(
+        objective, simplex[0], method="Nelder-Mead", options={"maxfev": LIMIT_TRIALS, "initial_simplex": simplex, "adaptive": True}
+    )
+    return levels(found.x)
+
+
+def run(task: tuple[str, str]) -> list[dict[str, object]]:
+    """All cells of one model and solver."""
+    model_id, solver = task
+    torch.set_num_threads(1)
+    model, host = Registry(None).load(model_id), MemoryHost()
+    denoise = Evaluator(model.denoiser, batch=BATCH)
+    cells = {nfe: schedules(model, solver, nfe, host) for nfe in COUNTS}
+    fine = log_grid(model.process.sigma_max, model.process.sigma_min, FINE_LEVELS)
+    for start in range(0, FRESH, CHUNK):
+        indices = range(start, start + CHUNK)
+        noises = hold_out(
+            SOLVERS[solver], denoise, denoise.shape, levels=fine, terminal="zero", indices=indices, seed=0, stream=Stream.FRESH
+        )
+        for nfe, cell in cells.items():
+            if start == 0 and nfe in LIMIT_COUNTS:
+                best = Effort.MAX.value if nfe in MAX_COUNTS else Effort.STANDARD.value
+                cell.levels["limit"] = direct_search(model, solver, cell.levels[best], noises, denoise)
+            judge(cell, solver, noises, denoise, first=start == 0)
+    return [summary(model, solver, nfe, cell, host) for nfe, cell in cells.items()]
+
+
+def judge(cell: Cell, solver: str, noises: HeldOut, denoise: Evaluator, *, first: bool) -> None:
+    """Errors of one chunk of noises; after the first chunk only the two best stock schedules go on."""
+    if not first:
+        stock = sorted((name for name in cell.errors if name.startswith("stock")), key=lambda name: cell.errors[name][0].mean())
+        for name in stock[2:]:
+            cell.levels.pop(name, None)
+            cell.errors.pop(name, None)
+            cell.samples.pop(name, None)
+    for name, levels in cell.levels.items():
+        samples = sample(SOLVERS[solver], denoise, levels, noises.noise, brownian=noises.brownian)
+        cell.errors.setdefault(name, []).append((samples - noises.reference).flatten(1).square().sum(1).numpy())
+        cell.samples.setdefault(name, []).append(samples.float())
+    cell.samples.setdefault("fine", []).append(noises.reference.float())
+
+
+def summary(model: LoadedModel, solver: str, nfe: int, cell: Cell, host: MemoryHost) -> dict[str, object]:
+    """Means with standard errors, ratios on paired noises, and the quality of the distribution."""
+    errors = {name: np.concatenate(parts) for name, parts in cell.errors.items()}
+    stock = min((name for name in errors if name.startswith("stock")), key=lambda name: errors[name].mean())
+    kept = {stock, "limit", *(effort.value for effort in Effort)} & set(errors)
+    means = {name: (float(errors[name].mean()), float(errors[name].std(ddof=1) / np.sqrt(FRESH))) for name in kept}
+    ratios = {name: ratio(errors[name], errors[stock]) for name in kept - {stock}}
+    kinds = {name: distribution(model, torch.cat(cell.samples[name])) for name in [*kept, "fine"]}
+    body = {"model": model.id, "solver": solver, "nfe": nfe, "stock": stock, "errors": means, "ratios": ratios, "distribution": kinds}
+    assert host.stored is not None
+    return {**body, "evaluations": cell.evaluations, "profile": host.stored.evaluations}
+
+
+def ratio(ours: Array, stock: Array) -> tuple[float, float]:
+    """Ratio of means on the same noises and its standard error (delta method)."""
+    value = ours.mean() / stock.mean()
+    return float(value), float((ours - value * stock).std(ddof=1) / np.sqrt(len(ours)) / stock.mean())
+
+
+def distribution(model: LoadedModel, samples: torch.Tensor) -> float | None:
+    """Frechet distance to held-out digits, negative log-likelihood for the mixture."""
+    if model.id == "digits":
+        return frechet_distance(samples, digits()[1])
+    if model.id == "mixture":
+        return float(-model.denoiser.log_density(samples.double()).mean())  # type: ignore[attr-defined]
+    return None
+
+
+def cost(model_id: str) -> dict[str, float]:
+    """Seconds of a profile beside bare forward passes of the same number and batch."""
+    torch.set_num_threads(1)
+    model = Registry(None).load(model_id)
+    denoise = Evaluator(model.denoiser, batch=BATCH)
+    levels = log_grid(model.process.sigma_max, model.process.sigma_min, 64)
+    x = starting_noise(denoise.shape, range(16), seed=0, stream=Stream.PROBE).to(model.denoiser.dtype)
+    sigma = torch.ones(16, dtype=model.denoiser.dtype)
+    profile, bare = [], []
+    for _ in range(5):
+        started = time.perf_counter()
+        measure_flow(denoise, denoise.shape, levels, range(16), seed=0)
+        profile.append(time.perf_counter() - started)
+        started = time.perf_counter()
+        for _ in range(64):
+            model.denoiser.denoise(x, sigma)
+        bare.append(time.perf_counter() - started)
+    ours, theirs = float(np.median(profile)), float(np.median(bare))
+    return {"evaluations": 16 * 64, "seconds": ours, "bare_seconds": theirs, "over_bare": ours / theirs}
+
+
+def main() -> None:
+    """Run everything on two processes and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs/results"))
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--models", nargs="*", default=MODELS)
+    args = parser.parse_args()
+    started = time.monotonic()
+    costs = {model: cost(model) for model in args.models}
+    tasks = [(model, solver) for model in args.models for solver in SOLVER_NAMES]
+    with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
+        cells = [cell for rows in pool.map(run, tasks) for cell in rows]
+    args.out.mkdir(parents=True, exist_ok=True)
+    body = {"cells": cells, "costs": costs, "seconds": time.monotonic() - started, "fresh_noises": FRESH}
+    (args.out / "quality.json").write_text(json.dumps(body, indent=1))
+    write_report(body, args.out)
+
+
+if __name__ == "__main__":
+    main()
