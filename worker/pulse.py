@@ -75,9 +75,9 @@ class Pulse(threading.Thread):
     def beat(self) -> None:
         """Beats once."""
         attempt = self.attempt
-        self._store.workers.beat(self._worker, {**self._info, "job": attempt.job_id if attempt else None})
         if attempt is not None:
             attempt.note(self._store.jobs.renew(attempt.job_id, attempt.token))
+        self._store.workers.beat(self._worker, {**self._info, "job": attempt.job_id if attempt else None})
         for renew in self._others:
             renew()
 

@@ -137,7 +137,7 @@ class WarmWorker(SimpleWorker):
     def register_death(self) -> None:
         """Tells RQ that the worker ends; if Redis refuses, the record runs out by itself."""
         try:
-            super().register_death()
+            super().register_death()  # type: ignore[no-untyped-call]
         except ResponseError as error:
             _log.warning("Redis refuses the goodbye for RQ", error=str(error))
 

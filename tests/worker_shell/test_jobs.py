@@ -107,19 +107,22 @@ def test_a_worker_whose_device_broke_fails_the_job_and_ends(start, ask, reaches)
     assert worker.said("worker broke")
 
 
-def test_a_full_redis_does_not_lose_a_job(start, ask, reaches, gate, redis, deeds):
-    start()
+def test_a_full_redis_does_not_lose_a_job(start, ask, reaches, gate, redis, deeds, store):
+    worker = start()
     gate()
     job_id = ask(request(model="late", paths=2))
     until(lambda: "computed" in deeds())
     redis.set("toy:store", 1)
     redis.config_set("maxmemory", 1)
     try:
-        until(lambda: redis.info("errorstats").get("errorstat_OOM"))
+        until(lambda: worker.said("job abandoned"))
+        assert store.results.profile(identity(Variant(model="late", paths=2))) is None
     finally:
         redis.config_set("maxmemory", 0)
-    job = reaches(job_id, JobState.SUCCEEDED)
-    assert job.attempts <= 2
+    (failed,) = worker.said("job failed")
+    assert failed["error"].startswith("Redis refused what the worker wrote: command not allowed when used memory > 'maxmemory'")
+    assert reaches(job_id, JobState.SUCCEEDED).attempts == 2
+    assert worker.end() == 0, "the worker lived on"
 
 
 def test_a_record_of_another_version_is_failed(start, store, queue, redis):
