@@ -1,6 +1,7 @@
 from ays_client.contract import Effort, JobState, Variant, identity
 from tests.store.bodies import request
 from tests.store.waiting import until
+from tests.worker_shell.toy import HOLD
 
 
 def states(store, job_id):
@@ -110,11 +111,12 @@ def test_a_worker_whose_device_broke_fails_the_job_and_ends(start, ask, reaches)
 def test_a_full_redis_does_not_lose_a_job(start, ask, reaches, gate, redis, deeds, store):
     worker = start()
     gate()
+    redis.set(HOLD, 1)
     job_id = ask(request(model="late", paths=2))
     until(lambda: "computed" in deeds())
-    redis.set("toy:store", 1)
     redis.config_set("maxmemory", 1)
     try:
+        redis.delete(HOLD)
         until(lambda: worker.said("job abandoned"))
         assert store.results.profile(identity(Variant(model="late", paths=2))) is None
     finally:

@@ -7,7 +7,7 @@ from ays_store import Queue, Store
 from service.embedded_redis import EmbeddedRedis
 from tests.store.bodies import request
 from tests.store.waiting import until
-from tests.worker_shell.toy import GATE
+from tests.worker_shell.toy import GATE, HOLD
 
 
 def test_the_job_of_a_killed_worker_runs_elsewhere_within_30_seconds(start, ask, reaches, gate, deeds, store):
@@ -39,13 +39,14 @@ def test_the_only_worker_is_restarted_and_takes_its_job_up(start, ask, reaches, 
 def test_a_worker_that_was_frozen_writes_nothing(start, ask, reaches, gate, deeds, store, redis):
     frozen = start()
     gate()
+    redis.set(HOLD, 1)
     job_id = ask(request(model="late", paths=2))
     until(lambda: "computed" in deeds())
     os.kill(frozen.popen.pid, signal.SIGSTOP)
     try:
         start()
         until(lambda: deeds().count("computed") == 2, what="second attempt")
-        redis.set("toy:store", 1)
+        redis.delete(HOLD)
         job = reaches(job_id, JobState.SUCCEEDED)
     finally:
         os.kill(frozen.popen.pid, signal.SIGCONT)
@@ -89,6 +90,7 @@ def test_redis_restarts_under_a_running_job(start, tmp_path):
     with EmbeddedRedis(tmp_path / "data") as server:
         own = Store.open(server.url, lease_seconds=2)
         own.redis.set(GATE, 1000)
+        own.redis.set(HOLD, 1)
         job, _ = own.jobs.submit(request(model="late", paths=2))
         Queue(own.redis).enqueue(job.id)
         worker = start(at=own, url=server.url)
@@ -96,7 +98,7 @@ def test_redis_restarts_under_a_running_job(start, tmp_path):
         server.stop()
         until(lambda: worker.said("redis is away"))
         server.start()
-        until(lambda: own.redis.set("toy:store", 1))
+        until(lambda: own.redis.delete(HOLD))
         done = until(lambda: own.jobs.get(job.id) if own.jobs.get(job.id).state == JobState.SUCCEEDED else None)
         assert done.attempts == 1
         assert own.results.schedule(done.schedule_id)

@@ -21,6 +21,9 @@ LOG = "toy:log"
 GATE = "toy:gate"
 """The number of steps that may be done; a computation waits for it, reporting."""
 
+HOLD = "toy:hold"
+"""While it is there, the model `late` holds back what it has computed."""
+
 MODELS = ["toy", "broken", "wrong", "device", "stuck", "killer", "late"]
 
 
@@ -70,7 +73,7 @@ def compute(request, model, host):
         host.report(Progress(stage="profile", done=step + 1, total=request.paths))
     if model.id == "late":
         redis.rpush(LOG, "computed")
-        while not redis.get("toy:store"):
+        while redis.exists(HOLD):
             time.sleep(0.01)
     cell = {"nfe": request.nfe, "solver": request.solver, "terminal": request.terminal}
     requested = schedule(effort=Effort.FAST, **cell) if request.effort is Effort.FAST else validated(effort=request.effort, **cell)
