@@ -13,14 +13,14 @@ from worker.ays.profile import Profile
 from worker.ays.refine import Refined, iteration_evaluations, refine
 from worker.ays.schedule import Terminal, stock_schedules
 from worker.ays.solvers import SOLVERS, Solver
-from worker.ays.validate import HeldOut, hold_out, squared_errors
+from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
 from worker.models.loaded import LoadedModel
 from worker.stages import Stages
 
 BUDGET = {Effort.STANDARD: 10, Effort.MAX: 100}
 """Evaluations that validation and refinement may spend, in multiples of a path measure's profile (about)."""
 
-_NOISES = {Effort.STANDARD: 16, Effort.MAX: 64}
+_FEWEST_NOISES, _MOST_NOISES = 16, {Effort.STANDARD: 48, Effort.MAX: 128}
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
 _ITERATIONS = {Effort.STANDARD: 6, Effort.MAX: 10}
 _FEWEST_CANDIDATES, _MOST_CANDIDATES = 6, 24
@@ -68,8 +68,10 @@ class Plan:
 
 def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int) -> Plan:
     """Divide the budget: fine solutions first, then the race, the rest to refinement."""
-    budget, noises, starts = BUDGET[effort] * grid * paths, _NOISES[effort], _STARTS[effort]
+    budget, starts = BUDGET[effort] * grid * paths, _STARTS[effort]
     cost = solver.evaluations(steps)
+    each = 2 * grid + _FEWEST_CANDIDATES * cost + 2 * starts * iteration_evaluations(steps, 1, 1)
+    noises = int(np.clip(budget // each, _FEWEST_NOISES, _MOST_NOISES[effort]))
     fine = 2 * noises * grid
     room = budget // 10 if effort is Effort.STANDARD else budget // 20
     candidates = int(np.clip(2 * room // (cost * noises), _FEWEST_CANDIDATES, _MOST_CANDIDATES))
@@ -109,7 +111,7 @@ class Validator:
         self._stages.enter("refine", max(0, self._plan.total - self._spent()))
         pool = [self._refine(candidate, search, judge) for candidate in outcome.ranking[: self._plan.starts]]
         candidate, refined = min(pool, key=lambda pair: float(pair[1].judged.mean()))
-        return self._conclude(candidate, refined, judge)
+        return self._conclude(candidate, refined, outcome.best_stock, judge)
 
     def check(self, candidate: Candidate) -> Verdict:
         """Measure the errors of a given schedule, and of the stock ones, on the judge's noises."""
@@ -124,17 +126,18 @@ class Validator:
             candidate.levels,
             search=search,
             judge=judge,
+            sigma_max=float(self._profile.levels[0]),
             sigma_min=float(self._profile.levels[-1]),
             iterations=self._plan.iterations,
         )
 
-    def _conclude(self, candidate: Candidate, refined: Refined, judge: HeldOut) -> Verdict:
+    def _conclude(self, candidate: Candidate, refined: Refined, stock: Candidate, judge: HeldOut) -> Verdict:
+        """Keep the race's best stock schedule if the judge prefers it by more than a standard error of the paired difference."""
         verdict = self._verdict(candidate, refined.levels, refined.judged, judge, refined=refined.improved)
-        best = min(verdict.stock, key=lambda name: float(verdict.stock[name].mean()))
-        if verdict.stock[best].mean() >= verdict.errors.mean():
+        difference = estimate(verdict.errors - verdict.stock[stock.name])
+        if difference.mean <= difference.standard_error:
             return verdict
-        kept = Candidate(best, self._stock[best], stock=True)
-        return replace(verdict, candidate=kept, levels=kept.levels, errors=verdict.stock[best], refined=False)
+        return replace(verdict, candidate=stock, levels=stock.levels, errors=verdict.stock[stock.name], refined=False)
 
     def _verdict(self, candidate: Candidate, levels: Array, errors: Array, judge: HeldOut, *, refined: bool) -> Verdict:
         stock = {name: self._errors(levels, judge) for name, levels in self._stock.items()}

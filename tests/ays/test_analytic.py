@@ -1,5 +1,6 @@
 """Exact denoisers: Tweedie, losses, the Gaussian's flow, its bound and its optimal schedules."""
 
+import itertools
 import math
 
 import numpy as np
@@ -82,7 +83,7 @@ def quadrature_klub(law: Gaussian, levels: np.ndarray) -> float:
     """Bound (K) as it is written, by adaptive quadrature."""
     return sum(
         quad(lambda u, b=b: u**-3 * (law.mmse(b) - law.mmse(u)), a, b, epsabs=0, epsrel=1e-12, limit=500)[0]
-        for b, a in zip(levels[:-1], levels[1:], strict=True)
+        for b, a in itertools.pairwise(levels)
     )
 
 

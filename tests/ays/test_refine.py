@@ -26,7 +26,9 @@ def noises(law, solver: Solver, terminal: str, stream: Stream, n: int = 8) -> He
 def run(law, solver: Solver, start: np.ndarray, *, terminal: str = "zero", iterations: int = 3, denoise: Denoise | None = None, **kw):
     search, judge = (noises(law, solver, terminal, stream) for stream in (Stream.SEARCH, Stream.JUDGE))
     given_noises = {"search": search, "judge": judge} | kw
-    return refine(solver, denoise or law.denoise, start, **given_noises, sigma_min=law.sigma_min, iterations=iterations), given_noises
+    return refine(
+        solver, denoise or law.denoise, start, **given_noises, sigma_max=law.sigma_max, sigma_min=law.sigma_min, iterations=iterations
+    ), given_noises
 
 
 @pytest.mark.parametrize("name", SOLVERS)
@@ -43,7 +45,8 @@ def test_the_judge_never_gets_worse_and_the_schedule_stays_one(name: str, termin
     assert found.levels.shape == start.shape
     assert np.all(np.diff(found.levels) < 0)
     assert found.levels[:-1].min() >= law.sigma_min * (1 - 1e-9)
-    assert (found.levels[0], found.levels[-1]) == (start[0], start[-1])
+    assert found.levels[0] <= law.sigma_max * (1 + 1e-12)
+    assert found.levels[-1] == start[-1]
     assert 1 <= found.iterations <= 3
 
 
@@ -110,7 +113,7 @@ def test_a_denoiser_that_no_knot_can_change_is_left_alone() -> None:
         )
         for stream in (Stream.SEARCH, Stream.JUDGE)
     ]
-    found = refine(SOLVERS["ddim"], constant, start, search=both[0], judge=both[1], sigma_min=0.05, iterations=3)
+    found = refine(SOLVERS["ddim"], constant, start, search=both[0], judge=both[1], sigma_max=float(start[0]), sigma_min=0.05, iterations=3)
     assert np.array_equal(found.levels, start)
 
 
@@ -124,10 +127,9 @@ def test_schedules_without_free_knots_and_no_iterations_change_nothing() -> None
 
 @pytest.mark.parametrize("steps", [3, 6])
 def test_the_evaluations_stay_within_the_stated_bound(steps: int) -> None:
-    law, solver, denoise, seen = plane(), SOLVERS["dpmpp_2m"], evaluator(plane()), []
+    law, solver, denoise = plane(), SOLVERS["dpmpp_2m"], evaluator(plane())
     search, judge = (noises(law, solver, "zero", stream) for stream in (Stream.SEARCH, Stream.JUDGE))
     start = np.append(log_grid(20.0, 0.05, steps), 0.0)
     given_noises = {"search": search, "judge": judge}
-    found = refine(solver, denoise, start, **given_noises, sigma_min=0.05, iterations=4, on_iteration=seen.append)
-    assert seen == list(range(1, found.iterations + 1))
+    found = refine(solver, denoise, start, **given_noises, sigma_max=float(start[0]), sigma_min=0.05, iterations=4)
     assert denoise.evaluations <= steps * 8 + found.iterations * iteration_evaluations(steps, 8, 8)

@@ -66,9 +66,7 @@ def test_the_spacings_of_ddpm_are_those_of_diffusers(spacing: str, steps: int) -
 
 
 def test_the_spacings_of_ddpm_know_no_range_but_the_whole_and_end_at_zero() -> None:
-    assert {"leading", "trailing"} <= set(
-        stock_schedules(8, sigma_max=SD.sigma_max, sigma_min=SD.sigma_min, terminal="zero", process=SD)
-    )
+    assert {"leading", "trailing"} <= set(stock_schedules(8, sigma_max=SD.sigma_max, sigma_min=SD.sigma_min, terminal="zero", process=SD))
     for terminal, high in (("sigma_min", SD.sigma_max), ("zero", 10.0)):
         found = stock_schedules(8, sigma_max=high, sigma_min=SD.sigma_min, terminal=terminal, process=SD)
         assert set(found) == {"edm", "log_snr", "time_uniform"}

@@ -1,5 +1,6 @@
 """Samplers: declared orders, agreement with the printed methods and with diffusers, exact posteriors, shared prefixes."""
 
+import itertools
 import math
 
 import numpy as np
@@ -167,7 +168,7 @@ def test_sddim_on_gaussian_data_has_the_mean_and_variance_of_its_recursion(steps
     path = brownian(levels, (1,), range(n), seed=1, stream=Stream.FRESH)
     x = sample(SOLVERS["sddim"], law.denoise, levels, noises(n, (1,)) + 0.3, brownian=path)
     mean, variance = 3.0, 100.0
-    for a, b in zip(levels[:-1], levels[1:], strict=True):
+    for a, b in itertools.pairwise(levels):
         ratio = (b / a) ** 2
         gain = ratio + (1 - ratio) * 0.25 / (0.25 + a**2)
         mean, variance = gain * mean, gain**2 * variance + b**2 * (1 - ratio)

@@ -51,9 +51,7 @@ def test_the_fine_schedule_itself_has_no_error(name: str, fine: str) -> None:
 def test_errors_vanish_as_the_steps_get_finer(name: str) -> None:
     """Stochastic samplers too: both ends are driven by one Brownian path."""
     noises = held_out(name, points=257)
-    means = [
-        squared_errors(SOLVERS[name], LAW.denoise, np.append(log_grid(20.0, 0.02, n), 0.0)[None], noises).mean() for n in (8, 32, 128)
-    ]
+    means = [squared_errors(SOLVERS[name], LAW.denoise, np.append(log_grid(20.0, 0.02, n), 0.0)[None], noises).mean() for n in (8, 32, 128)]
     assert means[0] > 4 * means[1] > 16 * means[2]
 
 

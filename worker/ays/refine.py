@@ -9,7 +9,6 @@ moves all knots at once. It sees what the cost cannot: errors of successive step
 fit is to the search noises; the judge's noises decide what is kept, and the search stops when they stop improving.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,22 +45,24 @@ class Refined:
 
 def iteration_evaluations(steps: int, search: int, judge: int) -> int:
     """Upper bound on the evaluations of one iteration for a solver with one evaluation a step."""
-    return (steps * (steps + 1) // 2 + len(_DAMPING) * steps) * search + len(_BLENDS) * steps * judge
+    return (steps * (steps + 3) // 2 + len(_DAMPING) * steps) * search + len(_BLENDS) * steps * judge
 
 
 def _free(levels: Array) -> Index:
-    return np.arange(1, len(levels) - 1)
+    """Every evaluated level moves, the first one too: at the top of the range a network often has nothing to say."""
+    return np.arange(len(levels) - 1)
 
 
-def _moved(levels: Array, step: Array) -> Array:
-    """Move the free knots by `step` in ln sigma, none by more than `_LONGEST_MOVE` of the gap to its neighbour."""
+def _moved(levels: Array, step: Array, sigma_max: float) -> Array:
+    """Move the free knots by `step` in ln sigma, none by more than `_LONGEST_MOVE` of the gap to its neighbour or above sigma_max."""
     positive = levels if levels[-1] > 0 else levels[:-1]
     log = np.log(positive)
     index = _free(levels)
-    above = log[index - 1] - log[index]
-    below = np.where(index + 1 < len(positive), log[index] - log[np.minimum(index + 1, len(positive) - 1)], above)
+    gaps = log[:-1] - log[1:]
+    above = np.concatenate([[np.log(sigma_max) - log[0]], _LONGEST_MOVE * gaps])[index]
+    below = _LONGEST_MOVE * np.concatenate([gaps, gaps[-1:]])[index]
     moved = levels.copy()
-    moved[index] = levels[index] * np.exp(np.clip(step, -_LONGEST_MOVE * below, _LONGEST_MOVE * above))
+    moved[index] = levels[index] * np.exp(np.clip(step, -below, np.maximum(above, 0)))
     return moved
 
 
@@ -81,16 +82,16 @@ def _bounded(levels: Array, sigma_min: float) -> Array:
     return bounded
 
 
-def _normal_equations(solver: Solver, denoise: Denoise, levels: Array, held_out: HeldOut, sigma_min: float) -> tuple[Array, Array]:
+def _normal_equations(solver: Solver, denoise: Denoise, levels: Array, held_out: HeldOut) -> tuple[Array, Array]:
     """`J^T J` and `J^T e` by one-sided differences of the free knots, shapes (F, F) and (F,)."""
     index = _free(levels)
-    gaps = np.log(levels[index - 1] / levels[index])
+    # Upwards, away from sigma_min; the first level downwards, away from sigma_max.
+    moves = _DIFFERENCE * np.log(levels[np.maximum(index - 1, 0)] / levels[index])
+    moves[0] = -_DIFFERENCE * np.log(levels[0] / max(levels[1], levels[0] / 10))
     trials = np.repeat(levels[None], len(index) + 1, axis=0)
-    for row, knot in enumerate(index, start=1):
-        trials[row, knot] *= np.exp(_DIFFERENCE * gaps[row - 1])
-    assert trials[:, :-1].min() >= sigma_min * (1 - 1e-9)
+    trials[np.arange(1, len(index) + 1), index] *= np.exp(moves)
     e = deviations(solver, denoise, trials, held_out).flatten(1)
-    jacobian = (e[1:] - e[0]) / torch.from_numpy(_DIFFERENCE * gaps).to(e).unsqueeze(1)
+    jacobian = (e[1:] - e[0]) / torch.from_numpy(moves).to(e).unsqueeze(1)
     return (jacobian @ jacobian.T).cpu().numpy(), (jacobian @ e[0]).cpu().numpy()
 
 
@@ -107,29 +108,28 @@ def refine(
     *,
     search: HeldOut,
     judge: HeldOut,
+    sigma_max: float,
     sigma_min: float,
     iterations: int,
-    on_iteration: Callable[[int], None] | None = None,
 ) -> Refined:
     """Improve a schedule on the search noises as long as the judge's noises agree.
 
     Args:
         solver: the method.
         denoise: the model.
-        levels: start, strictly decreasing, shape (N + 1,); its ends stay.
+        levels: start, strictly decreasing, shape (N + 1,); its terminal level stays.
         search: noises that the least squares sees.
         judge: noises that decide.
+        sigma_max: highest level that may be evaluated.
         sigma_min: lowest level that may be evaluated.
         iterations: largest number of iterations.
-        on_iteration: called before each iteration with its number.
     """
     best, best_judged = levels, squared_errors(solver, denoise, levels[None], judge)[0]
     current, improved, done = levels, False, 0
-    for done in range(1, (iterations if len(_free(levels)) else 0) + 1):
-        if on_iteration is not None:
-            on_iteration(done)
-        hessian, gradient = _normal_equations(solver, denoise, current, search, sigma_min)
-        trials = np.stack([current, *(_bounded(_moved(current, step), sigma_min) for step in _steps(hessian, gradient))])
+    for _ in range(iterations if len(levels) > 2 else 0):
+        done += 1
+        hessian, gradient = _normal_equations(solver, denoise, current, search)
+        trials = np.stack([current, *(_bounded(_moved(current, step, sigma_max), sigma_min) for step in _steps(hessian, gradient))])
         searched = squared_errors(solver, denoise, trials, search).mean(axis=1)
         choice = int(searched.argmin())
         if choice == 0:
