@@ -45,7 +45,7 @@ class Refined:
 
 def iteration_evaluations(steps: int, search: int, judge: int) -> int:
     """Upper bound on the evaluations of one iteration for a solver with one evaluation a step."""
-    return (steps * (steps + 3) // 2 + len(_DAMPING) * steps) * search + len(_BLENDS) * steps * judge
+    return (steps * (steps + 3) // 2 + (len(_DAMPING) + 1) * steps) * search + len(_BLENDS) * steps * judge
 
 
 def _free(levels: Array) -> Index:
