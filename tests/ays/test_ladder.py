@@ -41,7 +41,8 @@ def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -
         method = first_order if "first-order" in candidate.name else solver
         table = tabulate(StepCost(profile, method, detail=candidate.detail))
         solution = solve(table, steps_max=5, to_zero=terminal == "zero", ratio_bound=candidate.ratio_bound)
-        expected = profile.levels[solution.knots(5)]
+        start = int(np.abs(profile.levels - candidate.levels[0]).argmin())
+        expected = profile.levels[solution.knots(5, start=start)]
         assert candidate.levels[: len(expected)] == pytest.approx(expected)
         assert np.all(np.diff(candidate.levels) < 0)
         assert candidate.levels[-1] == (0 if terminal == "zero" else profile.levels[-1])
@@ -91,9 +92,18 @@ def test_the_race_measures_what_it_ranks(solver) -> None:
     outcome = race(solver, LAW.denoise, found, stock(5), noises)
     levels = np.stack([candidate.levels for candidate in outcome.ranking])
     assert outcome.errors == pytest.approx(squared_errors(solver, LAW.denoise, levels, noises), rel=1e-9)
-    assert np.all(np.diff(outcome.errors.mean(axis=1)) >= 0)
+    means = outcome.errors.mean(axis=1)
+    assert np.all(np.diff(means[1:]) >= 0)
+    paired = outcome.errors[0] - outcome.errors[means.argmin()]
+    assert paired.mean() <= paired.std(ddof=1) / np.sqrt(len(noises))  # the first is the best, or cannot be told from it
     assert outcome.best_stock.stock
     assert outcome.best_stock is next(candidate for candidate in outcome.ranking if candidate.stock)
+
+
+def test_candidates_that_start_below_sigma_max_are_in_the_ladder() -> None:
+    starts = {float(candidate.levels[0]) for candidate in ladder(FLOW, SOLVERS["ddim"], 5, terminal="zero")}
+    assert max(starts) == FLOW.levels[0]
+    assert len(starts) == 4
 
 
 def shooting_at(target: np.ndarray) -> HeldOut:
