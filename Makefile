@@ -44,7 +44,7 @@ test-service: $(READY_SERVICE) ## the tests of the service and the client, where
 	@! $(VENV_SERVICE)/bin/python -c 'import torch' 2>/dev/null || { echo "error: torch is installed in $(VENV_SERVICE)"; exit 1; }
 	$(VENV_SERVICE)/bin/python -m pytest tests/service tests/client
 
-bench-quality: $(READY) ## error of our schedules against stock and direct search: a table and a plot under out/
+bench-quality: $(READY) ## error of our schedules against stock and direct search: a table and a plot in docs/results/
 	$(BIN)/python -m benchmarks.quality
 
 clean: ## remove the environments and everything that was computed

@@ -22,10 +22,13 @@ from scipy.optimize import minimize
 
 from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule
 from benchmarks.report import write_report
+from worker.ays.cost import StepCost, tabulate
 from worker.ays.denoise import Evaluator
+from worker.ays.ladder import DEFAULT_DETAIL, DEFAULT_RATIO_BOUND
 from worker.ays.noise import Array
+from worker.ays.optimize import solve
 from worker.ays.paths import Stream, starting_noise
-from worker.ays.profile import log_grid, measure_flow
+from worker.ays.profile import log_grid, measure_flow, merge
 from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, hold_out, squared_errors
@@ -182,7 +185,7 @@ def distribution(model: LoadedModel, samples: torch.Tensor) -> float | None:
 
 
 def cost(model_id: str) -> dict[str, float]:
-    """Seconds of a profile beside bare forward passes of the same number and batch."""
+    """Seconds of a profile beside bare forward passes of the same number and batch, and of solving for every N up to 64."""
     torch.set_num_threads(1)
     model = Registry(None).load(model_id)
     denoise = Evaluator(model.denoiser, batch=BATCH)
@@ -198,8 +201,13 @@ def cost(model_id: str) -> dict[str, float]:
         for _ in range(64):
             model.denoiser.denoise(x, sigma)
         bare.append(time.perf_counter() - started)
+    shard, _ = measure_flow(denoise, denoise.shape, levels, range(16), seed=0)
+    started = time.perf_counter()
+    table = tabulate(StepCost(merge([shard]), SOLVERS["dpmpp_2m"], detail=DEFAULT_DETAIL))
+    solve(table, steps_max=64, to_zero=True, ratio_bound=DEFAULT_RATIO_BOUND)
+    solving = time.perf_counter() - started
     ours, theirs = float(np.median(profile)), float(np.median(bare))
-    return {"evaluations": 16 * 64, "seconds": ours, "bare_seconds": theirs, "over_bare": ours / theirs}
+    return {"evaluations": 16 * 64, "seconds": ours, "bare_seconds": theirs, "over_bare": ours / theirs, "solve_seconds": solving}
 
 
 def main() -> None:

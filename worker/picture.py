@@ -1,7 +1,7 @@
 """`python -m worker.picture SCHEDULE.json OUT.png`: what a schedule does to samples.
 
 Two rows of samples from the same starting noises, at the schedule's number of evaluations: the best stock schedule above, this one
-below; between the rows the error of each. Needs the `picture` extra.
+below, then the fine solution that both aim at, and under each of the two where it misses that. Needs the `picture` extra.
 """
 
 import argparse
@@ -33,6 +33,7 @@ COLUMNS = 16
 
 _FINE_LEVELS = 128
 _BATCH = 256
+_FULL_RED = 0.5
 _INK, _PAPER, _MUTED, _GOOD = "#1a1a1a", "#ffffff", "#8a8a8a", "#0a7d4f"
 
 
@@ -113,12 +114,18 @@ def _headline(schedule: Schedule) -> str:
 
 
 def _draw_images(schedule: Schedule, samples: dict[str, Tensor], errors: dict[str, float], path: Path) -> None:
-    figure = Figure(figsize=(11, 3.55), facecolor=_PAPER)
-    axes = figure.subplots(3, 1)
+    figure = Figure(figsize=(11, 5.3), facecolor=_PAPER)
+    axes = list(figure.subplots(5, 1))
     titles = _titles(schedule, errors)
-    for axis, (label, images) in zip(axes, samples.items(), strict=True):
-        axis.imshow(_strip(images), cmap="gray_r" if images.shape[1] == 1 else None, vmin=0, vmax=1, interpolation="nearest")
+    for axis, label in zip(axes[::2], samples, strict=True):
+        grey = samples[label].shape[1] == 1
+        axis.imshow(_strip(samples[label]), cmap="gray_r" if grey else None, vmin=0, vmax=1, interpolation="nearest")
         axis.set_title(titles[label], loc="left", fontsize=9, color=_GOOD if label == "optimized" else _INK)
+    for axis, label in zip(axes[1::2], ("stock", "optimized"), strict=True):
+        missed = (samples[label] - samples["fine"]).abs().amax(dim=1, keepdim=True)
+        axis.imshow(_strip(2 * missed - 1), cmap="Reds", vmin=0, vmax=_FULL_RED, interpolation="nearest")
+        axis.set_title("where it misses the fine solution", loc="left", fontsize=7, color=_MUTED)
+    for axis in axes:
         axis.set_axis_off()
     figure.suptitle(_headline(schedule), x=0.01, ha="left", fontsize=11, color=_INK)
     figure.tight_layout(rect=(0, 0, 1, 0.98))

@@ -6,6 +6,7 @@ The distance is Frechet's between Gaussians fitted to raw pixels, `|m - m'|^2 + 
 
 import argparse
 import json
+import sys
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -59,9 +60,10 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="PNG to write")
     args = parser.parse_args()
     samples = fine_samples(4 * HELD_OUT)
-    grid = samples[:160].reshape(8, 20, 8, 8).permute(0, 2, 1, 3).reshape(64, 160)
+    spaced = torch.nn.functional.pad(samples[:160], (1, 1, 1, 1), value=-1.0)
+    grid = spaced.reshape(8, 20, 10, 10).permute(0, 2, 1, 3).reshape(80, 200)
     plt.imsave(args.out, grid.clamp(-1, 1).numpy().repeat(6, axis=0).repeat(6, axis=1), cmap="gray_r")
-    print(json.dumps({name: round(value, 3) for name, value in report(samples).items()}))
+    sys.stdout.write(json.dumps({name: round(value, 3) for name, value in report(samples).items()}) + "\n")
 
 
 if __name__ == "__main__":
