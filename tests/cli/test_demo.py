@@ -1,0 +1,30 @@
+"""`ays demo`: the main job end to end, and again from the cache."""
+
+import re
+from pathlib import Path
+
+from tests.cli.commands import ays
+
+
+def ratio(table: str) -> float:
+    """The optimized schedule's error over that of the best stock schedule."""
+    found = re.search(r"optimized +\S+ +\S+ +(\S+)", table)
+    assert found is not None, table
+    return float(found[1])
+
+
+def test_demo_and_its_second_run(tmp_path: Path):
+    first = ays("demo", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "digits: 8 evaluations, dpmpp_2m (optimized, validated)" in first.stdout
+    assert "stock: edm" in first.stdout
+    assert ratio(first.stdout) < 0.6
+    assert first.stdout.splitlines()[-1].endswith(": out/digits-8-dpmpp_2m.png")
+    picture = tmp_path / "out/digits-8-dpmpp_2m.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert not (tmp_path / ".ays/redis/pid").exists()
+
+    second = ays("demo", cwd=tmp_path)
+    assert second.returncode == 0, second.stderr
+    assert "from the cache: this request was answered before" in second.stderr
+    assert second.stdout == first.stdout
