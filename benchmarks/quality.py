@@ -1,8 +1,8 @@
 """How much better are the samples? `make bench-quality`: error against the fine solution, ours beside stock and a direct search.
 
-For every model, solver and NFE the schedules come from the pipeline that jobs run, at each effort. They are judged on 2,048 fresh noises
+For every model, solver and NFE the schedules come from the code that jobs run, at each effort. They are judged on 2,048 fresh noises
 that neither profile nor search nor judge has seen, by the mean squared distance to a fine solution from the same noise (and the same
-Brownian path). `stock` is the best hand-made schedule *for those noises*, chosen in hindsight. `limit` is a direct numerical search
+Brownian path). `stock` is the best hand-made schedule in hindsight, on the first 256 of those noises. `limit` is a direct numerical search
 (Nelder-Mead over the knots, started at our schedule) on a part of those very noises: what no honest method can reach.
 
 Writes `docs/results/quality.md`, `quality.json` and `quality.png`.
@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule
+from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule, Solver, Variant
 from benchmarks.report import write_report
 from worker.ays.cost import StepCost, tabulate
 from worker.ays.denoise import Evaluator
@@ -32,26 +32,26 @@ from worker.ays.profile import log_grid, measure_flow, merge
 from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, hold_out, squared_errors
+from worker.measure import Measured, measure
 from worker.models.digits.data import digits
 from worker.models.digits.quality import frechet_distance
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
-from worker.pipeline import BATCH, optimize
+from worker.pipeline import BATCH
+from worker.stages import Stages
+from worker.table import Optimizer, default_choice
+from worker.validation import Validator
 
 MODELS = ("digits", "mixture", "gaussian")
 SOLVER_NAMES = ("ddim", "dpmpp_2m", "sddim", "dpmpp_2m_sde")
 COUNTS = (4, 5, 6, 8, 10, 15, 20)
-FRESH, CHUNK, FINE_LEVELS = 2048, 256, 127
-LIMIT_COUNTS, LIMIT_NOISES, LIMIT_TRIALS = (5, 8), 256, 120
-MAX_COUNTS = (5, 8, 10)
+FRESH, CHUNK, FINE_LEVELS = 2048, 256, 96
+LIMIT_COUNTS, LIMIT_TRIALS = (5, 8), 100
+MAX_COUNTS = (5, 8)
 
 
-@dataclass
-class MemoryHost:
-    """Keeps the profile and the validated schedules between requests, as the store does."""
-
-    stored: ProfileInfo | None = None
-    judged: list[Schedule] = field(default_factory=list)
+class Nowhere:
+    """A host that keeps nothing."""
 
     def report(self, progress: Progress) -> None:
         """Show nothing."""
@@ -64,12 +64,12 @@ class MemoryHost:
         """None are kept."""
 
     def profile(self) -> ProfileInfo | None:
-        """The profile of the first request."""
-        return self.stored
+        """None is stored."""
+        return None
 
     def validated(self) -> list[Schedule]:
-        """What was judged so far."""
-        return self.judged
+        """None were."""
+        return []
 
 
 @dataclass
@@ -82,19 +82,19 @@ class Cell:
     samples: dict[str, list[torch.Tensor]] = field(default_factory=dict)
 
 
-def schedules(model: LoadedModel, solver: str, nfe: int, host: MemoryHost) -> Cell:
-    """Ask the pipeline for every effort, and the stock rules for theirs."""
+def schedules(model: LoadedModel, solver: str, nfe: int, measured: Measured, denoise: Evaluator) -> Cell:
+    """What a job of every effort would answer, and the stock rules."""
     low, high = model.process.sigma_min, model.process.sigma_max
     levels = stock_schedules(nfe, sigma_max=high, sigma_min=low, terminal="zero", process=model.process)
-    found, evaluations = {f"stock {name}": value for name, value in levels.items()}, {}
-    for effort in Effort:
-        if effort is Effort.MAX and nfe not in MAX_COUNTS:
-            continue
-        request = JobRequest(model=model.id, nfe=nfe, solver=solver, effort=effort)
-        outcome = optimize(request, model, host)
-        host.stored = outcome.profile or host.stored
-        found[effort.value] = np.array(outcome.requested.sigmas)
-        evaluations[effort.value] = outcome.requested.provenance.evaluations
+    method = SOLVERS[solver]
+    profile = measured.of(stochastic=method.stochastic)
+    found = {f"stock {name}": value for name, value in levels.items()}
+    found["fast"] = Optimizer(profile, method, "zero", default_choice(method), steps_max=nfe).levels(nfe)
+    evaluations = {"fast": 0}
+    for effort in (Effort.STANDARD, Effort.MAX) if nfe in MAX_COUNTS else (Effort.STANDARD,):
+        request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver), effort=effort)
+        verdict = Validator(request, model, profile, denoise, Stages(Nowhere())).search()
+        found[effort.value], evaluations[effort.value] = verdict.levels, verdict.evaluations
     return Cell(found, evaluations)
 
 
@@ -124,9 +124,10 @@ def run(task: tuple[str, str]) -> list[dict[str, object]]:
     """All cells of one model and solver."""
     model_id, solver = task
     torch.set_num_threads(1)
-    model, host = Registry(None).load(model_id), MemoryHost()
+    model = Registry(None).load(model_id)
     denoise = Evaluator(model.denoiser, batch=BATCH)
-    cells = {nfe: schedules(model, solver, nfe, host) for nfe in COUNTS}
+    measured = measure(Variant(model=model_id), model, denoise, Nowhere())
+    cells = {nfe: schedules(model, solver, nfe, measured, denoise) for nfe in COUNTS}
     fine = log_grid(model.process.sigma_max, model.process.sigma_min, FINE_LEVELS)
     for start in range(0, FRESH, CHUNK):
         indices = range(start, start + CHUNK)
@@ -138,14 +139,14 @@ def run(task: tuple[str, str]) -> list[dict[str, object]]:
                 best = Effort.MAX.value if nfe in MAX_COUNTS else Effort.STANDARD.value
                 cell.levels["limit"] = direct_search(model, solver, cell.levels[best], noises, denoise)
             judge(cell, solver, noises, denoise, first=start == 0)
-    return [summary(model, solver, nfe, cell, host) for nfe, cell in cells.items()]
+    return [summary(model, solver, nfe, cell) for nfe, cell in cells.items()]
 
 
 def judge(cell: Cell, solver: str, noises: HeldOut, denoise: Evaluator, *, first: bool) -> None:
-    """Errors of one chunk of noises; after the first chunk only the two best stock schedules go on."""
+    """Errors of one chunk of noises; after the first chunk only the best stock schedule goes on."""
     if not first:
         stock = sorted((name for name in cell.errors if name.startswith("stock")), key=lambda name: cell.errors[name][0].mean())
-        for name in stock[2:]:
+        for name in stock[1:]:
             cell.levels.pop(name, None)
             cell.errors.pop(name, None)
             cell.samples.pop(name, None)
@@ -156,7 +157,7 @@ def judge(cell: Cell, solver: str, noises: HeldOut, denoise: Evaluator, *, first
     cell.samples.setdefault("fine", []).append(noises.reference.float())
 
 
-def summary(model: LoadedModel, solver: str, nfe: int, cell: Cell, host: MemoryHost) -> dict[str, object]:
+def summary(model: LoadedModel, solver: str, nfe: int, cell: Cell) -> dict[str, object]:
     """Means with standard errors, ratios on paired noises, and the quality of the distribution."""
     errors = {name: np.concatenate(parts) for name, parts in cell.errors.items()}
     stock = min((name for name in errors if name.startswith("stock")), key=lambda name: errors[name].mean())
@@ -165,8 +166,7 @@ def summary(model: LoadedModel, solver: str, nfe: int, cell: Cell, host: MemoryH
     ratios = {name: ratio(errors[name], errors[stock]) for name in kept - {stock}}
     kinds = {name: distribution(model, torch.cat(cell.samples[name])) for name in [*kept, "fine"]}
     body = {"model": model.id, "solver": solver, "nfe": nfe, "stock": stock, "errors": means, "ratios": ratios, "distribution": kinds}
-    assert host.stored is not None
-    return {**body, "evaluations": cell.evaluations, "profile": host.stored.evaluations}
+    return {**body, "evaluations": cell.evaluations}
 
 
 def ratio(ours: Array, stock: Array) -> tuple[float, float]:

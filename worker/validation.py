@@ -17,7 +17,7 @@ from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
 from worker.models.loaded import LoadedModel
 from worker.stages import Stages
 
-BUDGET = {Effort.STANDARD: 10, Effort.MAX: 100}
+BUDGET = {Effort.STANDARD: 10, Effort.MAX: 50}
 """Evaluations that validation and refinement may spend, in multiples of a path measure's profile (about)."""
 
 _FEWEST_NOISES, _MOST_NOISES = 16, {Effort.STANDARD: 48, Effort.MAX: 128}
