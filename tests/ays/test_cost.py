@@ -144,7 +144,7 @@ def test_the_first_order_bound_of_a_gaussian_converges_to_the_closed_form_at_sec
 
 
 def test_the_bound_needs_the_loss_alone() -> None:
-    """Design 1.7: the closed cost from a loss curve equals the integral of (K) for any law with an exact denoiser."""
+    """For an exact denoiser of any law, by the martingale identity (docs/theory.md, 3)."""
     law, levels = line(), np.array([8.0, 2.0, 0.7, 0.1])
     direct = sum(quad(lambda u, b=b: u**-3 * (law.mmse(b) - law.mmse(u)), a, b, epsrel=1e-8)[0] for b, a in itertools.pairwise(levels))
     assert klub(levels, np.vectorize(law.mmse)) == pytest.approx(direct, rel=1e-6)

@@ -63,7 +63,7 @@ def test_any_start_will_do(interior: list[float]) -> None:
 
 
 def test_on_gaussian_data_the_cancelling_optimum_is_found_for_fresh_noises_too() -> None:
-    """Signed errors of successive 2M steps cancel there, which a sum of squares cannot see (design 1.5)."""
+    """Signed errors of successive 2M steps cancel there, which a sum of squares cannot see."""
     law, solver = power_law_gaussian(32, sigma_min=0.02, sigma_max=20.0), SOLVERS["dpmpp_2m"]
     start = optimal_levels(flow_profile(law, points=48), solver, 8, terminal="zero", detail=1.4, ratio_bound=2.0)
     found, _ = run(law, solver, start, iterations=6)

@@ -112,7 +112,7 @@ class StepCost:
         """Heun's local error in x: `(s + s') Q + (s' - s) (D / s + D' / s')` with `Q = integral D d(1/u)`.
 
         That is twice the trapezoid rule's: Heun corrects with an evaluation off the path, which for Gaussian data errs by as much
-        again, to leading order. Second moments on the path cannot tell more.
+        again, to leading order (docs/theory.md, 9). Second moments on the path cannot tell more.
         """
         now, then = self.levels[i], self.levels[j]
         alpha, beta, gamma = now + then, (then - now) / now, (then - now) / then

@@ -1,6 +1,6 @@
 r"""The profile: second moments of the denoiser along joint paths, measured once, from which every schedule follows.
 
-    K[g, h] = E < r_g , r_h >,    r_g = D(x_{sigma_g}, sigma_g) - x_ref                                    (design, 1.3)
+    K[g, h] = E < r_g , r_h >,    r_g = D(x_{sigma_g}, sigma_g) - x_ref                                  (docs/theory.md, 6)
 
 on a grid of levels. `x_ref`, the path's clean end, cancels in every cost and keeps the sums well conditioned. Two path measures:
 `flow`, the model's own probability-flow ODE (for deterministic solvers, no data needed), and `forward`, data plus a Brownian motion in
