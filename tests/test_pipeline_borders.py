@@ -13,13 +13,19 @@ from torch import Tensor
 from ays_client.contract import JobRequest, ProfileInfo, Progress, Schedule, Terminal, identity
 from tests.ays.problems import plane
 from worker.ays.analytic import GaussianMixture
-from worker.ays.denoise import Denoiser, DenoiserError
+from worker.ays.denoise import Denoiser, DenoiserError, Evaluator
+from worker.ays.ladder import Candidate
 from worker.ays.noise import VP, Flow, NoiseProcess, scaled_linear_betas
+from worker.ays.paths import Stream
+from worker.ays.refine import Refined
 from worker.ays.solvers import SOLVERS
-from worker.measure import RangeError
+from worker.ays.validate import squared_errors
+from worker.measure import RangeError, restore
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
 from worker.pipeline import Outcome, optimize
+from worker.stages import Stages
+from worker.validation import Validator
 
 LAW = plane(sigma_min=0.01, sigma_max=1000.0)
 SMALL = {"model": "plane", "grid": 32, "paths": 40, "sigma_min": 0.03, "sigma_max": 14.0, "nfe": 6, "effort": "fast"}
@@ -272,6 +278,27 @@ def test_more_steps_than_levels_fall_back_on_stock_and_interpolation(first) -> N
     found = optimize(asked, model(), Memory(stored=first[0].profile)).requested
     assert found.provenance.candidate in {"edm", "log_snr", "time_uniform"}
     assert_sound(found, low=0.03, high=14.0)
+
+
+@pytest.mark.parametrize("awful", [True, False], ids=["far worse than stock", "slightly better than stock"])
+def test_the_verdict_falls_back_on_the_stock_schedule_that_the_judge_clearly_prefers(first, awful: bool) -> None:
+    """Whatever won the race on the noises of the search."""
+    asked, profile = request(solver="ddim", effort="standard", nfe=5), restore(first[0].profile, "flow")
+    denoise = Evaluator(Counted(), batch=64)
+    validator = Validator(asked, model(), profile, denoise, Stages(Memory()))
+    stock = validator._stock["edm"]
+    levels = np.array([14.0, 13.8, 13.6, 13.4, 13.2, 0.0]) if awful else stock * np.array([1, 1 - 1e-7, 1, 1, 1, 1])
+    judge = validator._hold_out(Stream.JUDGE)
+    judged = squared_errors(SOLVERS["ddim"], denoise, levels[None], judge)[0]
+    won = Candidate("optimized", levels, detail=1.0)
+    verdict = validator._conclude(won, Refined(levels, judged, False, 0), Candidate("edm", stock, stock=True), judge)
+    if awful:
+        assert verdict.candidate.name == "edm"
+        assert np.array_equal(verdict.levels, stock)
+        assert np.array_equal(verdict.errors, verdict.stock["edm"])
+    else:
+        assert verdict.candidate is won
+        assert np.array_equal(verdict.levels, levels)
 
 
 def test_the_mixture_in_the_box_is_optimized() -> None:

@@ -117,6 +117,18 @@ def test_a_denoiser_that_no_knot_can_change_is_left_alone() -> None:
     assert np.array_equal(found.levels, start)
 
 
+def test_no_level_is_evaluated_outside_the_range_however_much_it_would_help() -> None:
+    """The reference knows levels down to 0.05; a last level of 0.3, allowed no lower, wants to go there."""
+    law, solver = plane(), SOLVERS["ddim"]
+    start = np.append(log_grid(20.0, 0.3, 5), 0.0)
+    both = {"search": noises(law, solver, "zero", Stream.SEARCH), "judge": noises(law, solver, "zero", Stream.JUDGE)}
+    free = refine(solver, law.denoise, start, **both, sigma_max=20.0, sigma_min=0.05, iterations=2)
+    assert free.levels[-2] < 0.29
+    held = refine(solver, law.denoise, start, **both, sigma_max=20.0, sigma_min=0.3, iterations=2)
+    assert held.levels[-2] >= 0.3 * (1 - 1e-12)
+    assert held.levels[0] <= 20.0 * (1 + 1e-12)
+
+
 def test_schedules_without_free_knots_and_no_iterations_change_nothing() -> None:
     law, solver = plane(), SOLVERS["ddim"]
     for start, iterations in ((np.array([20.0, 0.0]), 3), (np.array([20.0, 1.0, 0.0]), 0)):
