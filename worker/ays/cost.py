@@ -99,11 +99,19 @@ class StepCost:
             r = (self._log[i] - self._log[j]) / (2 * (self._log[k] - self._log[i]))
             own = (1 + r) * own - r * self._inner(k, i, j)
             square = (1 + r) ** 2 * square - 2 * r * (1 + r) * self._k[k, i] + r**2 * self._diagonal[k]
-        norm = self._norm[j] - self._norm[i]
         if self._solver.stochastic:
+            norm = self._norm[j] - self._norm[i]
             return np.maximum(self._trace[j] - self._trace[i] - 2 * own + norm * square, 0)
-        injected = self._square[j, j] - 2 * self._square[i, j] + self._square[i, i] - 2 * norm * own + norm**2 * square
-        return np.maximum(injected, 0) * self.levels[j] ** self._detail
+        return self._injected(own, square, i, j)
+
+    def _injected(self, own: Array, square: Array, i: Index, j: Index) -> Array:
+        """Cost (F), given `<integral D d(1/u), Dhat>` and `||Dhat||^2`."""
+        norm = self._norm[j] - self._norm[i]
+        return np.maximum(self._target(i, j) - 2 * norm * own + norm**2 * square, 0) * self.levels[j] ** self._detail
+
+    def _target(self, i: Index, j: Index) -> Array:
+        """Second moment of `integral D d(1/u)` over a step."""
+        return self._square[j, j] - 2 * self._square[i, j] + self._square[i, i]
 
     def _inner(self, g: Index, i: Index, j: Index | np.intp) -> Array:
         return self._cross[j, g] - self._cross[i, g]
@@ -116,7 +124,7 @@ class StepCost:
         """
         now, then = self.levels[i], self.levels[j]
         alpha, beta, gamma = now + then, (then - now) / now, (then - now) / then
-        square = alpha**2 * (self._square[j, j] - 2 * self._square[i, j] + self._square[i, i])
+        square = alpha**2 * self._target(i, j)
         square = square + beta**2 * self._diagonal[i] + gamma**2 * self._diagonal[j]
         mixed = alpha * beta * self._inner(i, i, j) + alpha * gamma * self._inner(j, i, j) + beta * gamma * self._k[i, j]
         return np.maximum(square + 2 * mixed, 0) * then ** (self._detail - 2)
@@ -152,10 +160,7 @@ class StepCost:
 
     def euler(self, i: Index, j: Index) -> Array:
         """First-order cost of a step, the one Heun ends with."""
-        norm = self._norm[j] - self._norm[i]
-        square = self._square[j, j] - 2 * self._square[i, j] + self._square[i, i]
-        injected = square - 2 * norm * self._inner(i, i, j) + norm**2 * self._diagonal[i]
-        return np.maximum(injected, 0) * self.levels[j] ** self._detail
+        return self._injected(self._inner(i, i, j), self._diagonal[i], i, j)
 
 
 @dataclass(frozen=True)

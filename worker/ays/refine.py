@@ -125,23 +125,22 @@ def refine(
         iterations: largest number of iterations.
     """
     best, best_judged = levels, squared_errors(solver, denoise, levels[None], judge)[0]
-    current, improved, done = levels, False, 0
+    done = 0
     for _ in range(iterations if len(levels) > 2 else 0):
         done += 1
-        hessian, gradient = _normal_equations(solver, denoise, current, search)
-        trials = np.stack([current, *(_bounded(_moved(current, step, sigma_max), sigma_min) for step in _steps(hessian, gradient))])
+        hessian, gradient = _normal_equations(solver, denoise, best, search)
+        trials = np.stack([best, *(_bounded(_moved(best, step, sigma_max), sigma_min) for step in _steps(hessian, gradient))])
         searched = squared_errors(solver, denoise, trials, search).mean(axis=1)
         choice = int(searched.argmin())
         if choice == 0:
             break
-        blends = np.stack([_blend(current, trials[choice], fraction) for fraction in _BLENDS])
+        blends = np.stack([_blend(best, trials[choice], fraction) for fraction in _BLENDS])
         judged = squared_errors(solver, denoise, blends, judge)
         pick = int(judged.mean(axis=1).argmin())
         if judged[pick].mean() >= best_judged.mean():
             break
         gain = 1 - judged[pick].mean() / best_judged.mean()
-        current = best = blends[pick]
-        best_judged, improved = judged[pick], True
+        best, best_judged = blends[pick], judged[pick]
         if gain < _WORTHWHILE:
             break
-    return Refined(best, best_judged, improved, done)
+    return Refined(best, best_judged, best is not levels, done)
