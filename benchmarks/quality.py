@@ -45,8 +45,8 @@ from worker.validation import Validator
 MODELS = ("digits", "mixture", "gaussian")
 SOLVER_NAMES = ("ddim", "dpmpp_2m", "sddim", "dpmpp_2m_sde")
 COUNTS = (4, 5, 6, 8, 10, 15, 20)
-FRESH, CHUNK, FINE_LEVELS = 2048, 256, 96
-LIMIT_COUNTS, LIMIT_TRIALS = (5, 8), 100
+FRESH, CHUNK, FINE_LEVELS = 2048, 256, 64
+LIMIT_COUNTS, LIMIT_TRIALS = (5, 8), 60
 MAX_COUNTS = (5, 8)
 
 

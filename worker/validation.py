@@ -1,6 +1,9 @@
 """Validating the requested cell: ladder, race, guarded refinement, and the verdict on noises of the judge."""
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -18,12 +21,16 @@ from worker.models.loaded import LoadedModel
 from worker.stages import Stages
 
 BUDGET = {Effort.STANDARD: 10, Effort.MAX: 50}
-"""Evaluations that validation and refinement may spend, in multiples of a path measure's profile (about)."""
+"""Evaluations that validation and refinement may spend, in multiples of a path measure's profile (about); twice that for an SDE."""
 
-_FEWEST_NOISES, _MOST_NOISES = 16, {Effort.STANDARD: 48, Effort.MAX: 128}
+_PILOT, _FEWEST_NOISES, _MOST_NOISES = 16, 16, {Effort.STANDARD: 64, Effort.MAX: 128}
+_PRECISION = {Effort.STANDARD: 0.1, Effort.MAX: 0.05}
+"""Relative standard error of the mean error, on the noises of search and judge together, that asks for no more of them."""
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
 _ITERATIONS = {Effort.STANDARD: 6, Effort.MAX: 10}
-_FEWEST_CANDIDATES, _MOST_CANDIDATES = 6, 24
+_RESERVED_ITERATIONS = 2
+_RACED = 0.85
+"""Noises that a candidate runs on in the race, on average, in multiples of those of the search (measured)."""
 
 
 @dataclass(frozen=True)
@@ -66,19 +73,29 @@ class Plan:
     total: int
 
 
-def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int) -> Plan:
-    """Divide the budget: fine solutions first, then the race, the rest to refinement."""
-    budget, starts = BUDGET[effort] * grid * paths, _STARTS[effort]
+def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, spread: float = math.inf) -> Plan:
+    """Divide the budget: fine solutions first, then the race, the rest to refinement.
+
+    Heavy-tailed errors ask for noises, and for fewer candidates to be mistaken about; where errors hardly scatter, a few noises say it
+    all and refinement gets the rest.
+
+    Args:
+        effort: what may be spent.
+        solver: the method; an SDE's errors scatter more, so it gets twice the budget.
+        steps: steps of the schedule.
+        grid: levels of a fine solution.
+        paths: paths of the profile.
+        spread: standard deviation of the squared error over its mean, as a pilot measured it.
+    """
+    budget, starts = BUDGET[effort] * grid * paths * (2 if solver.stochastic else 1), _STARTS[effort]
+    candidates = 12 if solver.stochastic else 20
     cost = solver.evaluations(steps)
-    each = 2 * grid + _FEWEST_CANDIDATES * cost + 2 * starts * iteration_evaluations(steps, 1, 1)
-    noises = int(np.clip(budget // each, _FEWEST_NOISES, _MOST_NOISES[effort]))
-    fine = 2 * noises * grid
-    room = budget // 10 if effort is Effort.STANDARD else budget // 20
-    candidates = int(np.clip(2 * room // (cost * noises), _FEWEST_CANDIDATES, _MOST_CANDIDATES))
-    raced = candidates * cost * noises // 2
-    one = iteration_evaluations(steps, noises, noises) * (2 if solver.predictor_corrector else 1)
-    iterations = int(np.clip((budget - fine - raced) // (one * starts), 0, _ITERATIONS[effort]))
-    return Plan(noises, candidates, iterations, starts, fine + raced + iterations * one * starts)
+    one = starts * iteration_evaluations(steps, 1, 1) * (2 if solver.predictor_corrector else 1)
+    before = 2 * grid + _RACED * candidates * cost
+    enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
+    noises = int(np.clip(min(budget / (before + _RESERVED_ITERATIONS * one), enough), _FEWEST_NOISES, _MOST_NOISES[effort]))
+    iterations = int(np.clip((budget - before * noises) // (one * noises), 0, _ITERATIONS[effort]))
+    return Plan(noises, candidates, iterations, starts, int(noises * (before + iterations * one)))
 
 
 class Validator:
@@ -97,7 +114,8 @@ class Validator:
         self._denoise, self._stages, self._profile, self._seed = denoise, stages, profile, request.seed
         self._solver, self._steps = SOLVERS[request.solver], request.steps
         self._terminal: Terminal = "zero" if request.terminal.value == "zero" else "sigma_min"
-        self._plan = plan(request.effort, self._solver, self._steps, grid=len(profile.levels), paths=profile.paths)
+        self._planned = partial(plan, request.effort, self._solver, self._steps, grid=len(profile.levels), paths=profile.paths)
+        self._plan = self._planned()
         span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
         self._stock = stock_schedules(self._steps, **span, terminal=self._terminal, process=model.process)
         self._start = denoise.evaluations
@@ -105,9 +123,10 @@ class Validator:
     def search(self) -> Verdict:
         """Ladder, race and guarded refinement; the best stock schedule is kept if the judge likes it better."""
         self._stages.enter("validate", self._plan.total)
-        search, judge = self._hold_out(Stream.SEARCH), self._hold_out(Stream.JUDGE)
-        candidates = thin(ladder(self._profile, self._solver, self._steps, terminal=self._terminal), self._plan.candidates)
-        outcome = race(self._solver, self._denoise, candidates, self._stock, search)
+        found = ladder(self._profile, self._solver, self._steps, terminal=self._terminal)
+        search, judge = self._draw(found)
+        candidates = thin(found, self._plan.candidates)
+        outcome = race(self._solver, self._denoise, candidates, self._stock, search.joined(judge))
         self._stages.enter("refine", max(0, self._plan.total - self._spent()))
         starts = outcome.ranking[: self._plan.starts]
         if all(candidate.stock for candidate in starts):
@@ -115,13 +134,23 @@ class Validator:
             starts = [*starts, *[candidate for candidate in (*outcome.ranking, *candidates) if not candidate.stock][:1]]
         pool = [self._refine(candidate, search, judge) for candidate in starts]
         candidate, refined = min(pool, key=lambda pair: float(pair[1].judged.mean()))
-        return self._conclude(candidate, refined, outcome.best_stock, judge)
+        return self._conclude(candidate, refined, outcome.best_stock, search, judge)
 
     def check(self, candidate: Candidate) -> Verdict:
         """Measure the errors of a given schedule, and of the stock ones, on the judge's noises."""
         self._stages.enter("validate", self._plan.noises * (len(self._profile.levels) + self._steps * (1 + len(self._stock))))
-        judge = self._hold_out(Stream.JUDGE)
+        judge = self._hold_out(Stream.JUDGE, range(self._plan.noises))
         return self._verdict(candidate, candidate.levels, self._errors(candidate.levels, judge), judge, refined=False)
+
+    def _draw(self, candidates: Sequence[Candidate]) -> tuple[HeldOut, HeldOut]:
+        """Noises of search and judge, as many as the spread of a first few asks for."""
+        pilot = self._hold_out(Stream.SEARCH, range(_PILOT))
+        levels = candidates[0].levels if candidates else next(iter(self._stock.values()))
+        errors = self._errors(levels, pilot)
+        self._plan = self._planned(spread=float(errors.std(ddof=1) / max(errors.mean(), 1e-300)))
+        more = range(_PILOT, self._plan.noises)
+        search = pilot.joined(self._hold_out(Stream.SEARCH, more)) if more else pilot
+        return search, self._hold_out(Stream.JUDGE, range(self._plan.noises))
 
     def _refine(self, candidate: Candidate, search: HeldOut, judge: HeldOut) -> tuple[Candidate, Refined]:
         return candidate, refine(
@@ -135,10 +164,11 @@ class Validator:
             iterations=self._plan.iterations,
         )
 
-    def _conclude(self, candidate: Candidate, refined: Refined, stock: Candidate, judge: HeldOut) -> Verdict:
-        """Keep the race's best stock schedule if the judge prefers it by more than a standard error of the paired difference."""
+    def _conclude(self, candidate: Candidate, refined: Refined, stock: Candidate, search: HeldOut, judge: HeldOut) -> Verdict:
+        """Keep the race's best stock schedule if all noises prefer it by more than a standard error of the paired difference."""
         verdict = self._verdict(candidate, refined.levels, refined.judged, judge, refined=refined.improved)
-        difference = estimate(verdict.errors - verdict.stock[stock.name])
+        both = search.joined(judge)
+        difference = estimate(self._errors(refined.levels, both) - self._errors(stock.levels, both))
         if difference.mean <= difference.standard_error:
             return verdict
         return replace(verdict, candidate=stock, levels=stock.levels, errors=verdict.stock[stock.name], refined=False)
@@ -147,14 +177,14 @@ class Validator:
         stock = {name: self._errors(levels, judge) for name, levels in self._stock.items()}
         return Verdict(candidate, levels, refined, errors, stock, self._spent())
 
-    def _hold_out(self, stream: Stream) -> HeldOut:
+    def _hold_out(self, stream: Stream, indices: range) -> HeldOut:
         return hold_out(
             self._solver,
             self._denoise,
             self._denoise.shape,
             levels=self._profile.levels,
             terminal=self._terminal,
-            indices=range(self._plan.noises),
+            indices=indices,
             seed=self._seed,
             stream=stream,
         )

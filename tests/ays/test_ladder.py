@@ -106,9 +106,9 @@ def test_candidates_that_start_below_sigma_max_are_in_the_ladder() -> None:
     assert len(starts) == 4
 
 
-def shooting_at(target: np.ndarray) -> HeldOut:
+def shooting_at(target: np.ndarray, n: int = 8) -> HeldOut:
     """Noises whose reference is what one schedule samples, so that this schedule is the best there can be."""
-    noises = held_out(SOLVERS["ddim"])
+    noises = held_out(SOLVERS["ddim"], n)
     return HeldOut(noises.noise, sample(SOLVERS["ddim"], LAW.denoise, target, noises.noise), None)
 
 
@@ -124,7 +124,7 @@ def test_a_stock_schedule_runs_to_the_end_where_all_are_bad() -> None:
     """All the optimized ones are close to the reference, every stock schedule is far from it: still one of them is kept."""
     good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", detail=1.8, ratio_bound=None)
     near = [Candidate(f"near {n}", good * np.array([1, 1 + 0.001 * n, 1, 1, 1, 1])) for n in range(12)]
-    outcome = race(SOLVERS["ddim"], LAW.denoise, near, stock(5), shooting_at(good))
+    outcome = race(SOLVERS["ddim"], LAW.denoise, near, stock(5), shooting_at(good, 48))
     assert outcome.ranking[0].name == "near 0"
     assert [candidate.stock for candidate in outcome.ranking].count(True) == 1
     assert len(outcome.ranking) < 8

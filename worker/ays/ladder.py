@@ -30,6 +30,7 @@ RATIO_BOUNDS: tuple[float | None, ...] = (2.0, 3.0, 1.5, None)
 LATER_STARTS = (0.6, 0.35, 0.2)
 """Starts below sigma_max, as fractions of it: where the denoiser hardly moves at the top, a step there is wasted."""
 
+_FIRST_RUNG = 12
 _SAME = 0.2
 _TIE = 0.5
 
@@ -121,19 +122,19 @@ class Race:
 
 
 def race(solver: Solver, denoise: Denoise, optimized: Sequence[Candidate], stock: Mapping[str, Array], held_out: HeldOut) -> Race:
-    """Successive halving: a quarter of the noises for all, then half, then all of them for the better halves.
+    """Successive halving: a dozen noises for all, then twice as many for the better half, and so on to all noises.
 
     Args:
         solver: the real method.
         denoise: the model.
         optimized: candidates of the ladder.
         stock: hand-made schedules by name; the best of them runs to the end.
-        held_out: noises of the search.
+        held_out: the noises to race on.
     """
     alive = [*optimized, *(Candidate(name, levels, stock=True) for name, levels in stock.items())]
     errors, entered = np.zeros((len(alive), 0)), np.arange(len(alive))
     n = len(held_out)
-    stops = sorted({max(1, n // 4), max(1, n // 2), n})
+    stops = [*(stop for stop in (_FIRST_RUNG * 2**rung for rung in range(8)) if stop < n), n]
     for start, stop in zip([0, *stops], stops, strict=False):
         new = squared_errors(solver, denoise, np.stack([c.levels for c in alive]), held_out.part(start, stop))
         errors = np.concatenate([errors, new], axis=1)

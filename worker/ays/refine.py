@@ -20,7 +20,7 @@ from worker.ays.solvers import Denoise, Solver
 from worker.ays.validate import HeldOut, deviations, squared_errors
 
 _DIFFERENCE = 0.1
-_DAMPING = (1e-3, 3e-2, 0.3, 3.0)
+_DAMPING = (1e-3, 0.1, 1.0)
 _LONGEST_MOVE = 0.45
 _BLENDS = (1.0, 0.4)
 _WORTHWHILE = 0.01
@@ -45,7 +45,7 @@ class Refined:
 
 def iteration_evaluations(steps: int, search: int, judge: int) -> int:
     """Upper bound on the evaluations of one iteration for a solver with one evaluation a step."""
-    return (steps * (steps + 3) // 2 + (len(_DAMPING) + 1) * steps) * search + len(_BLENDS) * steps * judge
+    return (steps * (steps + 3) // 2 + len(_DAMPING) * steps) * search + len(_BLENDS) * steps * judge
 
 
 def _free(levels: Array) -> Index:
@@ -82,8 +82,8 @@ def _bounded(levels: Array, sigma_min: float) -> Array:
     return bounded
 
 
-def _normal_equations(solver: Solver, denoise: Denoise, levels: Array, held_out: HeldOut) -> tuple[Array, Array]:
-    """`J^T J` and `J^T e` by one-sided differences of the free knots, shapes (F, F) and (F,)."""
+def _normal_equations(solver: Solver, denoise: Denoise, levels: Array, held_out: HeldOut) -> tuple[Array, Array, float]:
+    """`J^T J` and `J^T e` by one-sided differences of the free knots, shapes (F, F) and (F,), and the mean squared error there."""
     index = _free(levels)
     # Upwards, away from sigma_min; the first level downwards, away from sigma_max.
     moves = _DIFFERENCE * np.log(levels[np.maximum(index - 1, 0)] / levels[index])
@@ -92,7 +92,7 @@ def _normal_equations(solver: Solver, denoise: Denoise, levels: Array, held_out:
     trials[np.arange(1, len(index) + 1), index] *= np.exp(moves)
     e = deviations(solver, denoise, trials, held_out).flatten(1)
     jacobian = (e[1:] - e[0]) / torch.from_numpy(moves).to(e).unsqueeze(1)
-    return (jacobian @ jacobian.T).cpu().numpy(), (jacobian @ e[0]).cpu().numpy()
+    return (jacobian @ jacobian.T).cpu().numpy(), (jacobian @ e[0]).cpu().numpy(), float(e[0].square().sum()) / len(held_out)
 
 
 def _steps(hessian: Array, gradient: Array) -> list[Array]:
@@ -128,11 +128,11 @@ def refine(
     done = 0
     for _ in range(iterations if len(levels) > 2 else 0):
         done += 1
-        hessian, gradient = _normal_equations(solver, denoise, best, search)
-        trials = np.stack([best, *(_bounded(_moved(best, step, sigma_max), sigma_min) for step in _steps(hessian, gradient))])
+        hessian, gradient, error = _normal_equations(solver, denoise, best, search)
+        trials = np.stack([_bounded(_moved(best, step, sigma_max), sigma_min) for step in _steps(hessian, gradient)])
         searched = squared_errors(solver, denoise, trials, search).mean(axis=1)
         choice = int(searched.argmin())
-        if choice == 0:
+        if searched[choice] >= error:
             break
         blends = np.stack([_blend(best, trials[choice], fraction) for fraction in _BLENDS])
         judged = squared_errors(solver, denoise, blends, judge)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from worker.ays.noise import Array
@@ -55,6 +56,13 @@ class HeldOut:
         """The noises from `start` up to `stop`."""
         paths = None if self.brownian is None else replace(self.brownian, w=self.brownian.w[:, start:stop])
         return HeldOut(self.noise[start:stop], self.reference[start:stop], paths)
+
+    def joined(self, other: "HeldOut") -> "HeldOut":
+        """These noises, then those of another that was solved on the same grid."""
+        paths = self.brownian
+        if paths is not None and other.brownian is not None:
+            paths = replace(paths, w=torch.cat([paths.w, other.brownian.w], dim=1))
+        return HeldOut(torch.cat([self.noise, other.noise]), torch.cat([self.reference, other.reference]), paths)
 
 
 def hold_out(
