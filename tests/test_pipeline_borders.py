@@ -212,10 +212,10 @@ def test_the_verdict_falls_back_on_the_stock_schedule_that_the_judge_clearly_pre
     validator = Validator(asked, model(), profile, denoise, Stages(Memory()))
     stock = validator._stock["edm"]
     levels = np.array([14.0, 13.8, 13.6, 13.4, 13.2, 0.0]) if awful else stock * np.array([1, 1 - 1e-7, 1, 1, 1, 1])
-    judge = validator._hold_out(Stream.JUDGE)
+    search, judge = (validator._hold_out(stream, range(16)) for stream in (Stream.SEARCH, Stream.JUDGE))
     judged = squared_errors(SOLVERS["ddim"], denoise, levels[None], judge)[0]
     won = Candidate("optimized", levels, detail=1.0)
-    verdict = validator._conclude(won, Refined(levels, judged, False, 0), Candidate("edm", stock, stock=True), judge)
+    verdict = validator._conclude(won, Refined(levels, judged, False, 0), Candidate("edm", stock, stock=True), search, judge)
     if awful:
         assert verdict.candidate.name == "edm"
         assert np.array_equal(verdict.levels, stock)

@@ -29,6 +29,7 @@ _PRECISION = {Effort.STANDARD: 0.1, Effort.MAX: 0.05}
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
 _ITERATIONS = {Effort.STANDARD: 6, Effort.MAX: 10}
 _RESERVED_ITERATIONS = 2
+_FEWEST_CANDIDATES = 6
 _RACED = 0.85
 """Noises that a candidate runs on in the race, on average, in multiples of those of the search (measured)."""
 
@@ -88,8 +89,9 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
         spread: standard deviation of the squared error over its mean, as a pilot measured it.
     """
     budget, starts = BUDGET[effort] * grid * paths * (2 if solver.stochastic else 1), _STARTS[effort]
-    candidates = 12 if solver.stochastic else 20
     cost = solver.evaluations(steps)
+    room = budget // (4 * _RACED * _FEWEST_NOISES * cost)
+    candidates = int(np.clip(room, _FEWEST_CANDIDATES, 12 if solver.stochastic else 20))
     one = starts * iteration_evaluations(steps, 1, 1) * (2 if solver.predictor_corrector else 1)
     before = 2 * grid + _RACED * candidates * cost
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
@@ -167,8 +169,10 @@ class Validator:
     def _conclude(self, candidate: Candidate, refined: Refined, stock: Candidate, search: HeldOut, judge: HeldOut) -> Verdict:
         """Keep the race's best stock schedule if all noises prefer it by more than a standard error of the paired difference."""
         verdict = self._verdict(candidate, refined.levels, refined.judged, judge, refined=refined.improved)
-        both = search.joined(judge)
-        difference = estimate(self._errors(refined.levels, both) - self._errors(stock.levels, both))
+        judged = refined.judged - verdict.stock[stock.name]
+        searched = self._errors(refined.levels, search) - self._errors(stock.levels, search)
+        difference = estimate(np.concatenate([searched, judged]))
+        verdict = replace(verdict, evaluations=self._spent())
         if difference.mean <= difference.standard_error:
             return verdict
         return replace(verdict, candidate=stock, levels=stock.levels, errors=verdict.stock[stock.name], refined=False)
