@@ -10,6 +10,7 @@ Writes `docs/results/quality.md`, `quality.json` and `quality.png`.
 
 import argparse
 import json
+import resource
 import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
@@ -46,8 +47,8 @@ MODELS = ("digits", "mixture", "gaussian")
 SOLVER_NAMES = ("ddim", "dpmpp_2m", "sddim", "dpmpp_2m_sde")
 COUNTS = (4, 5, 6, 8, 10, 15, 20)
 FRESH, CHUNK, FINE_LEVELS = 2048, 256, 64
-LIMIT_COUNTS, LIMIT_TRIALS = (5, 8), 60
-MAX_COUNTS = (5, 8)
+LIMIT_COUNTS, LIMIT_TRIALS, LIMIT_NOISES = (5, 8), 50, 256
+MAX_COUNTS = (8,)
 
 
 class Nowhere:
@@ -120,26 +121,32 @@ def direct_search(model: LoadedModel, solver: str, start: Array, noises: HeldOut
     return levels(found.x)
 
 
-def run(task: tuple[str, str]) -> list[dict[str, object]]:
-    """All cells of one model and solver."""
-    model_id, solver = task
+def run(task: tuple[str, bool]) -> list[dict[str, object]]:
+    """All cells of one model and all its solvers of one kind, which share the fine solutions."""
+    model_id, stochastic = task
     torch.set_num_threads(1)
     model = Registry(None).load(model_id)
     denoise = Evaluator(model.denoiser, batch=BATCH)
     measured = measure(Variant(model=model_id), model, denoise, Nowhere())
-    cells = {nfe: schedules(model, solver, nfe, measured, denoise) for nfe in COUNTS}
-    fine = log_grid(model.process.sigma_max, model.process.sigma_min, FINE_LEVELS)
+    solvers = [name for name in SOLVER_NAMES if SOLVERS[name].stochastic == stochastic]
+    cells = {(solver, nfe): schedules(model, solver, nfe, measured, denoise) for solver in solvers for nfe in COUNTS}
+    first = fresh(model, solvers[0], denoise, range(LIMIT_NOISES))
+    for (solver, nfe), cell in cells.items():
+        if nfe in LIMIT_COUNTS:
+            best = cell.levels[Effort.MAX.value if nfe in MAX_COUNTS else Effort.STANDARD.value]
+            cell.levels["limit"] = direct_search(model, solver, best, first, denoise)
     for start in range(0, FRESH, CHUNK):
-        indices = range(start, start + CHUNK)
-        noises = hold_out(
-            SOLVERS[solver], denoise, denoise.shape, levels=fine, terminal="zero", indices=indices, seed=0, stream=Stream.FRESH
-        )
-        for nfe, cell in cells.items():
-            if start == 0 and nfe in LIMIT_COUNTS:
-                best = Effort.MAX.value if nfe in MAX_COUNTS else Effort.STANDARD.value
-                cell.levels["limit"] = direct_search(model, solver, cell.levels[best], noises, denoise)
+        noises = fresh(model, solvers[0], denoise, range(start, start + CHUNK))
+        for (solver, _), cell in cells.items():
             judge(cell, solver, noises, denoise, first=start == 0)
-    return [summary(model, solver, nfe, cell) for nfe, cell in cells.items()]
+    return [summary(model, solver, nfe, cell) for (solver, nfe), cell in cells.items()]
+
+
+def fresh(model: LoadedModel, solver: str, denoise: Evaluator, indices: range) -> HeldOut:
+    """Noises that neither search nor judge has seen, with their fine solutions."""
+    fine = log_grid(model.process.sigma_max, model.process.sigma_min, FINE_LEVELS)
+    drawn = {"indices": indices, "seed": 0, "stream": Stream.FRESH}
+    return hold_out(SOLVERS[solver], denoise, denoise.shape, levels=fine, terminal="zero", **drawn)
 
 
 def judge(cell: Cell, solver: str, noises: HeldOut, denoise: Evaluator, *, first: bool) -> None:
@@ -150,10 +157,11 @@ def judge(cell: Cell, solver: str, noises: HeldOut, denoise: Evaluator, *, first
             cell.levels.pop(name, None)
             cell.errors.pop(name, None)
             cell.samples.pop(name, None)
-    for name, levels in cell.levels.items():
-        samples = sample(SOLVERS[solver], denoise, levels, noises.noise, brownian=noises.brownian)
-        cell.errors.setdefault(name, []).append((samples - noises.reference).flatten(1).square().sum(1).numpy())
-        cell.samples.setdefault(name, []).append(samples.float())
+    samples = sample(SOLVERS[solver], denoise, np.stack([*cell.levels.values()]), noises.noise, brownian=noises.brownian)
+    errors = (samples - noises.reference).flatten(2).square().sum(2).numpy()
+    for name, found, error in zip(cell.levels, samples, errors, strict=True):
+        cell.errors.setdefault(name, []).append(error)
+        cell.samples.setdefault(name, []).append(found.float())
     cell.samples.setdefault("fine", []).append(noises.reference.float())
 
 
@@ -219,11 +227,13 @@ def main() -> None:
     args = parser.parse_args()
     started = time.monotonic()
     costs = {model: cost(model) for model in args.models}
-    tasks = [(model, solver) for model in args.models for solver in SOLVER_NAMES]
+    tasks = [(model, stochastic) for model in args.models for stochastic in (True, False)]
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
         cells = [cell for rows in pool.map(run, tasks) for cell in rows]
     args.out.mkdir(parents=True, exist_ok=True)
-    body = {"cells": cells, "costs": costs, "seconds": time.monotonic() - started, "fresh_noises": FRESH}
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    seconds = {"seconds": time.monotonic() - started, "cpu_seconds": spent.ru_utime + spent.ru_stime, "processes": args.processes}
+    body = {"cells": cells, "costs": costs, **seconds, "fresh_noises": FRESH}
     (args.out / "quality.json").write_text(json.dumps(body, indent=1))
     write_report(body, args.out)
 

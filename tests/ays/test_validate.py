@@ -76,6 +76,14 @@ def test_a_part_has_the_errors_of_its_noises(name: str) -> None:
     assert squared_errors(SOLVERS[name], LAW.denoise, levels, part) == pytest.approx(whole[:, 2:5], rel=1e-12)
 
 
+@pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_2m_sde"])
+def test_joined_noises_have_the_errors_of_both(name: str) -> None:
+    search, judge, levels = held_out(name, stream=Stream.SEARCH), held_out(name, n=4), np.array([[20.0, 3.0, 0.5, 0.0]])
+    both = [squared_errors(SOLVERS[name], LAW.denoise, levels, part) for part in (search, judge)]
+    received = squared_errors(SOLVERS[name], LAW.denoise, levels, search.joined(judge))
+    assert received == pytest.approx(np.concatenate(both, axis=1), rel=1e-12)
+
+
 def test_search_judge_and_benchmark_see_different_noises() -> None:
     noises = [held_out("ddim", stream=stream).noise for stream in (Stream.SEARCH, Stream.JUDGE, Stream.FRESH, Stream.PROFILE)]
     flat = torch.stack(noises).flatten()
