@@ -6,7 +6,7 @@ from diffusers import DDPMScheduler, EulerDiscreteScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.ays.noise import EDM, VE, VP, Flow, NoiseProcess, cosine_betas, linear_betas, scaled_linear_betas
+from worker.ays.noise import EDM, VE, VP, Flow, NoiseProcess, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_snr
 
 PROCESSES: dict[str, NoiseProcess] = {
     "ve": VE(sigma_min=0.01, sigma_max=50.0),
@@ -78,10 +78,13 @@ def test_betas_and_sigmas_are_those_of_diffusers(betas: np.ndarray, name: str, e
 
 def test_zero_terminal_signal_leaves_a_finite_range() -> None:
     theirs = DDPMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, rescale_betas_zero_snr=True)
-    process = VP(theirs.betas.double().numpy())
-    assert np.isfinite(process.sigma_max)
-    assert process.sigma_max > 100
-    assert process.time(process.sigma_max) == pytest.approx(998)
+    ours = zero_terminal_snr(scaled_linear_betas())
+    assert theirs.betas.numpy() == pytest.approx(ours, abs=2e-5)
+    # Their table is in float32, ours ends at 1 exactly: both leave out the last level alone, not an infinite or an absurd one.
+    for betas in (ours, theirs.betas.double().numpy()):
+        process = VP(betas)
+        assert 100 < process.sigma_max < 4096
+        assert process.time(process.sigma_max) == pytest.approx(998)
     assert process.train_timesteps == 1000
 
 

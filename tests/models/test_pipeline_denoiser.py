@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from diffusers import DDIMScheduler, DDPMPipeline
+from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler, UNet2DModel
 
 from worker.ays.noise import VP
 from worker.models.builtin import load_folder
-from worker.models.digits.train import scheduler
+from worker.models.digits.train import scheduler, unet
 from worker.models.models_file import DiffusersEntry
 from worker.models.pipeline_denoiser import UNetDenoiser
 from worker.models.unet_folder import read_unet_folder
@@ -18,7 +18,7 @@ from worker.models.unet_folder import read_unet_folder
 
 def denoiser_of(path: Path) -> UNetDenoiser:
     folder = read_unet_folder("model 'x'", path)
-    return UNetDenoiser(folder.load(torch.device("cpu")), process=folder.process, prediction=folder.prediction, shape=folder.shape)
+    return UNetDenoiser(folder.load(torch.device("cpu")), training=folder.training, shape=folder.shape)
 
 
 def edit_scheduler(path: Path, **changes: object) -> None:
@@ -46,7 +46,7 @@ def test_equals_the_predicted_clean_sample_of_ddim(copy: Path, prediction: str, 
     generator = torch.Generator().manual_seed(0)
     for time in (0, 1, steps // 4, steps // 2, int(0.9 * steps)):
         # Not from diffusers' float32 table, whose 1 - abar has three digits left at time 0.
-        sigma = float(read_unet_folder("x", copy).process.sigma(time))
+        sigma = float(read_unet_folder("x", copy).training.process.sigma(time))
         x_t = torch.randn(3, 1, 8, 8, generator=generator)
         x = x_t / ddim.alphas_cumprod[time].sqrt()
         with torch.inference_mode():
@@ -56,8 +56,37 @@ def test_equals_the_predicted_clean_sample_of_ddim(copy: Path, prediction: str, 
         torch.testing.assert_close(received, expected, rtol=1e-5, atol=1e-5 * max(1.0, sigma))
 
 
+@pytest.mark.parametrize("scheduler_class", [EDMEulerScheduler, EDMDPMSolverMultistepScheduler])
+@pytest.mark.parametrize("prediction", ["epsilon", "v_prediction"])
+def test_equals_the_denoised_sample_of_edm(copy: Path, scheduler_class: type, prediction: str):
+    edm = scheduler_class(sigma_min=0.003, sigma_max=70.0, sigma_data=0.4, prediction_type=prediction)
+    edm.save_pretrained(copy / "scheduler")
+    denoiser, net = denoiser_of(copy), UNet2DModel.from_pretrained(copy / "unet")
+    assert (denoiser.sigma_min, denoiser.sigma_max) == (0.003, 70.0)
+    for sigma in (0.003, 0.4, 1.7, 70.0):
+        level = torch.tensor(sigma)
+        x = sigma * torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+        with torch.inference_mode():
+            output = net(edm.precondition_inputs(x, level), edm.precondition_noise(level)).sample
+        expected = edm.precondition_outputs(x, output, level)
+        torch.testing.assert_close(denoiser.denoise(x, level.expand(3)), expected, rtol=1e-5, atol=1e-5)
+
+
+def test_a_learned_variance_is_left_out(tmp_path: Path):
+    torch.manual_seed(0)
+    net = UNet2DModel(**{**unet().config, "out_channels": 2}).eval()
+    DDPMPipeline(unet=net, scheduler=DDPMScheduler(variance_type="learned_range")).save_pretrained(tmp_path)
+    denoiser, sigma = denoiser_of(tmp_path), torch.tensor([0.5, 3.0])
+    x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    time = torch.tensor(read_unet_folder("x", tmp_path).training.process.time(sigma.double().numpy()), dtype=torch.float32)
+    level = sigma.view(-1, 1, 1, 1)
+    with torch.inference_mode():
+        expected = x - level * net(x / (1 + level**2).sqrt(), time).sample[:, :1]
+    torch.testing.assert_close(denoiser.denoise(x, sigma), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_time_between_table_entries_is_a_float_that_the_network_sees(pipeline: Path):
-    denoiser, process = denoiser_of(pipeline), read_unet_folder("x", pipeline).process
+    denoiser, process = denoiser_of(pipeline), read_unet_folder("x", pipeline).training.process
     sigma = process.sigma([500.0, 500.5, 501.0])
     x = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(3, -1, -1, -1)
     scaled = x * torch.tensor(np.sqrt(1 + sigma**2), dtype=torch.float32).view(-1, 1, 1, 1)

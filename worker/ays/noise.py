@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 Array = NDArray[np.float64]
 Kind = Literal["ve", "vp", "edm", "flow"]
 
+SIGMA_CAP = 2.0**15
+"""Noise level above which a table's entry has no signal: beyond the cosine schedule's last, 20,291, and within half precision's range."""
+
 
 class NoiseProcess(Protocol):
     """A noise process: native time and scale as functions of sigma."""
@@ -62,10 +65,17 @@ class VE:
 
 @dataclass(frozen=True, kw_only=True)
 class EDM:
-    """EDM's preconditioning: `s = 1`, native time `c_noise = ln(sigma) / 4` (Karras et al. 2022, Table 1)."""
+    """EDM: `s = 1`, native time `c_noise = ln(sigma) / 4` (Karras et al. 2022, https://arxiv.org/abs/2206.00364, Table 1).
+
+    Attributes:
+        sigma_min: lowest noise level.
+        sigma_max: highest noise level.
+        sigma_data: standard deviation of the data that the network's preconditioning assumes.
+    """
 
     sigma_min: float = 0.002
     sigma_max: float = 80.0
+    sigma_data: float = 0.5
     kind: Kind = "edm"
 
     def time(self, sigma: ArrayLike) -> Array:
@@ -110,8 +120,8 @@ class Flow:
 class VP:
     r"""Variance preserving, discrete time: $\sigma_i = \sqrt{(1 - \bar\alpha_i) / \bar\alpha_i}$, $s = 1 / \sqrt{1 + \sigma^2}$.
 
-    Between the table's entries time is interpolated linearly in ln sigma. Entries of zero signal (zero-terminal-SNR models), where
-    sigma is infinite, are left out, so `sigma_max` is finite.
+    Between the table's entries time is interpolated linearly in ln sigma. Entries without signal (zero-terminal-SNR models), where
+    sigma is infinite or above `SIGMA_CAP`, are left out, so `sigma_max` is finite.
     """
 
     kind: Kind = "vp"
@@ -130,7 +140,7 @@ class VP:
             msg = f"received betas of shape {table.shape} in [{table.min()}, {table.max()}]; expected shape (T,) in (0, 1]"
             raise ValueError(msg)
         alphas_cumprod = np.cumprod(1 - table)
-        finite = alphas_cumprod[alphas_cumprod > 0]
+        finite = alphas_cumprod[alphas_cumprod * (1 + SIGMA_CAP**2) >= 1]
         if len(finite) < 2:
             msg = f"received betas with {len(finite)} finite noise levels; expected at least 2"
             raise ValueError(msg)
@@ -175,3 +185,17 @@ def cosine_betas(steps: int = 1000, *, max_beta: float = 0.999) -> Array:
     """Betas of the cosine schedule (Nichol, Dhariwal 2021, https://arxiv.org/abs/2102.09672, Equation 17), shape (steps,)."""
     edges = np.cos((np.arange(steps + 1) / steps + 0.008) / 1.008 * np.pi / 2) ** 2
     return np.minimum(1 - edges[1:] / edges[:-1], max_beta)
+
+
+def zero_terminal_snr(betas: ArrayLike) -> Array:
+    r"""Rescale betas so that the last step has no signal (Lin et al. 2024, https://arxiv.org/abs/2305.08891, Algorithm 1).
+
+    Args:
+        betas: variances of the forward steps, shape (T,).
+
+    Returns:
+        Shape (T,): $\sqrt{\bar\alpha}$ shifted to end at 0 and scaled to keep its first value; the last beta is 1.
+    """
+    root = np.sqrt(np.cumprod(1 - np.asarray(betas, dtype=np.float64)))
+    root = (root - root[-1]) * root[0] / (root[0] - root[-1])
+    return 1 - np.square(root / np.concatenate([[1.0], root[:-1]]))

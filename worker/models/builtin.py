@@ -87,11 +87,11 @@ def folder_card(entry: DiffusersEntry) -> Card:
     return Card(
         id=entry.id,
         title=entry.title,
-        kind="vp",
+        kind=folder.training.process.kind,
         shape=folder.shape,
-        sigma_min=folder.process.sigma_min,
-        sigma_max=folder.process.sigma_max,
-        prediction_type=folder.prediction,
+        sigma_min=folder.training.process.sigma_min,
+        sigma_max=folder.training.process.sigma_max,
+        prediction_type=folder.training.prediction,
     )
 
 
@@ -103,7 +103,7 @@ def load_folder(entry: DiffusersEntry) -> LoadedModel:
     """
     folder = read_unet_folder(f"model {entry.id!r}", entry.path)
     net = folder.load(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    denoiser = UNetDenoiser(net, process=folder.process, prediction=folder.prediction, shape=folder.shape)
+    denoiser = UNetDenoiser(net, training=folder.training, shape=folder.shape)
     fingerprint, data = folder_fingerprint(folder), None
     if entry is DIGITS and importlib.util.find_spec("sklearn") is not None:
         images = _digits_images()
@@ -113,9 +113,9 @@ def load_folder(entry: DiffusersEntry) -> LoadedModel:
         id=entry.id,
         title=entry.title,
         denoiser=denoiser,
-        process=folder.process,
+        process=folder.training.process,
         fingerprint=fingerprint,
-        prediction_type=folder.prediction,
+        prediction_type=folder.training.prediction,
         guidance_scale=None,
         data=data,
     )

@@ -17,16 +17,6 @@ from torch import Tensor
 from worker.ays.denoise import Denoiser
 from worker.models.unet_folder import UNetFolder
 
-_D_DEPENDS_ON = (
-    "num_train_timesteps",
-    "beta_start",
-    "beta_end",
-    "beta_schedule",
-    "trained_betas",
-    "prediction_type",
-)
-"""Keys of a scheduler's configuration that change D; the others only change how diffusers samples."""
-
 _PROBE_BATCH, _PROJECTIONS, _QUANTUM = 4, 8, 1e-3
 
 _files: dict[tuple[Path, int, int], str] = {}
@@ -41,8 +31,7 @@ def digest(parts: Mapping[str, object]) -> str:
 def folder_fingerprint(folder: UNetFolder) -> str:
     """Identify a folder by its weights and by the settings that D depends on, 64 hex digits."""
     network = {key: value for key, value in folder.network.items() if not key.startswith("_")}
-    scheduler = {key: folder.scheduler.get(key) for key in _D_DEPENDS_ON}
-    return digest({"network": network, "scheduler": scheduler, "weights": file_digest(folder.weights)})
+    return digest({"network": network, "training": folder.training.identity, "weights": file_digest(folder.weights)})
 
 
 def file_digest(path: Path) -> str:

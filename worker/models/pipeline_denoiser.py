@@ -1,22 +1,14 @@
-r"""The denoiser of a diffusers network on a VP process.
-
-The network sees $s x$ with $s = 1 / \sqrt{1 + \sigma^2}$ and the time $t(\sigma)$, a float; with its output $F$
-
-    epsilon:       D = x - sigma F
-    v_prediction:  D = x / (1 + sigma^2) - sigma / sqrt(1 + sigma^2) F
-    sample:        D = F
-"""
+"""The denoiser of a diffusers network: preconditioning around a float32 forward pass."""
 
 import math
-from typing import Literal
 
 import torch
 from diffusers import UNet2DModel
 from torch import Tensor
 
-from worker.ays.noise import VP
-
-Prediction = Literal["epsilon", "v_prediction", "sample"]
+from worker.ays.noise import Array
+from worker.models.preconditioning import coefficients
+from worker.models.training import Training
 
 _CHUNK_VALUES = 2**18
 """Values of `x` in one forward pass: bounds memory whatever the batch, and fills two cores or a GPU with small images."""
@@ -27,21 +19,19 @@ class UNetDenoiser:
 
     dtype = torch.float32
 
-    def __init__(self, net: UNet2DModel, *, process: VP, prediction: Prediction, shape: tuple[int, ...]) -> None:
+    def __init__(self, net: UNet2DModel, *, training: Training, shape: tuple[int, ...]) -> None:
         """Wrap a network that is in evaluation mode and on its device.
 
         Args:
             net: the network.
-            process: map from noise level to the network's time.
-            prediction: what the network predicts.
+            training: its noise process, and what it predicts.
             shape: (channels, height, width).
         """
         self._net = net
-        self._process = process
-        self._prediction = prediction
+        self._training = training
         self._chunk = max(1, _CHUNK_VALUES // math.prod(shape))
         self.shape = shape
-        self.sigma_min, self.sigma_max = process.sigma_min, process.sigma_max
+        self.sigma_min, self.sigma_max = training.process.sigma_min, training.process.sigma_max
         self.device: torch.device = net.device
 
     @torch.inference_mode()
@@ -51,15 +41,10 @@ class UNetDenoiser:
         return torch.cat([self._one(*part) for part in parts])
 
     def _one(self, x: Tensor, sigma: Tensor) -> Tensor:
-        levels = sigma.double().cpu().numpy()
-        time = torch.from_numpy(self._process.time(levels)).to(x)
-        level = sigma.to(x).view(-1, 1, 1, 1)
-        scale = torch.rsqrt(1 + level.square())
-        output: Tensor = self._net(x * scale, time).sample
-        match self._prediction:
-            case "epsilon":
-                return x - level * output
-            case "v_prediction":
-                return x * scale.square() - level * scale * output
-            case "sample":
-                return output
+        def column(values: Array) -> Tensor:
+            return torch.from_numpy(values).to(x).view(-1, *[1] * len(self.shape))
+
+        c = coefficients(self._training.prediction, self._training.process, sigma.double().cpu().numpy())
+        output = self._net(column(c.c_in) * x, torch.from_numpy(c.c_noise).to(x)).sample
+        # A network that also predicts a variance has it in a second half of its channels.
+        return column(c.c_skip) * x + column(c.c_out) * output[:, : self.shape[0]]

@@ -1,4 +1,4 @@
-"""A diffusers folder with an unconditional `UNet2DModel` on a DDPM-type noise schedule: read, checked, loaded.
+"""A diffusers folder with an unconditional `UNet2DModel`: read, checked, loaded.
 
 Local safetensors files only: a `.bin` file is a pickle, which runs code when it is opened. A file that leads out of the folder
 through a symbolic link is refused, so that a folder from elsewhere cannot make us read what it does not hold.
@@ -7,20 +7,17 @@ through a symbolic link is refused, so that a folder from elsewhere cannot make 
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import torch
 from diffusers import UNet2DModel
-from numpy.typing import ArrayLike
 from safetensors import SafetensorError
 
-from worker.ays.noise import VP, cosine_betas, linear_betas, scaled_linear_betas
 from worker.models.errors import ModelError
-from worker.models.pipeline_denoiser import Prediction
+from worker.models.training import Training, read_training
 
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 _NETWORK, _SCHEDULER = "unet/config.json", "scheduler/scheduler_config.json"
-_SCHEDULERS = ("DDPMScheduler", "DDIMScheduler")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,19 +28,15 @@ class UNetFolder:
         where: subject of messages, such as `model 'x'`.
         path: the folder.
         network: `unet/config.json`.
-        scheduler: `scheduler/scheduler_config.json`.
+        training: `scheduler/scheduler_config.json`, understood.
         shape: (channels, height, width) of a sample.
-        process: the noise process of training.
-        prediction: what the network predicts.
     """
 
     where: str
     path: Path
     network: dict[str, Any]
-    scheduler: dict[str, Any]
+    training: Training
     shape: tuple[int, int, int]
-    process: VP
-    prediction: Prediction
 
     @property
     def weights(self) -> Path:
@@ -92,19 +85,12 @@ def read_unet_folder(where: str, path: Path) -> UNetFolder:
     network, scheduler = _config(where, path, _NETWORK), _config(where, path, _SCHEDULER)
     _check_weights(where, path)
     _check_network(where, network)
-    prediction = scheduler.get("prediction_type", "epsilon")
-    if prediction not in get_args(Prediction):
-        expected = "one of " + ", ".join(get_args(Prediction))
-        fix = "correct scheduler_config.json to what the network was trained to predict"
-        raise ModelError.of(where, received=f"prediction_type {prediction!r}", expected=expected, fix=fix)
     return UNetFolder(
         where=where,
         path=path,
         network=network,
-        scheduler=scheduler,
+        training=read_training(where, scheduler),
         shape=_shape(where, network),
-        process=_process(where, scheduler),
-        prediction=prediction,
     )
 
 
@@ -144,10 +130,11 @@ def _check_network(where: str, network: dict[str, Any]) -> None:
     if network.get("num_class_embeds") is not None or network.get("class_embed_type") is not None:
         fix = "bring it as a factory that fixes the class"
         raise ModelError.of(where, received="a class-conditional network", expected="an unconditional one", fix=fix)
-    if network.get("in_channels", 3) != network.get("out_channels", 3):
-        received = f"{network.get('in_channels')} channels in, {network.get('out_channels')} out"
+    into, out = network.get("in_channels", 3), network.get("out_channels", 3)
+    if out not in {into, 2 * into}:
         fix = "bring it as a factory that returns the estimate of x_0 alone"
-        raise ModelError.of(where, received=received, expected="as many out as in", fix=fix)
+        expected = "as many out as in, or twice as many (a learned variance)"
+        raise ModelError.of(where, received=f"{into} channels in, {out} out", expected=expected, fix=fix)
 
 
 def _shape(where: str, network: dict[str, Any]) -> tuple[int, int, int]:
@@ -158,39 +145,3 @@ def _shape(where: str, network: dict[str, Any]) -> tuple[int, int, int]:
         fix = "write sample_size into unet/config.json"
         raise ModelError.of(where, received=received, expected="positive whole numbers", fix=fix)
     return (channels, *sides)
-
-
-def _process(where: str, scheduler: dict[str, Any]) -> VP:
-    kind = scheduler.get("_class_name")
-    if kind not in _SCHEDULERS:
-        expected = " or ".join(_SCHEDULERS) + ", the noise schedule of training"
-        fix = "save the pipeline with the scheduler it was trained with"
-        raise ModelError.of(where, received=f"a {kind}", expected=expected, fix=fix)
-    if scheduler.get("rescale_betas_zero_snr"):
-        fix = "bring it as a factory with a finite sigma_max"
-        raise ModelError.of(where, received="rescale_betas_zero_snr", expected="a finite largest noise level", fix=fix)
-    try:
-        return VP(_betas(where, scheduler))
-    except ModelError:
-        raise
-    except (ValueError, TypeError) as error:
-        received = f"a noise schedule that cannot be ({error})"
-        raise ModelError.of(where, received=received, expected="betas in (0, 1]", fix="correct scheduler_config.json") from error
-
-
-def _betas(where: str, scheduler: dict[str, Any]) -> ArrayLike:
-    trained: list[float] | None = scheduler.get("trained_betas")
-    if trained is not None:
-        return trained
-    steps = scheduler.get("num_train_timesteps", 1000)
-    start, end = scheduler.get("beta_start", 1e-4), scheduler.get("beta_end", 0.02)
-    match scheduler.get("beta_schedule", "linear"):
-        case "linear":
-            return linear_betas(steps, start=start, end=end)
-        case "scaled_linear":
-            return scaled_linear_betas(steps, start=start, end=end)
-        case "squaredcos_cap_v2":
-            return cosine_betas(steps)
-        case other:
-            expected, fix = "linear, scaled_linear or squaredcos_cap_v2", "write the table as trained_betas"
-            raise ModelError.of(where, received=f"beta_schedule {other!r}", expected=expected, fix=fix)
