@@ -264,6 +264,7 @@ class Model(_Body):
     prediction_type: str | None = None
     guidance_scale: float | None = None
     fingerprint: str | None = None
+    published: str | None = Field(None, description="name of the published table that serves this model until a job has optimized it")
     profile_state: Literal["none", "measuring", "ready"] = "none"
     profile_id: str | None = None
     schedules: int = Field(0, description="cached schedules")

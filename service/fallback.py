@@ -43,7 +43,7 @@ def nearest(store: Store, model: Model, target: Target, *, path: str) -> Schedul
         return None
     levels = resample(base.sigmas, target.steps)
     provenance = base.provenance.model_copy(update={"interpolated_from": base.id, "refined": False})
-    return _schedule(
+    return compose(
         target,
         levels,
         times=_times(store, model, levels),
@@ -86,7 +86,7 @@ def from_stock(store: Store, model: Model, target: Target, *, path: str) -> Sche
             fix="change one of them, or leave both out",
         )
     levels = stock(STOCK, target.steps, sigma_min=sigma_min, sigma_max=sigma_max, terminal=target.terminal)
-    return _schedule(
+    return compose(
         target,
         levels,
         times=_times(store, model, levels),
@@ -99,7 +99,7 @@ def from_stock(store: Store, model: Model, target: Target, *, path: str) -> Sche
     )
 
 
-def _schedule(
+def compose(
     target: Target,
     levels: list[float],
     *,
@@ -109,6 +109,17 @@ def _schedule(
     path: str,
     known: Mapping[str, object],
 ) -> Schedule:
+    """A schedule that was computed on request.
+
+    Args:
+        target: what was asked for.
+        levels: `steps + 1` of them.
+        times: native times of those that are evaluated.
+        source: what it is.
+        provenance: where the levels come from.
+        path: URL path of this answer, for the links to its formats.
+        known: the fields of the model: fingerprint, kind, prediction type, guidance, range.
+    """
     flow = known["kind"] == "flow"
     guidance = {} if target.guidance_scale is None else {"guidance_scale": target.guidance_scale}
     body = Schedule.model_validate(

@@ -4,11 +4,12 @@ import difflib
 
 from ays_client.contract import Model
 from ays_store import Store
+from service.catalogue import catalogue, listed
 from service.problems import ProblemError
 
 
 def known_model(store: Store, model_id: str) -> Model:
-    """A model by its id.
+    """A model by its id: one that a worker offers, or one of the catalogue.
 
     Args:
         store: where the workers have announced their models.
@@ -17,12 +18,39 @@ def known_model(store: Store, model_id: str) -> Model:
     Raises:
         ProblemError: 404, naming the models there are.
     """
+    model = store.models.get(model_id) or listed(model_id)
+    if model is None:
+        raise _unknown(model_id, [each.id for each in [*store.models.list(), *catalogue()]])
+    return model
+
+
+def offered_model(store: Store, model_id: str) -> Model:
+    """A model that a worker can measure.
+
+    Args:
+        store: where the workers have announced their models.
+        model_id: the id, as a client sent it.
+
+    Raises:
+        ProblemError: 404, nobody offers it: it is unknown, or only its published schedule is known.
+    """
     model = store.models.get(model_id)
     if model is not None:
         return model
-    known = [each.id for each in store.models.list()]
+    if listed(model_id) is None:
+        raise _unknown(model_id, [each.id for each in store.models.list()])
+    raise ProblemError(
+        404,
+        f"no worker offers the model {model_id}; only its published schedule is known",
+        received=model_id,
+        expected="a model that a worker offers",
+        fix=f"GET /v1/schedules?model={model_id} for the published schedule, or add the weights to a worker's models file under that id",
+    )
+
+
+def _unknown(model_id: str, known: list[str]) -> ProblemError:
     if not known:
-        raise ProblemError(
+        return ProblemError(
             404,
             f"there is no model {model_id}: no worker has announced any model yet",
             received=model_id,
@@ -30,7 +58,7 @@ def known_model(store: Store, model_id: str) -> Model:
             fix="start a worker (`ays worker`), then look at /v1/models",
         )
     close = difflib.get_close_matches(model_id, known, n=1)
-    raise ProblemError(
+    return ProblemError(
         404,
         f"there is no model {model_id}",
         received=model_id,

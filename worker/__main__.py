@@ -6,8 +6,10 @@ from dataclasses import asdict
 import torch
 
 from ays_client.contract import Model
+from ays_client.published import PUBLISHED
 from worker import pipeline
 from worker.logs import configure
+from worker.models.card import Card
 from worker.models.errors import ModelError
 from worker.models.registry import Registry
 from worker.settings import ConfigurationError, load_settings
@@ -21,14 +23,26 @@ def main() -> int:
     try:
         settings = load_settings()
         registry = Registry(settings.models)
+        models = [_offered(card) for card in registry.cards()]
     except (ConfigurationError, ModelError) as error:
         print(error, file=sys.stderr)
         return EXIT_CONFIGURATION
     configure(settings.log_level)
     torch.set_num_threads(settings.threads)
-    models = [Model.model_validate(asdict(card)) for card in registry.cards()]
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {settings.threads} threads"
     return Shell(settings, models=models, load=registry.load, compute=pipeline.optimize, device=device).run()
+
+
+def _offered(card: Card) -> Model:
+    """The model as it is announced.
+
+    Raises:
+        ModelError: its models file names a published table that there is not.
+    """
+    if card.published is not None and card.published not in PUBLISHED:
+        where, received = f"model {card.id!r} of the models file", f"published = {card.published!r}"
+        raise ModelError.of(where, received=received, expected=f"one of {', '.join(PUBLISHED)}", fix="correct the name or remove the key")
+    return Model.model_validate(asdict(card))
 
 
 if __name__ == "__main__":

@@ -178,4 +178,5 @@ def _card(model: "LoadedModel") -> Model:
         prediction_type=model.prediction_type,
         guidance_scale=model.guidance_scale,
         fingerprint=model.fingerprint,
+        published=model.published,
     )

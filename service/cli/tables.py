@@ -8,7 +8,7 @@ from rich.table import Table
 
 from ays_client.contract import Estimate, Model, Schedule
 
-_PIPE_WIDTH = 120
+_PIPE_WIDTH = 140
 
 
 class Titled(NamedTuple):
@@ -59,7 +59,8 @@ def models_table(models: list[Model]) -> Titled:
     for model in models:
         shape = " x ".join(str(size) for size in model.shape) if model.shape else "-"
         levels = f"{model.sigma_min:.4g} .. {model.sigma_max:.4g}" if model.sigma_min and model.sigma_max else "-"
-        table.add_row(model.id, model.title, model.kind or "-", shape, levels, model.profile_state, str(model.schedules))
+        profile = "published" if model.published and model.profile_state == "none" else model.profile_state
+        table.add_row(model.id, model.title, model.kind or "-", shape, levels, profile, str(model.schedules))
     return Titled("models", table)
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ays_client.contract import Job, JobRequest, JobState, Model, ModelId
 from ays_client.pages import JobPage
 from service.deps import QueueDep, StoreDep
-from service.known import known_model
+from service.known import offered_model
 from service.problems import ProblemError, declared
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -37,7 +37,7 @@ def submit_job(request: JobRequest, response: Response, store: StoreDep, queue: 
     The job's id is the hash of the request: the same request is the same job, whoever sends it and however often. The answer
     is always 202 with the job as it is: `succeeded`, with a link to the schedule, when that is known already.
     """
-    check(request, known_model(store, request.model))
+    check(request, offered_model(store, request.model))
     schedule_id = store.results.find(request)
     if schedule_id is not None:
         job = store.jobs.answer(request, schedule_id)

@@ -7,6 +7,7 @@ from fastapi import APIRouter, Request, Response
 from ays_client.contract import Model, ProfileInfo
 from ays_client.pages import ModelList
 from service.answers import cached
+from service.catalogue import catalogue
 from service.deps import StoreDep
 from service.known import known_model
 from service.problems import ProblemError, declared
@@ -18,8 +19,10 @@ _POLICY = "public, max-age=60, stale-while-revalidate=600"
 
 @router.get("/v1/models", responses=declared(), summary="List models")
 def list_models(store: StoreDep) -> ModelList:
-    """The models that the workers offer."""
-    return ModelList(models=store.models.list())
+    """The models that the workers offer, and those of which a schedule was published."""
+    offered = store.models.list()
+    ids = {model.id for model in offered}
+    return ModelList(models=[*offered, *(model for model in catalogue() if model.id not in ids)])
 
 
 @router.get("/v1/models/{model_id}", responses=declared(404), summary="See a model")

@@ -11,6 +11,7 @@ from ays_client.contract import Effort, JobRequest, Schedule, Target
 from ays_client.formats import Format, render
 from ays_store import Store
 from service.answers import ALIAS, COMPUTED, IMMUTABLE, cached
+from service.catalogue import published
 from service.deps import StoreDep
 from service.fallback import from_stock, nearest
 from service.known import known_model
@@ -58,7 +59,7 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
     """The best schedule there is now for a model, a budget and a solver.
 
     `fallback` names the weakest kind of answer that may be served when that cell has not been optimized: `none` (404),
-    `nearest` (interpolated from the nearest cached budget), `published` (tables from papers), `stock` (computed from the range
+    `nearest` (interpolated from the nearest cached budget), `published` (the tables of Align Your Steps), `stock` (computed from the range
     of noise levels). Stronger kinds are tried first; `source` in the answer says what it is.
     """
     # Any effort will do for a lookup.
@@ -79,7 +80,7 @@ def get_schedule(schedule_id: str, query: Annotated[FormatQuery, Query()], reque
             404,
             "there is no such schedule",
             received=schedule_id,
-            expected="the id of a stored schedule; interpolated and stock ones are not stored",
+            expected="the id of a stored schedule; interpolated, published and stock ones are not stored",
             fix="look it up by model, nfe and solver: GET /v1/schedules?model=...&nfe=...",
         )
     return _answer(request, raw, schedule_id=schedule_id, form=query.format, policy=IMMUTABLE)
@@ -97,6 +98,10 @@ def _answer(request: Request, schedule: bytes | Schedule, *, schedule_id: str, f
 
 def _fall_back(store: Store, query: ScheduleQuery, *, path: str) -> Schedule:
     model = known_model(store, query.model)
+    # Whoever asks for a model of the catalogue, which no worker offers, asks for the published table.
+    found = published(model, query, path=path) if store.models.get(model.id) is None else None
+    if found is not None:
+        return found
     if query.fallback is Fallback.NONE:
         raise _nothing(query, "nothing is cached for this cell")
     found = nearest(store, model, query, path=path)
@@ -104,6 +109,9 @@ def _fall_back(store: Store, query: ScheduleQuery, *, path: str) -> Schedule:
         return found
     if query.fallback is Fallback.NEAREST:
         raise _nothing(query, "nothing is cached for this cell, nor for another nfe of this variant, solver and terminal")
+    found = published(model, query, path=path)
+    if found is not None:
+        return found
     if query.fallback is Fallback.PUBLISHED:
         raise _nothing(query, "nothing is cached for this variant, and no published schedule is known for this model")
     return from_stock(store, model, query, path=path)

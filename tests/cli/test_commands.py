@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ays_client.contract import Schedule
+from ays_client.published import PUBLISHED
 from tests.cli.commands import ays, running
 from tests.cli.conftest import Served
 
@@ -74,7 +75,7 @@ def test_optimize_schedule_and_models_through_the_api(served: Served, tmp_path: 
 
     models = ays("models", "--json", cwd=tmp_path, AYS_URL=served.url)
     facts = {model["id"]: model for model in json.loads(models.stdout)}
-    assert set(facts) == {"digits", "mixture", "gaussian", "small", "faulty", "slow"}
+    assert set(facts) - set(PUBLISHED) == {"digits", "mixture", "gaussian", "small", "faulty", "slow"}
     assert facts["small"]["profile_state"] == "ready"
 
 
@@ -84,6 +85,14 @@ def test_tables_for_people(served: Served, tmp_path: Path):
     assert "small: 4 evaluations, dpmpp_2m (optimized, validated)" in done.stdout
     assert "stock: edm" in done.stdout
     assert "Standard normal, two dimensions" in ays("models", cwd=tmp_path, AYS_URL=served.url).stdout
+
+
+def test_published_schedules_need_no_job(served: Served, tmp_path: Path):
+    assert "stable-diffusion-xl" in ays("models", cwd=tmp_path, AYS_URL=served.url).stdout
+    done = ays("schedule", "stable-diffusion-xl", "--nfe", "10", cwd=tmp_path, AYS_URL=served.url)
+    assert done.returncode == 0, done.stderr
+    assert Schedule.model_validate_json(done.stdout).timesteps_int == list(PUBLISHED["stable-diffusion-xl"].timesteps[:-1])
+    assert done.stderr == "note: this schedule is published, not optimized\n"
 
 
 def test_unknown_and_uncached_are_status_2(served: Served, tmp_path: Path):

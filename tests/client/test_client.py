@@ -41,7 +41,7 @@ def test_lists(client, store):
     page = client.jobs(state=JobState.QUEUED, model="toy", limit=3)
     rest = client.jobs(state=JobState.QUEUED, model="toy", limit=3, cursor=page.next_cursor)
     assert [job.id for job in page.jobs + rest.jobs] == made[::-1]
-    assert [model.id for model in client.models()] == ["other", "toy"]
+    assert [model.id for model in client.models()][:2] == ["other", "toy"]
 
 
 @pytest.mark.usefixtures("store")

@@ -62,6 +62,14 @@ def test_a_folder_of_the_models_file(copy: Path, models_file: Callable[[str], Pa
     assert registry.load("net").denoiser.shape == (1, 8, 8)
 
 
+def test_an_entry_may_name_a_published_table(copy: Path, models_file: Callable[[str], Path]):
+    entries = GOOD.replace('title = "Mine"', 'published = "deepfloyd-if"')
+    entries += f'[models.net]\nkind = "diffusers"\npath = "{copy.name}"\npublished = "stable-diffusion-xl"\n'
+    registry = Registry(models_file(entries + '[models.gone]\nkind = "diffusers"\npath = "gone"\npublished = "stable-diffusion-1.5"\n'))
+    assert [card.published for card in registry.cards()[-3:]] == ["deepfloyd-if", "stable-diffusion-xl", "stable-diffusion-1.5"]
+    assert [registry.load(name).published for name in ("mine", "net", "mixture")] == ["deepfloyd-if", "stable-diffusion-xl", None]
+
+
 @pytest.mark.parametrize(
     "model_id",
     [
@@ -101,6 +109,7 @@ def test_no_other_id_is_looked_at(model_id: str, models_file: Callable[[str], Pa
         ('[models.x]\nkind = "factory"\nfactory = "../a:b"\n', 'expected "package.module:function"'),
         ('[models.x]\nkind = "factory"\nfactory = "a:b"\narguments = 1\n', "received arguments = 1; expected a table"),
         ('[models.x]\nkind = "diffusers"\npath = "a/../../b"\n', "expected a path that does not climb"),
+        ('[models.x]\nkind = "diffusers"\npath = "a"\npublished = ""\n', "received published = ''; expected a text"),
         ('[models.x]\nkind = "diffusers"\npath = 1\n', "received path = 1"),
         ('[models."../x"]\nkind = "diffusers"\npath = "a"\n', "received the id '../x'"),
         ('[models.digits]\nkind = "diffusers"\npath = "a"\n', "received an id that is built in"),

@@ -21,6 +21,7 @@ class Card:
         prediction_type: what the network predicts.
         guidance_scale: scale of the guidance that is part of the denoiser.
         fingerprint: identity of the weights, where it is known without reading them.
+        published: name of the published table that may serve it.
     """
 
     id: str
@@ -32,3 +33,4 @@ class Card:
     prediction_type: str | None = None
     guidance_scale: float | None = None
     fingerprint: str | None = None
+    published: str | None = None

@@ -26,6 +26,7 @@ class LoadedModel:
         prediction_type: what the network predicts (`epsilon`, `v_prediction`, `sample`), null where the question has no meaning.
         guidance_scale: scale of classifier-free guidance that is part of D, null without guidance.
         data: source of clean samples for forward paths, null where only the model itself is at hand.
+        published: name of the published table that may serve it.
     """
 
     id: str
@@ -36,3 +37,4 @@ class LoadedModel:
     prediction_type: str | None
     guidance_scale: float | None
     data: SampleData | None
+    published: str | None = None

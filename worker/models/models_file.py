@@ -10,6 +10,7 @@
     [models.my-unet]
     kind = "diffusers"                        # a local diffusers folder; a relative path starts at this file's folder
     path = "pipelines/my-unet"
+    published = "stable-diffusion-xl"         # optional: the published table that serves it until a job has optimized it
 
 Only the operator writes it, so it may name code and paths; clients only ever name its entries. A key it does not know is an
 error: a misspelt option must not be ignored.
@@ -39,12 +40,14 @@ class FactoryEntry:
         factory: `package.module:function`.
         folder: the models file's folder; modules beside the file can be imported.
         arguments: keyword arguments of the function.
+        published: name of the published table that may serve it, or None.
     """
 
     id: str
     title: str
     factory: str
     folder: Path
+    published: str | None = None
     arguments: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -56,11 +59,13 @@ class DiffusersEntry:
         id: name of the registry.
         title: one line for people.
         path: the folder that holds `unet/` and `scheduler/`.
+        published: name of the published table that may serve it, or None.
     """
 
     id: str
     title: str
     path: Path
+    published: str | None = None
 
 
 Entry = FactoryEntry | DiffusersEntry
@@ -100,8 +105,9 @@ def _entry(name: str, table: dict[str, object], folder: Path) -> Entry:
         case "factory":
             return _factory(name, title, table, folder)
         case "diffusers":
-            _only(where, table, {"kind", "title", "path"})
-            return DiffusersEntry(id=name, title=title, path=folder / _no_parents(where, _text(where, table, "path")))
+            _only(where, table, {"kind", "title", "path", "published"})
+            path = folder / _no_parents(where, _text(where, table, "path"))
+            return DiffusersEntry(id=name, title=title, path=path, published=_optional(where, table, "published"))
         case kind:
             expected = 'kind = "factory" or kind = "diffusers"'
             raise ModelError.of(where, received=f"kind = {kind!r}", expected=expected, fix="set kind to one of the two")
@@ -109,13 +115,14 @@ def _entry(name: str, table: dict[str, object], folder: Path) -> Entry:
 
 def _factory(name: str, title: str, table: dict[str, object], folder: Path) -> FactoryEntry:
     where = f"model {name!r} of the models file"
-    _only(where, table, {"kind", "title", "factory", "arguments"})
+    _only(where, table, {"kind", "title", "factory", "arguments", "published"})
     factory = _text(where, table, "factory")
     if not _FACTORY.fullmatch(factory):
         fix = "name a function by its module and a colon"
         raise ModelError.of(where, received=f"factory = {factory!r}", expected='"package.module:function"', fix=fix)
     arguments = _table(where, "arguments", table.get("arguments", {}))
-    return FactoryEntry(id=name, title=title, factory=factory, folder=folder, arguments=arguments)
+    published = _optional(where, table, "published")
+    return FactoryEntry(id=name, title=title, factory=factory, folder=folder, published=published, arguments=arguments)
 
 
 def _only(where: str, table: Mapping[str, object], known: set[str]) -> None:
@@ -137,6 +144,10 @@ def _text(where: str, table: Mapping[str, object], key: str, default: str | None
         received = f"{key} = {value!r}" if key in table else f"no {key}"
         raise ModelError.of(where, received=received, expected="a text that is not empty", fix=f'write {key} = "..."')
     return value
+
+
+def _optional(where: str, table: Mapping[str, object], key: str) -> str | None:
+    return _text(where, table, key) if key in table else None
 
 
 def _no_parents(where: str, path: str) -> str:

@@ -4,6 +4,8 @@ An id is looked up in a dictionary and never becomes an import or a path. The en
 operator's models file.
 """
 
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 from worker.models.builtin import ANALYTIC, DIGITS, AnalyticEntry, analytic_card, folder_card, load_analytic, load_folder
@@ -64,15 +66,13 @@ class Registry:
 
 
 def _card(entry: Entry | AnalyticEntry) -> Card:
-    try:
-        match entry:
-            case AnalyticEntry():
-                return analytic_card(entry)
-            case DiffusersEntry():
-                return folder_card(entry)
-    except ModelError:
-        return Card(id=entry.id, title=entry.title)
-    return Card(id=entry.id, title=entry.title)
+    if isinstance(entry, AnalyticEntry):
+        return analytic_card(entry)
+    card = Card(id=entry.id, title=entry.title)
+    if isinstance(entry, DiffusersEntry):
+        with suppress(ModelError):
+            card = folder_card(entry)
+    return replace(card, published=entry.published)
 
 
 def _load(entry: Entry | AnalyticEntry) -> LoadedModel:
@@ -80,8 +80,8 @@ def _load(entry: Entry | AnalyticEntry) -> LoadedModel:
         case AnalyticEntry():
             model = load_analytic(entry)
         case DiffusersEntry():
-            model = load_folder(entry)
+            model = replace(load_folder(entry), published=entry.published)
         case FactoryEntry():
-            return load_factory(entry)
+            return replace(load_factory(entry), published=entry.published)
     probe(model)
     return model
