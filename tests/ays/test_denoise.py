@@ -1,11 +1,16 @@
 """The evaluator: batches change nothing, evaluations are counted, nonsense is refused in words."""
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from tests.ays.problems import plane
-from worker.ays.denoise import DenoiserError, Evaluator
+from worker.ays.denoise import DenoiserError, Evaluator, along
+from worker.ays.paths import Stream
+from worker.ays.profile import log_grid, measure_flow, measure_forward
+from worker.ays.solvers import SOLVERS
+from worker.ays.validate import hold_out, squared_errors
 
 
 class Broken:
@@ -68,3 +73,47 @@ def test_a_wrong_shape_is_refused() -> None:
 def test_what_is_not_finite_is_refused_with_the_levels(value: float) -> None:
     with pytest.raises(DenoiserError, match=r"NaN or infinity at sigma in \[0\.1, 9\]; check its precision, or narrow sigma"):
         Evaluator(Broken(torch.tensor([0.0, value])), batch=8)(*points(5))
+
+
+class Told:
+    """A denoiser that answers with the number of its condition."""
+
+    shape, conditions = (2,), 3
+    sigma_min, sigma_max = 0.1, 10.0
+    dtype, device = torch.float32, torch.device("cpu")
+
+    def denoise(self, x: Tensor, sigma: Tensor, index: Tensor | None = None) -> Tensor:
+        del sigma
+        assert index is not None
+        return index.to(x).view(-1, 1).expand_as(x)
+
+
+@pytest.mark.parametrize("batch", [1, 4, 100])
+def test_a_path_keeps_its_condition_at_every_level_and_in_every_batch(batch: int) -> None:
+    x, sigma = points(8)
+    received = Evaluator(Told(), batch=batch).along([1, 2, 3, 7])(x, sigma)
+    assert received[:, 0].tolist() == [1, 2, 0, 1] * 2
+
+
+def test_without_paths_all_samples_have_the_first_condition() -> None:
+    assert Evaluator(Told(), batch=4)(*points(5)).abs().max() == 0
+
+
+def test_a_model_without_conditions_is_the_same_along_any_paths() -> None:
+    denoise = Evaluator(plane(), batch=4)
+    assert along(denoise, [0, 1]) is denoise
+    assert along(plane().denoise, [0, 1]) is not None
+
+
+def test_profile_and_validation_keep_the_conditions_of_paths() -> None:
+    levels, denoise = log_grid(10.0, 0.1, 4), Evaluator(Told(), batch=3)
+    # D is the condition itself, so every sample ends at it.
+    _, ends = measure_flow(denoise, (2,), levels, range(2, 7), seed=0)
+    assert ends[:, 0].tolist() == [2, 0, 1, 2, 0]
+    one = hold_out(SOLVERS["ddim"], denoise, (2,), levels=levels, terminal="zero", indices=range(4), seed=0, stream=Stream.JUDGE)
+    both = one.joined(one.part(1, 3))
+    assert both.reference[:, 0].tolist() == [0, 1, 2, 0, 1, 2]
+    table = np.array([[10.0, 1.0, 0.0], [10.0, 3.0, 0.0]])
+    assert squared_errors(SOLVERS["ddim"], denoise, table, both).max() == 0
+    forward = measure_forward(denoise, ends, levels, range(2, 7), seed=0)
+    assert np.abs(forward.total).max() == 0

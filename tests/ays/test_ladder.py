@@ -109,7 +109,7 @@ def test_candidates_that_start_below_sigma_max_are_in_the_ladder() -> None:
 def shooting_at(target: np.ndarray, n: int = 8) -> HeldOut:
     """Noises whose reference is what one schedule samples, so that this schedule is the best there can be."""
     noises = held_out(SOLVERS["ddim"], n)
-    return HeldOut(noises.noise, sample(SOLVERS["ddim"], LAW.denoise, target, noises.noise), None)
+    return HeldOut(noises.noise, sample(SOLVERS["ddim"], LAW.denoise, target, noises.noise), None, noises.indices)
 
 
 def test_the_race_is_won_by_the_stock_schedule_where_that_is_best() -> None:

@@ -1,10 +1,12 @@
 r"""Denoisers: $D(x, \sigma)$, the estimate of $x_0$ from $x = x_0 + \sigma \epsilon$; the only thing we ever ask of a model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import torch
 from torch import Tensor
+
+from worker.ays.batches import Batches, Memory, memory_of
 
 
 class Denoiser(Protocol):
@@ -42,6 +44,26 @@ class Denoiser(Protocol):
         """
 
 
+class ConditionalDenoiser(Denoiser, Protocol):
+    """A denoiser that was given a list of conditions, such as encoded prompts: each sample belongs to one of them."""
+
+    @property
+    def conditions(self) -> int:
+        """Number of conditions, at least 1."""
+
+    def denoise(self, x: Tensor, sigma: Tensor, index: Tensor | None = None) -> Tensor:
+        """Estimate the clean sample, given a condition.
+
+        Args:
+            x: noisy samples, shape (batch, *shape).
+            sigma: their noise levels, shape (batch,).
+            index: their conditions, shape (batch,), int64 on the CPU, each in [0, conditions); None: all have the first.
+
+        Returns:
+            Estimates of x_0, shape (batch, *shape).
+        """
+
+
 class DenoiserError(ValueError):
     """A denoiser returned something that no schedule can be computed from."""
 
@@ -49,19 +71,29 @@ class DenoiserError(ValueError):
 class Evaluator:
     """Evaluates a denoiser in batches: float64 outside, its own precision inside; counts evaluations, refuses what is not finite.
 
-    One evaluation is one sample at one noise level. The batch size bounds memory and never changes the answer beyond rounding.
+    One evaluation is one sample at one noise level. The batch size follows the memory there is, and never changes the answer beyond
+    rounding.
     """
 
-    def __init__(self, denoiser: Denoiser, *, batch: int, on_batch: Callable[[int], None] | None = None) -> None:
+    def __init__(
+        self,
+        denoiser: Denoiser | ConditionalDenoiser,
+        *,
+        batch: int,
+        on_batch: Callable[[int], None] | None = None,
+        memory: Memory | None = None,
+    ) -> None:
         """Wrap a denoiser.
 
         Args:
             denoiser: the model.
             batch: largest number of samples in one call, at least 1.
             on_batch: called after each batch with the number of evaluations so far; it may raise to stop.
+            memory: where the size of a batch is found; None: that of the denoiser's device.
         """
         self._denoiser = denoiser
-        self._batch = batch
+        self._conditions: int = getattr(denoiser, "conditions", 0)
+        self._batches = Batches(most=batch, shape=denoiser.shape, memory=memory or memory_of(denoiser.device))
         self._on_batch = on_batch
         self.evaluations = 0
 
@@ -71,7 +103,7 @@ class Evaluator:
         return self._denoiser.shape
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Estimate clean samples.
+        """Estimate clean samples, under the first condition where there are any.
 
         Args:
             x: noisy samples, shape (n, *shape), float64.
@@ -82,13 +114,35 @@ class Evaluator:
 
         Raises:
             DenoiserError: the result has another shape or is not finite.
+            torch.OutOfMemoryError: a single sample does not fit into memory.
         """
-        return torch.cat([self._one(*part) for part in zip(x.split(self._batch), sigma.split(self._batch), strict=True)])
+        return self._estimate(x, sigma, torch.zeros(len(x), dtype=torch.int64))
+
+    def along(self, paths: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:
+        """The model along some paths: path i has condition `i mod conditions`, whatever batch or shard it falls into.
+
+        Args:
+            paths: indices of n paths; row r of a call, whose rows are a multiple of n, belongs to path `paths[r mod n]`.
+        """
+        if not self._conditions:
+            return self
+        of_paths = torch.tensor(paths, dtype=torch.int64) % self._conditions
+        return lambda x, sigma: self._estimate(x, sigma, of_paths.repeat(len(x) // len(of_paths)))
+
+    def _estimate(self, x: Tensor, sigma: Tensor, index: Tensor) -> Tensor:
+        estimates = torch.empty_like(x)
+
+        def work(start: int, stop: int) -> None:
+            estimates[start:stop] = self._one(x[start:stop], sigma[start:stop], index[start:stop])
+
+        self._batches.run(work, len(x))
+        return estimates
 
     @torch.inference_mode()
-    def _one(self, x: Tensor, sigma: Tensor) -> Tensor:
+    def _one(self, x: Tensor, sigma: Tensor, index: Tensor) -> Tensor:
         dtype, device = self._denoiser.dtype, self._denoiser.device
-        estimate = self._denoiser.denoise(x.to(device=device, dtype=dtype), sigma.to(device=device, dtype=dtype)).to(x)
+        condition = (index,) if self._conditions else ()
+        estimate = self._denoiser.denoise(x.to(device=device, dtype=dtype), sigma.to(device=device, dtype=dtype), *condition).to(x)
         if estimate.shape != x.shape:
             msg = f"the denoiser returned shape {tuple(estimate.shape)}; expected {tuple(x.shape)}, the shape of x"
             raise DenoiserError(msg)
@@ -100,3 +154,8 @@ class Evaluator:
         if self._on_batch is not None:
             self._on_batch(self.evaluations)
         return estimate
+
+
+def along(denoise: Callable[[Tensor, Tensor], Tensor], paths: Sequence[int]) -> Callable[[Tensor, Tensor], Tensor]:
+    """A model along some paths, as `Evaluator.along`; any other function has no conditions and is returned as it is."""
+    return denoise.along(paths) if isinstance(denoise, Evaluator) else denoise

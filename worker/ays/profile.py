@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worker.ays.denoise import along
 from worker.ays.noise import Array
 from worker.ays.paths import Stream, forward_paths, starting_noise
 from worker.ays.solvers import SOLVERS, Denoise, trajectory
@@ -147,7 +148,7 @@ def measure_flow(denoise: Denoise, shape: tuple[int, ...], levels: Array, paths:
         The shard and the trajectories' ends D(x, sigma_min), shape (n, *shape): samples of the model.
     """
     noise = starting_noise(shape, paths, seed=seed, stream=Stream.PROFILE)
-    _, estimates = trajectory(SOLVERS["dpmpp_2m"], denoise, levels, noise)
+    _, estimates = trajectory(SOLVERS["dpmpp_2m"], along(denoise, paths), levels, noise)
     return _accumulate("flow", levels, paths[0], estimates - estimates[-1]), estimates[-1]
 
 
@@ -163,7 +164,7 @@ def measure_forward(denoise: Denoise, x_0: Tensor, levels: Array, paths: Sequenc
     """
     states = forward_paths(x_0, levels, paths, seed=seed, stream=Stream.PROFILE)
     sigma = torch.from_numpy(np.repeat(levels, len(x_0)))
-    estimates = denoise(states.flatten(0, 1), sigma).reshape(states.shape)
+    estimates = along(denoise, paths)(states.flatten(0, 1), sigma).reshape(states.shape)
     return _accumulate("forward", levels, paths[0], estimates - x_0)
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worker.ays.denoise import along
 from worker.ays.noise import Array
 from worker.ays.paths import Brownian, Stream, brownian, starting_noise
 from worker.ays.schedule import Terminal
@@ -42,11 +43,13 @@ class HeldOut:
         noise: standard normal, shape (n, *shape), float64.
         reference: fine solutions at the terminal level, shape (n, *shape).
         brownian: the paths that drove them, for stochastic solvers.
+        indices: which samples they are, length n; a conditional model's conditions follow from them.
     """
 
     noise: Tensor
     reference: Tensor
     brownian: Brownian | None
+    indices: tuple[int, ...]
 
     def __len__(self) -> int:
         """Number of noises."""
@@ -55,14 +58,15 @@ class HeldOut:
     def part(self, start: int, stop: int) -> "HeldOut":
         """The noises from `start` up to `stop`."""
         paths = None if self.brownian is None else replace(self.brownian, w=self.brownian.w[:, start:stop])
-        return HeldOut(self.noise[start:stop], self.reference[start:stop], paths)
+        return HeldOut(self.noise[start:stop], self.reference[start:stop], paths, self.indices[start:stop])
 
     def joined(self, other: "HeldOut") -> "HeldOut":
         """These noises, then those of another that was solved on the same grid."""
         paths = self.brownian
         if paths is not None and other.brownian is not None:
             paths = replace(paths, w=torch.cat([paths.w, other.brownian.w], dim=1))
-        return HeldOut(torch.cat([self.noise, other.noise]), torch.cat([self.reference, other.reference]), paths)
+        noise, reference = torch.cat([self.noise, other.noise]), torch.cat([self.reference, other.reference])
+        return HeldOut(noise, reference, paths, self.indices + other.indices)
 
 
 def hold_out(
@@ -95,8 +99,9 @@ def hold_out(
         fine = np.exp(np.interp(np.linspace(0, len(levels) - 1, count), np.arange(len(levels)), np.log(levels)))
         fine[::_BROWNIAN_REFINEMENT] = levels
         paths = brownian(fine, shape, indices, seed=seed, stream=stream)
-    states, estimates = trajectory(SOLVERS["dpmpp_2m_sde" if solver.stochastic else "dpmpp_2m"], denoise, levels, noise, brownian=paths)
-    return HeldOut(noise, estimates[-1] if terminal == "zero" else states[-1], paths)
+    method = SOLVERS["dpmpp_2m_sde" if solver.stochastic else "dpmpp_2m"]
+    states, estimates = trajectory(method, along(denoise, indices), levels, noise, brownian=paths)
+    return HeldOut(noise, estimates[-1] if terminal == "zero" else states[-1], paths, tuple(indices))
 
 
 def deviations(solver: Solver, denoise: Denoise, sigmas: Array, held_out: HeldOut) -> Tensor:
@@ -111,7 +116,7 @@ def deviations(solver: Solver, denoise: Denoise, sigmas: Array, held_out: HeldOu
     Returns:
         Shape (S, n, dim).
     """
-    samples = sample(solver, denoise, sigmas, held_out.noise, brownian=held_out.brownian)
+    samples = sample(solver, along(denoise, held_out.indices), sigmas, held_out.noise, brownian=held_out.brownian)
     return (samples - held_out.reference).flatten(2)
 
 
