@@ -227,3 +227,18 @@ def test_a_trajectory_visits_what_the_sampler_visits(name: str) -> None:
 def test_stochastic_samplers_refuse_to_run_without_a_path(name: str) -> None:
     with pytest.raises(ValueError, match=f"{name} is stochastic and received no Brownian path; expected one"):
         sample(SOLVERS[name], LAW.denoise, np.array(UNEVEN), noises(2))
+
+
+def test_a_later_start_is_where_the_path_itself_has_come_without_a_denoiser() -> None:
+    """With D = 0 nothing but noise moves the state: every start ends in the same sample, and a start is standard normal."""
+    path = fine_paths(UNEVEN, 400)
+
+    def nothing(x: Tensor, _: Tensor) -> Tensor:
+        return torch.zeros_like(x)
+
+    whole = np.array([20.0, 5.5, 1.7, 0.15])
+    from_top = sample(SOLVERS["sddim"], nothing, whole, noises(400), brownian=path)
+    for first in (11.0, 5.5, 1.7):
+        late = sample(SOLVERS["sddim"], nothing, np.array([first, 0.8, 0.15]), noises(400), brownian=path)
+        torch.testing.assert_close(late, from_top, rtol=1e-12, atol=1e-12)
+    assert float((from_top / 0.15).std()) == pytest.approx(1, abs=4 / math.sqrt(2 * 800))

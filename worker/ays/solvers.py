@@ -72,12 +72,26 @@ def _column(values: Array, like: Tensor) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(values)).reshape(-1, *[1] * (like.ndim - 1)).to(like)
 
 
+def _start(levels: Array, noise: Tensor, brownian: Brownian | None) -> Tensor:
+    """States at the first level of each schedule, shape (S, n, *shape): the level times standard normal noise.
+
+    Below the top of a Brownian path that noise is `sigma (noise / sigma_top + W)`: what the path itself has become by then without a
+    denoiser. Its law is the same, and schedules that start at different levels share their luck.
+    """
+    levels = np.ascontiguousarray(levels)
+    scale = torch.from_numpy(levels).reshape(-1, *[1] * noise.ndim).to(noise)
+    if brownian is None:
+        return scale * noise
+    path = brownian.at(torch.from_numpy(levels).unsqueeze(1)).to(noise)
+    return scale.square() * (noise * float(brownian.u[0]) ** 0.5 + path)
+
+
 class _Rollout:
     """State of S schedules run side by side from the same n starting noises; equal prefixes are evaluated once."""
 
     def __init__(self, solver: Solver, denoise: Denoise, sigmas: Array, x: Tensor, noise: Brownian | None) -> None:
         self.solver, self.denoise, self.sigmas, self.noise = solver, denoise, sigmas, noise
-        self.x = torch.from_numpy(sigmas[:, 0]).reshape(-1, *[1] * x.ndim).to(x) * x
+        self.x = _start(sigmas[:, 0], x, noise)
         self.previous: Tensor | None = None
 
     def evaluate(self, x: Tensor, step: int) -> Tensor:
