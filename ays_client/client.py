@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Literal, Self
 
-from ays_client.contract import Event, Job, JobRequest, JobState, Model, ProfileInfo, Schedule, Solver, Terminal
+from ays_client.contract import Event, Job, JobRequest, JobState, Method, Model, ProfileInfo, Schedule, Solver, Terminal
 from ays_client.errors import JobFailed, Unavailable
 from ays_client.pages import JobPage, ModelList
 from ays_client.transport import Transport
@@ -143,6 +143,7 @@ class Client:
         nfe: int,
         solver: Solver | str = Solver.DPMPP_2M,
         terminal: Terminal | str = Terminal.ZERO,
+        method: Method | str = Method.PROFILE,
         fallback: Fallback = "none",
         **variant: float | int | None,
     ) -> Schedule:
@@ -153,13 +154,15 @@ class Client:
             nfe: evaluations of the denoiser per sample.
             solver: the solver that will run it.
             terminal: where the last step ends.
+            method: how it was found.
             fallback: what may be served when nothing is cached; `Schedule.source` says what it is.
             **variant: the other fields of `ays_client.contract.Variant`, such as `guidance_scale`.
 
         Raises:
             NotFound: nothing is cached and the fallback has no answer either.
         """
-        query = {"model": model, "nfe": nfe, "solver": solver, "terminal": terminal, "fallback": fallback, **variant}
+        target = {"model": model, "nfe": nfe, "solver": solver, "terminal": terminal, "method": method}
+        query = {**target, "fallback": fallback, **variant}
         return self._transport.json(Schedule, "GET", "/v1/schedules", query=query)
 
     def schedule_by_id(self, schedule_id: str) -> Schedule:

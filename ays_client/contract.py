@@ -48,6 +48,19 @@ class Effort(StrEnum):
     MAX = "max"
 
 
+class Method(StrEnum):
+    """How a schedule is found.
+
+    `profile`: exact minimization on one measured profile. `paper`: the search of Align Your Steps as published (with the normalizer
+    that the printed algorithm forgets), one schedule for all solvers. `entropic`: even steps of rescaled entropic time, from a loss
+    curve.
+    """
+
+    PROFILE = "profile"
+    PAPER = "paper"
+    ENTROPIC = "entropic"
+
+
 class JobState(StrEnum):
     """State of a job: `queued -> running -> succeeded | failed | canceled`; `lost` while its worker's heartbeat is overdue."""
 
@@ -100,8 +113,22 @@ class Variant(_Body):
         return self
 
 
+CURVE_PREFIX = "curve-"
+"""Beginning of the id of a loss curve, which is asked for like a model."""
+
+OF_A_CURVE = (Solver.SDDIM, Solver.DDIM, Solver.EULER)
+"""Solvers of first order: a loss curve decides the bound of the first, which serves the other two as well."""
+
+
+def is_curve(model_id: str) -> bool:
+    """Whether an id is that of a loss curve."""
+    return model_id.startswith(CURVE_PREFIX)
+
+
 class Target(Variant):
-    """Which schedule is meant: a variant, and the cell of its table."""
+    """Which schedule is meant: a variant, a method, and the cell of its table."""
+
+    method: Method = Method.PROFILE
 
     nfe: Annotated[int, Field(ge=NFE_MIN, le=NFE_MAX)] = Field(description="evaluations of the denoiser per sample")
     solver: Solver = Solver.DPMPP_2M
@@ -112,6 +139,20 @@ class Target(Variant):
         if self.solver is Solver.HEUN and self.nfe % 2 == 0:
             near = " or ".join(str(nfe) for nfe in (self.nfe - 1, self.nfe + 1) if NFE_MIN <= nfe <= NFE_MAX)
             msg = f"nfe={self.nfe} does not fit heun, which spends 2 steps - 1 evaluations; ask for {near}"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _curve(self) -> Self:
+        curve = is_curve(self.model)
+        if curve and self.solver not in OF_A_CURVE:
+            msg = f"solver={self.solver.value} needs more of a model than its loss curve; ask for {OF_A_CURVE[0].value}"
+            raise ValueError(msg)
+        if curve and self.method is Method.PAPER:
+            msg = "method=paper runs the model, and a loss curve has none; ask for method=profile or method=entropic"
+            raise ValueError(msg)
+        if not curve and self.method is Method.ENTROPIC:
+            msg = f"method=entropic is for loss curves, and {self.model} is a model; POST its curve to /v1/curves"
             raise ValueError(msg)
         return self
 
@@ -126,6 +167,27 @@ class Target(Variant):
         return (self.nfe + 1) // 2 if self.solver is Solver.HEUN else self.nfe
 
 
+class PaperOptions(_Body):
+    """The numbers of `method=paper`; in brackets what the paper used where it says so."""
+
+    samples: Annotated[int, Field(ge=16, le=65536)] = Field(128, description="samples of an estimate of the bound (8192)")
+    candidates: Annotated[int, Field(ge=3, le=51)] = Field(11, description="candidates for a level, odd: itself and its sides (11)")
+    neighbourhood: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="share of the gap in ln sigma to the next level, on either side, that the candidates span (not stated)"
+    )
+    sweeps: Annotated[int, Field(ge=1, le=300)] = Field(12, description="largest number of sweeps over the ten-step schedule (300)")
+    patience: Annotated[int, Field(ge=1, le=300)] = Field(3, description="sweeps without a smaller validation error that end the search")
+    midpoint_sweeps: Annotated[int, Field(ge=1, le=300)] = Field(2, description="largest number of sweeps after each halving of steps")
+    c: Annotated[float, Field(ge=1e-3, le=1e3)] = Field(0.5, description="standard deviation of the importance sampling's Gaussian (0.5)")
+
+    @model_validator(mode="after")
+    def _odd(self) -> Self:
+        if self.candidates % 2 == 0:
+            msg = f"candidates={self.candidates} is even; ask for {self.candidates - 1} or {self.candidates + 1}"
+            raise ValueError(msg)
+        return self
+
+
 class JobRequest(Target):
     """Body of `POST /v1/jobs`."""
 
@@ -133,6 +195,22 @@ class JobRequest(Target):
         "auto", description="exponent p of the weight sigma^p: 0 is the paper's bound, 2 the error of the sample; auto validates"
     )
     effort: Effort = Effort.STANDARD
+    paper: PaperOptions | None = Field(None, description="options of method=paper; null: the defaults")
+
+    @model_validator(mode="after")
+    def _options(self) -> Self:
+        if self.method is not Method.PAPER and self.paper is not None:
+            msg = f"paper holds options of method=paper, and method={self.method.value}; leave paper out or set method=paper"
+            raise ValueError(msg)
+        if self.method is not Method.PROFILE and self.detail != "auto":
+            msg = f"method={self.method.value} knows no detail; leave detail out"
+            raise ValueError(msg)
+        return self
+
+    @property
+    def chosen(self) -> bool:
+        """Whether somebody chose how it is computed: then the answer is for this request alone, not for a lookup."""
+        return self.detail != "auto" or self.paper is not None
 
 
 def identity(body: BaseModel) -> str:
@@ -144,7 +222,7 @@ def identity(body: BaseModel) -> str:
 class Progress(_Body):
     """Where a running job is."""
 
-    stage: Literal["waiting", "loading", "profile", "table", "validate", "refine", "store"]
+    stage: Literal["waiting", "loading", "profile", "sweep", "subdivide", "table", "validate", "refine", "store"]
     done: int = 0
     total: int = 0
     evaluations: int = Field(0, description="evaluations of the denoiser so far, one per sample and level")
@@ -194,9 +272,19 @@ class Error(_Body):
     median_pair_ratio: float | None = Field(None, description="median over noises of ours / best stock")
 
 
+class Sweep(_Body):
+    """The ten-step schedule of `method=paper` after a sweep; the first entry is the start."""
+
+    sigmas: list[float]
+    bound: Estimate = Field(description="the bound of stochastic DDIM, estimated from the samples of the search")
+    error: Estimate = Field(description="validation error that decides which sweep is kept")
+    kept: bool
+
+
 class Provenance(_Body):
     """Where a schedule comes from, enough to compute it again."""
 
+    method: Method = Method.PROFILE
     profile: str | None = Field(None, description="id of the profile")
     detail: float | None = None
     ratio_bound: float | None = Field(None, description="largest allowed h_i / h_(i-1); null: none")
@@ -206,6 +294,7 @@ class Provenance(_Body):
     evaluations: int = Field(0, description="evaluations spent on this schedule beside the profile's")
     profile_evaluations: int = 0
     seed: int = 0
+    sweeps: list[Sweep] | None = Field(None, description="method=paper: the record of its search")
     code_version: str
     interpolated_from: str | None = None
 

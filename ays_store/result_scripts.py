@@ -1,9 +1,9 @@
 """The one transaction that ends a successful job, in Lua (after the prelude of `scripts`)."""
 
 COMMIT = """
--- ARGV: id, token, requested schedule, profile id, model, profile body, profile entry, fingerprint ('' x 3: no new profile),
+-- ARGV: id, token, requested schedule, table, model, profile body ('' for none), entry of a new table, its fingerprint ('' x 2: none),
 --       then for every schedule: id, body, cell ('' for no alias), rank
-local id, token, wanted, profile, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+local id, token, wanted, table_id, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local body, entry, fingerprint = ARGV[6], ARGV[7], ARGV[8]
 if not holds(id, token) then
   -- The worker asks again when the answer was lost on the way.
@@ -16,13 +16,15 @@ if not there then
   return redis.error_reply('received the requested schedule ' .. wanted .. ', expected one that is given or stored')
 end
 
-local old = redis.call('HGET', key_variants(model), profile)
+local old = redis.call('HGET', key_variants(model), table_id)
 if body ~= '' then
+  redis.call('SET', key_profile(table_id), body)
+  redis.call('DEL', key_shards(table_id))
+end
+if entry ~= '' then
   -- Schedules of other weights answer nobody who asks for these.
-  if old and cjson.decode(old).fingerprint ~= fingerprint then redis.call('DEL', key_cells(profile)) end
-  redis.call('SET', key_profile(profile), body)
-  redis.call('HSET', key_variants(model), profile, entry)
-  redis.call('DEL', key_shards(profile))
+  if old and cjson.decode(old).fingerprint ~= fingerprint then redis.call('DEL', key_cells(table_id)) end
+  redis.call('HSET', key_variants(model), table_id, entry)
 elseif old then
   fingerprint = cjson.decode(old).fingerprint
 end
@@ -31,9 +33,9 @@ for i = 9, #ARGV, 4 do
   local schedule, cell, rank = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   redis.call('SET', key_schedule(schedule), ARGV[i + 1])
   if cell ~= '' then
-    local present = redis.call('HGET', key_cells(profile), cell)
+    local present = redis.call('HGET', key_cells(table_id), cell)
     if not present or tonumber(rank) >= tonumber(string.match(present, '%d+$')) then
-      redis.call('HSET', key_cells(profile), cell, schedule .. ' ' .. rank)
+      redis.call('HSET', key_cells(table_id), cell, schedule .. ' ' .. rank)
     end
   end
 end

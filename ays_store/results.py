@@ -1,9 +1,11 @@
 """Results: profiles, the shards they are made of, the schedules computed from them, and the aliases that name those.
 
 A profile and its whole table appear in one transaction with the success of their job. Schedules never change; an alias
-(profile, solver, terminal, nfe) moves on only to a schedule that at least as much effort went into.
+(table, solver, terminal, nfe) moves on only to a schedule that at least as much effort went into. A table is that of a variant and a
+method: one method never replaces the answers of another.
 """
 
+import time
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +14,19 @@ from typing import Any, NamedTuple
 from pydantic import BaseModel
 from redis import Redis
 
-from ays_client.contract import Effort, JobRequest, ProfileInfo, Schedule, Solver, Terminal, Variant, identity
+from ays_client.contract import (
+    Effort,
+    JobRequest,
+    Method,
+    ProfileInfo,
+    Schedule,
+    Solver,
+    Target,
+    Terminal,
+    Variant,
+    identity,
+    is_curve,
+)
 from ays_store import keys, result_scripts
 from ays_store.limits import SHARDS_SECONDS
 from ays_store.records import text
@@ -24,6 +38,12 @@ _RANKS = {Effort.FAST: 1, Effort.STANDARD: 2, Effort.MAX: 3}
 def rank_of(effort: Effort) -> int:
     """How much effort a request asks for: 1, 2 or 3; a schedule that was only copied along has rank 0."""
     return _RANKS[effort]
+
+
+def table_of(target: Target) -> str:
+    """Id of the table that a target is a cell of: the profile's id, or for another method one that begins with it."""
+    profile_id = identity(target.variant)
+    return profile_id if target.method is Method.PROFILE else f"{profile_id}:{target.method.value}"
 
 
 class Cell(NamedTuple):
@@ -82,11 +102,11 @@ class Results:
         if raw is None:
             return False
         request = JobRequest.model_validate_json(raw)
-        head: list[str | bytes | int] = [job_id, token, requested_schedule_id, identity(request.variant), request.model]
-        head += _profile_arguments(profile)
+        head: list[str | bytes | int] = [job_id, token, requested_schedule_id, table_of(request), request.model]
+        head += _table_arguments(request, profile, schedules)
         for schedule in schedules:
-            # A detail that somebody chose answers that request only; the alias is for those who leave it to us.
-            alias = request.detail == "auto" or schedule.id != requested_schedule_id
+            # What somebody chose answers that request only; the alias is for those who leave it to us.
+            alias = not request.chosen or schedule.id != requested_schedule_id
             field = _field(schedule.solver, schedule.terminal, schedule.nfe) if alias else ""
             head += [schedule.id, _pack(schedule.model_dump_json()), field, _rank(schedule)]
         return bool(self._commit(*head))
@@ -106,15 +126,15 @@ class Results:
         raw = self._redis.get(keys.schedule(schedule_id))
         return None if raw is None else _unpack(raw)
 
-    def cell(self, profile_id: str, *, solver: Solver, terminal: Terminal, nfe: int) -> Cell | None:
+    def cell(self, table: str, *, solver: Solver, terminal: Terminal, nfe: int) -> Cell | None:
         """Returns what an alias names."""
-        raw = self._redis.hget(keys.cells(profile_id), _field(solver, terminal, nfe))
+        raw = self._redis.hget(keys.cells(table), _field(solver, terminal, nfe))
         return None if raw is None else _cell(raw)
 
-    def cells(self, profile_id: str) -> dict[tuple[Solver, Terminal, int], Cell]:
-        """Returns all aliases of a profile."""
+    def cells(self, table: str) -> dict[tuple[Solver, Terminal, int], Cell]:
+        """Returns all aliases of a table."""
         found = {}
-        for field, raw in self._redis.hgetall(keys.cells(profile_id)).items():
+        for field, raw in self._redis.hgetall(keys.cells(table)).items():
             solver, terminal, nfe = text(field).split(":")
             found[Solver(solver), Terminal(terminal), int(nfe)] = _cell(raw)
         return found
@@ -140,7 +160,8 @@ class Results:
         found = []
         for profile_id, raw in stored.items():
             entry = _Entry.model_validate_json(raw)
-            if entry.of(present):
+            # The tables of the other methods have no profile.
+            if entry.of(present) and text(profile_id) == identity(entry.variant):
                 found.append(Measured(profile_id=text(profile_id), **dict(entry)))
         return sorted(found, key=lambda measured: (measured.profile_id != default, -measured.created_at))
 
@@ -152,13 +173,22 @@ class Results:
         Args:
             request: What is asked for.
         """
-        profile_id = identity(request.variant)
-        raw, present = self._redis.hget(keys.variants(request.model), profile_id), self._redis.hget(keys.FINGERPRINTS, request.model)
-        if request.detail != "auto" or raw is None or not _Entry.model_validate_json(raw).of(present):
+        table = None if request.chosen else self.table(request)
+        if table is None:
             return None
-        cell = self.cell(profile_id, solver=request.solver, terminal=request.terminal, nfe=request.nfe)
-        needed = 0 if request.effort is Effort.FAST else rank_of(request.effort)
+        cell = self.cell(table, solver=request.solver, terminal=request.terminal, nfe=request.nfe)
+        # No effort could validate the schedule of a curve: there is no model to run.
+        needed = 0 if request.effort is Effort.FAST or is_curve(request.model) else rank_of(request.effort)
         return cell.schedule_id if cell is not None and cell.rank >= needed else None
+
+    def table(self, target: Target) -> str | None:
+        """Returns the id of the table that holds a target, or None when there is none that was made with the present weights.
+
+        Args:
+            target: What is asked for.
+        """
+        raw, present = self._redis.hget(keys.variants(target.model), table_of(target)), self._redis.hget(keys.FINGERPRINTS, target.model)
+        return table_of(target) if raw is not None and _Entry.model_validate_json(raw).of(present) else None
 
     def shards(self, profile_id: str) -> dict[str, str]:
         """Returns the finished shards of a profile in the making, by their keys."""
@@ -179,11 +209,15 @@ class Results:
             pipeline.execute()
 
 
-def _profile_arguments(profile: ProfileInfo | None) -> list[str | bytes]:
-    if profile is None:
+def _table_arguments(request: JobRequest, profile: ProfileInfo | None, schedules: Sequence[Schedule]) -> list[str | bytes]:
+    """Profile body, entry of the table and its fingerprint; '' for each that this job has not made."""
+    if profile is not None:
+        entry = _Entry(variant=profile.variant, fingerprint=profile.fingerprint, created_at=profile.created_at)
+        return [_pack(profile.model_dump_json()), entry.model_dump_json(), profile.fingerprint]
+    if not schedules or request.chosen or (request.method is Method.PROFILE and not is_curve(request.model)):
         return [b"", "", ""]
-    entry = _Entry(variant=profile.variant, fingerprint=profile.fingerprint, created_at=profile.created_at)
-    return [_pack(profile.model_dump_json()), entry.model_dump_json(), profile.fingerprint]
+    entry = _Entry(variant=request.variant, fingerprint=schedules[0].fingerprint, created_at=time.time())
+    return [b"", entry.model_dump_json(), schedules[0].fingerprint]
 
 
 def _rank(schedule: Schedule) -> int:

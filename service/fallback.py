@@ -32,7 +32,8 @@ def nearest(store: Store, model: Model, target: Target, *, path: str) -> Schedul
     Returns:
         None when the variant has no cached schedule for this solver and terminal.
     """
-    cells = store.results.cells(_current(store, target))
+    table = store.results.table(target)
+    cells = {} if table is None else store.results.cells(table)
     near = {nfe: cell for (solver, terminal, nfe), cell in cells.items() if (solver, terminal) == (target.solver, target.terminal)}
     if not near:
         return None
@@ -181,13 +182,6 @@ def _density(place: tuple[Solver, Terminal, int]) -> tuple[int, str, str]:
     solver, terminal, nfe = place
     steps = (nfe + 1) // 2 if solver is Solver.HEUN else nfe
     return -steps, terminal, solver
-
-
-def _current(store: Store, target: Target) -> str:
-    """Id of the variant's profile; of none when the variant was measured with other weights."""
-    profile_id = identity(target.variant)
-    measured = {each.profile_id for each in store.results.variants(target.model)}
-    return profile_id if profile_id in measured else ""
 
 
 def _stored(store: Store, cell: Cell) -> Schedule | None:

@@ -150,7 +150,7 @@ def _expectation(mistake: Mapping[str, Any]) -> str:
 def _fix(name: str, mistake: Mapping[str, Any]) -> str:
     match mistake["type"]:
         case "extra_forbidden":
-            close = [] if name in JobRequest.model_fields else difflib.get_close_matches(name, JobRequest.model_fields, n=1)
+            close = [] if name in JobRequest.model_fields else difflib.get_close_matches(name, JobRequest.model_fields, n=1, cutoff=0.7)
             return f"rename {name} to {close[0]}" if close else f"leave {name} out"
         case "missing":
             return "send a JSON object" if name == "body" else f"add {name}"

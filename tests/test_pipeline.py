@@ -15,7 +15,8 @@ from worker.ays.noise import VE
 from worker.ays.solvers import SOLVERS
 from worker.measure import RangeError, planned_evaluations
 from worker.models.loaded import LoadedModel
-from worker.pipeline import Outcome, optimize
+from worker.outcome import Outcome
+from worker.pipeline import optimize
 from worker.validation import BUDGET
 
 LAW = power_law_gaussian(24, sigma_min=0.02, sigma_max=20.0)

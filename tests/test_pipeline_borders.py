@@ -19,7 +19,8 @@ from worker.ays.solvers import SOLVERS
 from worker.ays.validate import squared_errors
 from worker.measure import RangeError, restore
 from worker.models.registry import Registry
-from worker.pipeline import Outcome, optimize
+from worker.outcome import Outcome
+from worker.pipeline import optimize
 from worker.stages import Stages
 from worker.validation import Validator
 

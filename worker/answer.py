@@ -2,16 +2,28 @@
 
 from dataclasses import dataclass
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from ays_client.contract import Effort, Error, Estimate, Provenance, Schedule, Solver, Source, Terminal, Variant, identity
+from ays_client.contract import (
+    Effort,
+    Error,
+    Estimate,
+    Method,
+    ProfileInfo,
+    Provenance,
+    Schedule,
+    Solver,
+    Source,
+    Sweep,
+    Terminal,
+    Variant,
+    identity,
+)
 from ays_client.formats import links
-from worker.ays.noise import Array
+from worker.ays.noise import Array, NoiseProcess
 from worker.ays.validate import estimate
-from worker.measure import Measured
-from worker.models.loaded import LoadedModel
 from worker.table import Cell
 from worker.validation import Verdict
 
@@ -26,24 +38,80 @@ class Place(NamedTuple):
     terminal: Terminal
 
 
+class Subject(Protocol):
+    """What a schedule says of the model it is for."""
+
+    @property
+    def id(self) -> str:
+        """Its name."""
+
+    @property
+    def fingerprint(self) -> str:
+        """Its weights."""
+
+    @property
+    def process(self) -> NoiseProcess:
+        """Its native time."""
+
+    @property
+    def prediction_type(self) -> str | None:
+        """What its network predicts."""
+
+    @property
+    def guidance_scale(self) -> float | None:
+        """Guidance that is part of it."""
+
+
 @dataclass(frozen=True)
 class Origin:
-    """What all schedules of a job share."""
+    """What all schedules of a job share.
+
+    Attributes:
+        variant: what was measured.
+        subject: the model.
+        sigma_max: highest level.
+        sigma_min: lowest level that is evaluated.
+        method: how they were found.
+        profile: the profile they come from, if they do.
+    """
 
     variant: Variant
-    model: LoadedModel
-    measured: Measured
+    subject: Subject
+    sigma_max: float
+    sigma_min: float
+    method: Method = Method.PROFILE
+    profile: ProfileInfo | None = None
 
 
 def unvalidated(origin: Origin, cell: Cell, *, effort: Effort | None) -> Schedule:
     """Body of a table cell that no noise has judged."""
-    provenance = _provenance(origin, detail=cell.choice.detail, ratio_bound=cell.choice.ratio_bound, effort=effort)
-    place = Place(cell.nfe, Solver(cell.solver.name), Terminal(cell.terminal))
-    return _schedule(origin, cell.levels, place, source=Source.OPTIMIZED, error=None, provenance=provenance)
+    return unjudged(
+        origin,
+        cell.levels,
+        Place(cell.nfe, Solver(cell.solver.name), Terminal(cell.terminal)),
+        detail=cell.choice.detail,
+        ratio_bound=cell.choice.ratio_bound,
+        effort=effort,
+    )
 
 
-def validated(origin: Origin, verdict: Verdict, place: Place, *, effort: Effort) -> Schedule:
-    """Body of a validated cell."""
+def unjudged(
+    origin: Origin,
+    levels: Array,
+    place: Place,
+    *,
+    detail: float | None = None,
+    ratio_bound: float | None = None,
+    candidate: str | None = None,
+    effort: Effort | None = None,
+) -> Schedule:
+    """Body of a schedule that no noise has judged."""
+    provenance = _provenance(origin, detail=detail, ratio_bound=ratio_bound, candidate=candidate, effort=effort)
+    return _schedule(origin, levels, place, source=Source.OPTIMIZED, error=None, provenance=provenance)
+
+
+def validated(origin: Origin, verdict: Verdict, place: Place, *, effort: Effort, sweeps: list[Sweep] | None = None) -> Schedule:
+    """Body of a validated cell, with the record of its search if there is one."""
     candidate = verdict.candidate
     provenance = _provenance(
         origin,
@@ -53,19 +121,21 @@ def validated(origin: Origin, verdict: Verdict, place: Place, *, effort: Effort)
         candidate=candidate.name,
         refined=verdict.refined,
         evaluations=verdict.evaluations,
+        sweeps=sweeps,
     )
     source = Source.STOCK if candidate.stock and not verdict.refined else Source.OPTIMIZED
     return _schedule(origin, verdict.levels, place, source=source, error=_error(verdict), provenance=provenance)
 
 
 def _error(verdict: Verdict) -> Error:
-    stock = {name: _estimate(errors) for name, errors in verdict.stock.items()}
+    stock = {name: mean_of(errors) for name, errors in verdict.stock.items()}
     best = min(verdict.stock.values(), key=lambda errors: float(errors.mean()))
     ratio = float(np.median(verdict.errors / best)) if np.all(best > 0) else None
-    return Error(ours=_estimate(verdict.errors), stock=stock, noises=len(verdict.errors), median_pair_ratio=ratio)
+    return Error(ours=mean_of(verdict.errors), stock=stock, noises=len(verdict.errors), median_pair_ratio=ratio)
 
 
-def _estimate(values: Array) -> Estimate:
+def mean_of(values: Array) -> Estimate:
+    """Mean of independent values, shape (n,), as a body."""
     found = estimate(values)
     return Estimate(mean=found.mean, standard_error=found.standard_error)
 
@@ -79,17 +149,21 @@ def _provenance(
     candidate: str | None = None,
     refined: bool = False,
     evaluations: int = 0,
+    sweeps: list[Sweep] | None = None,
 ) -> Provenance:
+    profile = origin.profile
     return Provenance(
-        profile=origin.measured.info.id,
+        method=origin.method,
+        profile=None if profile is None else profile.id,
         detail=detail,
         ratio_bound=ratio_bound,
         candidate=candidate,
         refined=refined,
         effort=effort,
         evaluations=evaluations,
-        profile_evaluations=origin.measured.info.evaluations,
+        profile_evaluations=0 if profile is None else profile.evaluations,
         seed=origin.variant.seed,
+        sweeps=sweeps,
         code_version=_CODE_VERSION,
     )
 
@@ -103,7 +177,7 @@ def _schedule(
     error: Error | None,
     provenance: Provenance,
 ) -> Schedule:
-    model, process = origin.model, origin.model.process
+    model, process = origin.subject, origin.subject.process
     times = process.time(levels[:-1])
     body = Schedule(
         id="",
@@ -118,8 +192,8 @@ def _schedule(
         t=(levels / (1 + levels)).tolist() if process.kind == "flow" else None,
         timesteps=times.tolist(),
         timesteps_int=_integers(times) if process.kind == "vp" else None,
-        sigma_min=float(origin.measured.info.levels[-1]),
-        sigma_max=float(origin.measured.info.levels[0]),
+        sigma_min=origin.sigma_min,
+        sigma_max=origin.sigma_max,
         prediction_type=model.prediction_type,
         guidance_scale=model.guidance_scale,
         source=source,

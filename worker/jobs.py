@@ -25,7 +25,7 @@ from worker.warm_models import WarmModels
 
 if TYPE_CHECKING:
     from worker.models.loaded import LoadedModel
-    from worker.pipeline import Outcome
+    from worker.outcome import Outcome
 
 Compute = Callable[[JobRequest, "LoadedModel", Host], "Outcome"]
 

@@ -94,15 +94,23 @@ def _restore_shards(stored: list[str], levels: Array) -> dict[int, list[Shard]]:
 
 def _measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, levels: Array, paths: range) -> list[Shard]:
     flow, ends = measure_flow(denoise, denoise.shape, levels, paths, seed=variant.seed)
-    x_0 = ends if model.data is None else _data(model, paths, variant.seed, ends)
+    data = clean_samples(model, paths, seed=variant.seed, stream=Stream.PROFILE)
+    x_0 = ends if data is None else data.to(ends)
     return [flow, measure_forward(denoise, x_0, levels, paths, seed=variant.seed)]
 
 
-def _data(model: LoadedModel, paths: range, seed: int, like: Tensor) -> Tensor:
-    assert model.data is not None
-    drawn = model.data(len(paths), data_generator(paths[0], seed=seed, stream=Stream.PROFILE)).to(like)
-    if drawn.shape != like.shape:
-        msg = f"sample_data of model {model.id!r} returned shape {tuple(drawn.shape)}; expected {tuple(like.shape)}: (n, *shape)"
+def clean_samples(model: LoadedModel, indices: range, *, seed: int, stream: Stream) -> Tensor | None:
+    """Samples of the model's data, shape (len(indices), *shape); None where it has none.
+
+    Raises:
+        ValueError: they have another shape.
+    """
+    if model.data is None:
+        return None
+    drawn = model.data(len(indices), data_generator(indices[0], seed=seed, stream=stream))
+    expected = (len(indices), *model.denoiser.shape)
+    if tuple(drawn.shape) != expected:
+        msg = f"sample_data of model {model.id!r} returned shape {tuple(drawn.shape)}; expected {expected}: (n, *shape)"
         raise ValueError(msg)
     return drawn
 

@@ -1,35 +1,24 @@
 """The pipeline: request and model in; profile, table and the requested schedule out. It knows neither Redis nor HTTP."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 
-from ays_client.contract import Effort, JobRequest, ProfileInfo, Schedule
+from ays_client.contract import Effort, JobRequest, Method, Schedule
 from worker.answer import Origin, Place, unvalidated, validated
 from worker.ays.denoise import Evaluator
 from worker.ays.ladder import Candidate
+from worker.ays.profile import Profile
 from worker.ays.solvers import SOLVERS
 from worker.measure import Measured, level_range, measure, planned_evaluations
 from worker.models.loaded import LoadedModel
+from worker.outcome import Outcome
+from worker.paper_search import PaperSearch
 from worker.stages import Host, Stages
 from worker.table import Cell, Choice, Optimizer, default_choice, nearest_choice, table
 from worker.validation import Validator
 
 BATCH = 256
 """Samples in one call of the denoiser, at most."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a job produced.
-
-    Attributes:
-        profile: the profile, if it was newly measured.
-        schedules: all schedules to store: the whole table with the requested cell in it.
-        requested: the one that was asked for.
-    """
-
-    profile: ProfileInfo | None
-    schedules: list[Schedule]
-    requested: Schedule
 
 
 def optimize(request: JobRequest, model: LoadedModel, host: Host) -> Outcome:
@@ -47,29 +36,34 @@ def optimize(request: JobRequest, model: LoadedModel, host: Host) -> Outcome:
     level_range(request.variant, model)
     stages = Stages(host)
     denoise = Evaluator(model.denoiser, batch=BATCH, on_batch=stages.evaluated)
+    if request.method is Method.PAPER:
+        return PaperSearch(request, model, denoise, stages).outcome()
     stages.enter("profile", planned_evaluations(request.variant))
     measured = measure(request.variant, model, denoise, host)
-    origin = Origin(request.variant, model, measured)
+    levels = measured.info.levels
+    origin = Origin(request.variant, model, sigma_max=levels[0], sigma_min=levels[-1], profile=measured.info)
     known = [] if measured.new else host.validated()
-    requested = _requested(request, origin, denoise, stages, known)
+    profile = measured.of(stochastic=SOLVERS[request.solver].stochastic)
+    requested = _requested(request, origin, profile, partial(Validator, request, model, profile, denoise, stages), known)
     stages.enter("table")
     cells = [unvalidated(origin, cell, effort=None) for cell in _table(request, requested, measured, known)]
     stages.enter("store")
     return Outcome(measured.info if measured.new else None, [*cells, requested], requested)
 
 
-def _requested(request: JobRequest, origin: Origin, denoise: Evaluator, stages: Stages, known: list[Schedule]) -> Schedule:
+def _requested(
+    request: JobRequest, origin: Origin, profile: Profile, validator: Callable[[], Validator], known: list[Schedule]
+) -> Schedule:
     solver = SOLVERS[request.solver]
-    profile = origin.measured.of(stochastic=solver.stochastic)
     place = Place(request.nfe, request.solver, request.terminal)
     if request.effort is not Effort.FAST and request.detail == "auto":
-        return validated(origin, Validator(request, origin.model, profile, denoise, stages).search(), place, effort=request.effort)
+        return validated(origin, validator().search(), place, effort=request.effort)
     choice = _choice(request, known)
     levels = Optimizer(profile, solver, request.terminal.value, choice, steps_max=request.steps).levels(request.steps)
     if request.effort is Effort.FAST:
         return unvalidated(origin, Cell(solver, request.terminal.value, request.nfe, levels, choice), effort=Effort.FAST)
     candidate = Candidate("optimized", levels, choice.detail, choice.ratio_bound)
-    return validated(origin, Validator(request, origin.model, profile, denoise, stages).check(candidate), place, effort=request.effort)
+    return validated(origin, validator().check(candidate), place, effort=request.effort)
 
 
 def _choice(request: JobRequest, known: list[Schedule]) -> Choice:

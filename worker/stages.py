@@ -5,7 +5,7 @@ from typing import Literal, Protocol
 
 from ays_client.contract import ProfileInfo, Progress, Schedule
 
-Stage = Literal["loading", "profile", "table", "validate", "refine", "store"]
+Stage = Literal["loading", "profile", "sweep", "subdivide", "table", "validate", "refine", "store"]
 
 _SHOW_SECONDS = 0.1
 

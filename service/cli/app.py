@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ays_client.client import Fallback
-from ays_client.contract import Effort, JobRequest, Solver, Source, Terminal
+from ays_client.contract import Effort, JobRequest, Method, Solver, Source, Terminal
 from ays_client.formats import Format, render
 from service.cli.connect import connect
 from service.cli.demo import demo as run_demo
@@ -29,6 +29,7 @@ Model = Annotated[str, typer.Argument(help="id of a model; `ays models` lists th
 Nfe = Annotated[int, typer.Option(help="evaluations of the denoiser per sample")]
 SolverName = Annotated[Solver, typer.Option(help="the solver that will run the schedule")]
 TerminalName = Annotated[Terminal, typer.Option(help="where the last step ends")]
+MethodName = Annotated[Method, typer.Option(help="how it is found: ours, or the paper's search")]
 Url = Annotated[str, typer.Option(envvar="AYS_URL", help="address of the service")]
 Json = Annotated[bool, typer.Option("--json", help="print JSON")]
 Data = Annotated[Path, typer.Option(envvar="AYS_DATA", help="folder of the embedded Redis")]
@@ -66,6 +67,7 @@ def optimize(
     nfe: Nfe = 8,
     solver: SolverName = Solver.DPMPP_2M,
     terminal: TerminalName = Terminal.ZERO,
+    method: MethodName = Method.PROFILE,
     detail: Annotated[str, typer.Option(help="`auto`, or the exponent p of the weight sigma^p, 0 to 4")] = "auto",
     effort: Annotated[Effort, typer.Option(help="how much validation and refinement is spent")] = Effort.STANDARD,
     local: Annotated[bool, typer.Option("--local", help="compute here, without the service and without Redis")] = False,
@@ -73,7 +75,8 @@ def optimize(
     url: Url = _URL,
 ) -> None:
     """Optimize a schedule, with live progress."""
-    body = {"model": model, "nfe": nfe, "solver": solver, "terminal": terminal, "detail": detail, "effort": effort}
+    target = {"model": model, "nfe": nfe, "solver": solver, "terminal": terminal, "method": method}
+    body = {**target, "detail": detail, "effort": effort}
     request = JobRequest.model_validate(body)
     if local:
         schedule = in_process(request)
@@ -94,13 +97,14 @@ def schedule(
     nfe: Nfe = 8,
     solver: SolverName = Solver.DPMPP_2M,
     terminal: TerminalName = Terminal.ZERO,
+    method: MethodName = Method.PROFILE,
     form: Annotated[Format, typer.Option("--format", help="the tool that will read it")] = Format.JSON,
     fallback: Annotated[Fallback, typer.Option(help="what may be served when nothing is cached")] = "none",
     url: Url = _URL,
 ) -> None:
     """Print a cached schedule in the format of a tool."""
     with connect(url) as client:
-        found = client.schedule(model, nfe=nfe, solver=solver, terminal=terminal, fallback=fallback)
+        found = client.schedule(model, nfe=nfe, solver=solver, terminal=terminal, method=method, fallback=fallback)
     if found.source is not Source.OPTIMIZED:
         sys.stderr.write(f"note: this schedule is {found.source.value}, not optimized\n")
     _print(render(found, form))

@@ -21,6 +21,8 @@ NOWHERE = "http://127.0.0.1:9"
         (["optimize", "digits", "--nfe", "1000000000"], "nfe: Input should be less than or equal to 64"),
         (["optimize", "digits", "--nfe", "many"], "'--nfe': Input should be a valid integer"),
         (["optimize", "digits", "--solver", "magic"], "'magic' is not one of 'euler', 'ddim'"),
+        (["optimize", "digits", "--method", "magic"], "'magic' is not one of 'profile', 'paper', 'entropic'"),
+        (["optimize", "digits", "--method", "paper", "--detail", "1"], "method=paper knows no detail; leave detail out"),
         (["optimize", "digits", "--solver", "heun", "--nfe", "8"], "ask for 7 or 9"),
         (["optimize", "digits", "--detail", "nan"], "detail: Input should be a finite number; received 'nan'"),
         (["optimize", "digits", "--detail", "5"], "detail: Input should be less than or equal to 4; received '5'"),

@@ -151,3 +151,32 @@ def test_nothing_stored_is_none(store):
     assert store.results.profile_json(TOY) is None
     assert store.results.schedule("0" * 32) is None
     assert store.results.cell(TOY, **CELL) is None
+
+
+def test_each_method_has_a_table_of_its_own(store):
+    ours = validated()
+    commit(store, ours, profile=profile())
+    assert store.results.find(request(method="paper")) is None
+    paper = validated(mark="paper")
+    commit(store, paper, method="paper")
+    assert store.results.find(request()) == ours.id
+    assert store.results.find(request(method="paper")) == paper.id
+    assert [measured.profile_id for measured in store.results.variants("toy")] == [TOY], "it has no profile"
+    assert store.results.cells(TOY).keys() == store.results.cells(f"{TOY}:paper").keys()
+
+
+def test_the_table_of_other_weights_is_dropped_without_a_profile_too(store):
+    commit(store, validated(), method="paper", nfe=3)
+    other = validated(nfe=7, fingerprint="f1")
+    commit(store, other, method="paper", nfe=5)
+    assert [cell.schedule_id for cell in store.results.cells(f"{TOY}:paper").values()] == [other.id]
+
+
+def test_chosen_options_answer_their_own_request_alone(store):
+    fields = {"method": "paper", "paper": {"samples": 64}}
+    wanted = validated()
+    job_id, _ = commit(store, wanted, **fields)
+    assert store.jobs.get(job_id).schedule_id == wanted.id
+    assert store.results.cells(f"{TOY}:paper") == {}
+    assert store.results.find(request(method="paper")) is None
+    assert store.results.find(request(**fields)) is None

@@ -25,6 +25,7 @@ class Stream(IntEnum):
     JUDGE = 2
     FRESH = 3
     PROBE = 4
+    KLUB = 5
 
 
 _START, _BROWNIAN, _DATA = 0, 1, 2
