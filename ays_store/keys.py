@@ -52,9 +52,9 @@ def shards(profile_id: str) -> str:
     return f"{PREFIX}shards:{profile_id}"
 
 
-def cells(profile_id: str) -> str:
-    """The aliases of a profile: which schedule answers (solver, terminal, nfe)."""
-    return f"{PREFIX}cells:{profile_id}"
+def cells(table: str) -> str:
+    """The aliases of a table: which schedule answers (solver, terminal, nfe)."""
+    return f"{PREFIX}cells:{table}"
 
 
 def schedule(schedule_id: str) -> str:
@@ -63,7 +63,7 @@ def schedule(schedule_id: str) -> str:
 
 
 def variants(model: str) -> str:
-    """The measured variants of a model."""
+    """The tables of a model, one for each variant and method."""
     return f"{PREFIX}variants:{model}"
 
 

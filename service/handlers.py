@@ -19,6 +19,9 @@ _log = structlog.get_logger("service")
 RETRY_SECONDS = 2
 """What `Retry-After` says while Redis is away."""
 
+_COMMON_FIELDS = [name for name in JobRequest.model_fields if name != "paper"]
+"""Fields that a misspelt one may have meant."""
+
 
 def add_handlers(app: FastAPI) -> None:
     """Answer every failure of the application with a problem.
@@ -150,7 +153,7 @@ def _expectation(mistake: Mapping[str, Any]) -> str:
 def _fix(name: str, mistake: Mapping[str, Any]) -> str:
     match mistake["type"]:
         case "extra_forbidden":
-            close = [] if name in JobRequest.model_fields else difflib.get_close_matches(name, JobRequest.model_fields, n=1, cutoff=0.7)
+            close = [] if name in JobRequest.model_fields else difflib.get_close_matches(name, _COMMON_FIELDS, n=1)
             return f"rename {name} to {close[0]}" if close else f"leave {name} out"
         case "missing":
             return "send a JSON object" if name == "body" else f"add {name}"

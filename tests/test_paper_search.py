@@ -1,5 +1,7 @@
 """`method=paper` as a job: early stopping by validation, the record of its search, a table of its own, honest counts."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -40,7 +42,7 @@ def test_the_kept_sweep_is_the_best_validated_one_and_not_the_last(run: tuple[Ou
     assert [sweep.kept for sweep in sweeps].index(True) == int(np.argmin(errors)) < len(sweeps) - 1
     assert sum(sweep.kept for sweep in sweeps) == 1
     assert sweeps[0].sigmas == edm(10, **RANGE, terminal="sigma_min").tolist()
-    for before, after in zip(sweeps[:-1], sweeps[1:], strict=True):
+    for before, after in pairwise(sweeps):
         noise = before.bound.standard_error + after.bound.standard_error
         assert after.bound.mean < before.bound.mean + noise, "the bound falls with every sweep"
 

@@ -102,7 +102,7 @@ class PaperSearch:
         if found:
             return torch.cat(found)
         noise = starting_noise(self._denoise.shape, range(n), seed=seed, stream=Stream.PROFILE)
-        return sample(SOLVERS["dpmpp_2m"], self._denoise, np.append(self._grid(), 0.0), noise)
+        return sample(SOLVERS["dpmpp_2m"], self._denoise.along(range(n)), np.append(self._grid(), 0.0), noise)
 
     def _record(self, klub: KlubEstimator, record: list[Recorded]) -> list[Sweep]:
         kept = best(record)

@@ -14,7 +14,7 @@ NAMES = {
     "jobs_of": "{model}",
     "profile": "{profile}",
     "shards": "{profile}",
-    "cells": "{profile}",
+    "cells": "{table}",
     "schedule": "{schedule}",
     "variants": "{model}",
     "worker": "{worker}",

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from worker.ays.denoise import along
 from worker.ays.noise import Array
 from worker.ays.paths import Stream, starting_noise
 from worker.ays.proposal import GaussianProposal
@@ -82,19 +83,18 @@ class KlubEstimator:
         lower = t < mid[:, None]
         candidate, sample = np.nonzero(lower)
         x_h = x_0 + high * noise[:, _TOP]
-        upper = self._evaluate(x_h, np.full(len(x_0), high)).expand(len(mid), *x_0.shape).clone()
+        upper = along(self._denoise, chunk)(x_h, torch.full((len(x_0),), high, dtype=torch.float64)).expand(len(mid), *x_0.shape).clone()
         start = x_h.expand(len(mid), *x_0.shape).clone()
         x_m = _bridge(x_0[sample], x_h[sample], noise[sample, _MIDDLE], mid[candidate], np.full(len(sample), high))
         if len(sample):
-            upper[candidate, sample] = self._evaluate(x_m, mid[candidate])
+            of_sample = along(self._denoise, [chunk[i] for i in sample])
+            upper[candidate, sample] = of_sample(x_m, torch.from_numpy(mid[candidate]))
             start[candidate, sample] = x_m
         above = np.where(lower, mid[:, None], high)
         x_t = _bridge(x_0, start, noise[:, _SAMPLE], t, above)
-        difference = self._evaluate(x_t.flatten(0, 1), t.reshape(-1)).reshape(upper.shape) - upper
+        estimate = along(self._denoise, chunk)(x_t.flatten(0, 1), torch.from_numpy(t.reshape(-1)))
+        difference = estimate.reshape(upper.shape) - upper
         return difference.flatten(2).square().sum(2).numpy() / self._proposal.gain(t, above)
-
-    def _evaluate(self, x: Tensor, sigma: Array) -> Tensor:
-        return self._denoise(x, torch.from_numpy(sigma))
 
 
 def _bridge(x_0: Tensor, x_b: Tensor, noise: Tensor, level: Array, above: Array) -> Tensor:
