@@ -22,7 +22,7 @@ def main() -> int:
     """Runs a worker; returns its exit status."""
     try:
         settings = load_settings()
-        registry = Registry(settings.models)
+        registry = Registry(settings.models, allow_hub=settings.allow_hub)
         models = [_offered(card) for card in registry.cards()]
     except (ConfigurationError, ModelError) as error:
         print(error, file=sys.stderr)

@@ -10,7 +10,7 @@ import sys
 import traceback
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from ays_client.contract import JobRequest, ProfileInfo, Progress, Schedule
 from worker.ays.denoise import DenoiserError
@@ -52,7 +52,8 @@ def main() -> int:
     try:
         request = JobRequest.model_validate_json(sys.stdin.read())
         models_file = os.environ.get("AYS_MODELS")
-        registry = Registry(Path(models_file) if models_file else None)
+        allow_hub = TypeAdapter(bool).validate_python(os.environ.get("AYS_ALLOW_HUB") or False)
+        registry = Registry(Path(models_file) if models_file else None, allow_hub=allow_hub)
         if request.model not in registry.ids:
             known = ", ".join(registry.ids)
             return _fail(f"received the model {request.model!r}; expected one of {known}", bad_input=True)

@@ -31,8 +31,10 @@ def optimize(request: JobRequest, model: LoadedModel, host: Host) -> Outcome:
 
     Raises:
         RangeError: the request asks for noise levels that the model does not have.
+        ModelError: the request asks for a guidance scale of a model that has none.
         DenoiserError: the model returned something that no schedule can be computed from.
     """
+    model = model.at_guidance(request.guidance_scale)
     level_range(request.variant, model)
     stages = Stages(host)
     denoise = Evaluator(model.denoiser, batch=BATCH, on_batch=stages.evaluated)

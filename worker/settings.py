@@ -35,6 +35,7 @@ class Settings(BaseSettings):
 
     redis_url: Annotated[str, AfterValidator(_redis_url)] = Field(description="the Redis that service and workers share", repr=False)
     models: FilePath | None = Field(None, description="models file (TOML) that adds to the built-in models")
+    allow_hub: bool = Field(False, description="whether models that the models file names on the Hugging Face hub may be downloaded")
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="CPU threads of torch")
     warm_models: int = Field(2, ge=1, le=64, description="models kept in memory between jobs")
     worker_name: str = Field(

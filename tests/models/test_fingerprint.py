@@ -8,13 +8,17 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file, save_file
 
-from worker.models.fingerprint import file_digest, folder_fingerprint
+from worker.models.diffusers_entry import DiffusersEntry
+from worker.models.diffusers_model import load_diffusers
+from worker.models.fingerprint import file_digest
+from worker.models.hub import Hub
 from worker.models.registry import Registry
-from worker.models.unet_folder import WEIGHTS, read_unet_folder
+
+WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
 
 
-def of(path: Path) -> str:
-    return folder_fingerprint(read_unet_folder("x", path))
+def of(path: Path, **keys: object) -> str:
+    return load_diffusers(DiffusersEntry(id=path.name, title="x", source=path, **keys), Hub(allowed=False)).fingerprint
 
 
 def edit(path: Path, name: str, **changes: object) -> None:

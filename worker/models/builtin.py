@@ -2,22 +2,19 @@
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from dataclasses import dataclass, replace
 
 from worker.ays.analytic import AnisotropicGaussian, GaussianMixture, grid_mixture, power_law_gaussian
 from worker.ays.noise import VE
 from worker.models.card import Card
+from worker.models.diffusers_entry import DiffusersEntry
+from worker.models.diffusers_model import load_diffusers
 from worker.models.digits import PIPELINE
-from worker.models.fingerprint import digest, folder_fingerprint, tensor_digest
-from worker.models.loaded import LoadedModel, SampleData
-from worker.models.models_file import DiffusersEntry
-from worker.models.pipeline_denoiser import UNetDenoiser
-from worker.models.unet_folder import read_unet_folder
+from worker.models.fingerprint import digest, tensor_digest
+from worker.models.hub import Hub
+from worker.models.loaded import LoadedModel, resampled
 
-DIGITS = DiffusersEntry(id="digits", title="Handwritten digits, 8 x 8 (DDPM, trained here)", path=PIPELINE)
+DIGITS = DiffusersEntry(id="digits", title="Handwritten digits, 8 x 8 (DDPM, trained here)", source=PIPELINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,60 +74,17 @@ def load_analytic(entry: AnalyticEntry) -> LoadedModel:
     )
 
 
-def folder_card(entry: DiffusersEntry) -> Card:
-    """Facts of a diffusers folder, from its configuration files.
+def load_digits(hub: Hub) -> LoadedModel:
+    """Load the digits, with the images they were trained on where scikit-learn is installed.
 
     Raises:
-        ModelError: the folder is missing or malformed.
+        ModelError: the installation is damaged.
     """
-    folder = read_unet_folder(f"model {entry.id!r}", entry.path)
-    return Card(
-        id=entry.id,
-        title=entry.title,
-        kind=folder.training.process.kind,
-        shape=folder.shape,
-        sigma_min=folder.training.process.sigma_min,
-        sigma_max=folder.training.process.sigma_max,
-        prediction_type=folder.training.prediction,
-    )
-
-
-def load_folder(entry: DiffusersEntry) -> LoadedModel:
-    """Load a diffusers folder, on the GPU when there is one.
-
-    Raises:
-        ModelError: the folder is missing, unsafe or malformed.
-    """
-    folder = read_unet_folder(f"model {entry.id!r}", entry.path)
-    net = folder.load(torch.device("cuda" if torch.cuda.is_available() else "cpu"))
-    denoiser = UNetDenoiser(net, training=folder.training, shape=folder.shape)
-    fingerprint, data = folder_fingerprint(folder), None
-    if entry is DIGITS and importlib.util.find_spec("sklearn") is not None:
-        images = _digits_images()
-        data = _resample(images)
-        fingerprint = digest({"folder": fingerprint, "data": tensor_digest(images)})
-    return LoadedModel(
-        id=entry.id,
-        title=entry.title,
-        denoiser=denoiser,
-        process=folder.training.process,
-        fingerprint=fingerprint,
-        prediction_type=folder.training.prediction,
-        guidance_scale=None,
-        data=data,
-    )
-
-
-def _digits_images() -> Tensor:
+    model = load_diffusers(DIGITS, hub)
+    if importlib.util.find_spec("sklearn") is None:
+        return model
     # Imported here: scikit-learn, which carries the images, is not needed to measure along the model's own flow.
     from worker.models.digits.data import digits
 
-    train, _ = digits()
-    return train
-
-
-def _resample(images: Tensor) -> SampleData:
-    def sample_data(n: int, generator: torch.Generator) -> Tensor:
-        return images[torch.randint(len(images), (n,), generator=generator)]
-
-    return sample_data
+    images, _ = digits()
+    return replace(model, data=resampled(images), fingerprint=digest({"model": model.fingerprint, "data": tensor_digest(images)}))

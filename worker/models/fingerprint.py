@@ -1,7 +1,8 @@
 """Identity of a model: equal fingerprints mean equal denoisers, so that a profile is never served for other weights.
 
-A folder is identified by its bytes. A factory's weights cannot be seen, so it is identified by its name, its arguments and what
-it answers on a fixed batch, rounded so that another processor's rounding errors do not make it another model.
+A pipeline is identified by the bytes of its weights and by all that D depends on beside them. A factory's weights cannot be seen,
+so it is identified by its name, its arguments and what it answers on a fixed batch, rounded so that another processor's rounding
+errors do not make it another model.
 """
 
 import hashlib
@@ -15,7 +16,6 @@ import torch
 from torch import Tensor
 
 from worker.ays.denoise import Denoiser
-from worker.models.unet_folder import UNetFolder
 
 _PROBE_BATCH, _PROJECTIONS, _QUANTUM = 4, 8, 1e-3
 
@@ -26,12 +26,6 @@ def digest(parts: Mapping[str, object]) -> str:
     """SHA-256 of the canonical JSON of named parts, 64 hex digits."""
     canonical = json.dumps(parts, sort_keys=True, separators=(",", ":"), default=repr)
     return hashlib.sha256(canonical.encode()).hexdigest()
-
-
-def folder_fingerprint(folder: UNetFolder) -> str:
-    """Identify a folder by its weights and by the settings that D depends on, 64 hex digits."""
-    network = {key: value for key, value in folder.network.items() if not key.startswith("_")}
-    return digest({"network": network, "training": folder.training.identity, "weights": file_digest(folder.weights)})
 
 
 def file_digest(path: Path) -> str:

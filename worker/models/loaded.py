@@ -1,13 +1,14 @@
 """A model in memory, ready to be measured."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from worker.ays.denoise import Denoiser
+from worker.ays.denoise import ConditionalDenoiser, Denoiser
 from worker.ays.noise import NoiseProcess
+from worker.models.errors import ModelError
 
 SampleData = Callable[[int, torch.Generator], Tensor]
 """`sample_data(n, generator)`: `n` independent samples of the data, shape (n, *shape), float32."""
@@ -31,10 +32,37 @@ class LoadedModel:
 
     id: str
     title: str
-    denoiser: Denoiser
+    denoiser: Denoiser | ConditionalDenoiser
     process: NoiseProcess
     fingerprint: str
     prediction_type: str | None
     guidance_scale: float | None
     data: SampleData | None
     published: str | None = None
+    guided: Callable[[float], Denoiser | ConditionalDenoiser] | None = None
+
+    def at_guidance(self, scale: float | None) -> "LoadedModel":
+        """The same weights at another guidance scale.
+
+        Args:
+            scale: the scale; None: the model's own.
+
+        Raises:
+            ModelError: the model has no guidance, or its scale is fixed.
+        """
+        if scale is None or scale == self.guidance_scale:
+            return self
+        if self.guided is None:
+            where, received, fix = f"model {self.id!r}", f"guidance_scale = {scale:g}", "leave guidance_scale out"
+            expected = "none: it has no guidance" if self.guidance_scale is None else f"{self.guidance_scale:g}, which is part of it"
+            raise ModelError.of(where, received=received, expected=expected, fix=fix)
+        return replace(self, denoiser=self.guided(scale), guidance_scale=scale)
+
+
+def resampled(samples: Tensor) -> SampleData:
+    """A source that draws, with replacement, from samples of shape (n, *shape)."""
+
+    def sample_data(n: int, generator: torch.Generator) -> Tensor:
+        return samples[torch.randint(len(samples), (n,), generator=generator)]
+
+    return sample_data

@@ -8,27 +8,32 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from worker.models.builtin import ANALYTIC, DIGITS, AnalyticEntry, analytic_card, folder_card, load_analytic, load_folder
+from worker.models.builtin import ANALYTIC, DIGITS, AnalyticEntry, analytic_card, load_analytic, load_digits
 from worker.models.card import Card
+from worker.models.diffusers_entry import DiffusersEntry
+from worker.models.diffusers_model import diffusers_card, load_diffusers
 from worker.models.errors import ModelError
 from worker.models.factory import load_factory
+from worker.models.hub import Hub
 from worker.models.loaded import LoadedModel
-from worker.models.models_file import DiffusersEntry, Entry, FactoryEntry, read_models_file
+from worker.models.models_file import Entry, FactoryEntry, read_models_file
 from worker.models.probe import probe
 
 
 class Registry:
     """The models of this worker."""
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, *, allow_hub: bool = False) -> None:
         """Collect the entries.
 
         Args:
             path: the models file; None: the built-in models alone.
+            allow_hub: whether what an entry names on the Hugging Face hub may be downloaded; else only its local cache is read.
 
         Raises:
             ModelError: the models file is malformed, or an entry takes a built-in id.
         """
+        self._hub = Hub(allowed=allow_hub)
         self._entries: dict[str, Entry | AnalyticEntry] = {entry.id: entry for entry in (DIGITS, *ANALYTIC)}
         for name, entry in (read_models_file(path) if path is not None else {}).items():
             if name in self._entries:
@@ -46,7 +51,7 @@ class Registry:
 
         A folder that is broken still has a card, of id and title: loading it tells what is wrong.
         """
-        return [_card(entry) for entry in self._entries.values()]
+        return [_card(entry, self._hub) for entry in self._entries.values()]
 
     def load(self, model_id: str) -> LoadedModel:
         """Load a model and probe it.
@@ -62,25 +67,25 @@ class Registry:
             where, expected = "model", "one of " + ", ".join(self._entries)
             fix = "ask for one of these, or add it to the models file (AYS_MODELS) and restart the worker"
             raise ModelError.of(where, received=f"the id {model_id!r}", expected=expected, fix=fix)
-        return _load(entry)
+        return _load(entry, self._hub)
 
 
-def _card(entry: Entry | AnalyticEntry) -> Card:
+def _card(entry: Entry | AnalyticEntry, hub: Hub) -> Card:
     if isinstance(entry, AnalyticEntry):
         return analytic_card(entry)
     card = Card(id=entry.id, title=entry.title)
     if isinstance(entry, DiffusersEntry):
         with suppress(ModelError):
-            card = folder_card(entry)
+            card = diffusers_card(entry, hub)
     return replace(card, published=entry.published)
 
 
-def _load(entry: Entry | AnalyticEntry) -> LoadedModel:
+def _load(entry: Entry | AnalyticEntry, hub: Hub) -> LoadedModel:
     match entry:
         case AnalyticEntry():
             model = load_analytic(entry)
         case DiffusersEntry():
-            model = replace(load_folder(entry), published=entry.published)
+            model = replace(load_digits(hub) if entry is DIGITS else load_diffusers(entry, hub), published=entry.published)
         case FactoryEntry():
             return replace(load_factory(entry), published=entry.published)
     probe(model)

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
 
-import diffusers
 import numpy as np
 
 from worker.ays.noise import EDM, VP, Array, Flow, NoiseProcess, cosine_betas, linear_betas, scaled_linear_betas, zero_terminal_snr
@@ -36,6 +35,9 @@ _VP = (
 )
 SCHEDULERS = (*_VP, *_EDM, *_FLOW)
 """Classes of diffusers whose configuration tells the process of training."""
+
+_EDM_SETTINGS = frozenset({"sigma_min", "sigma_max", "sigma_data", "prediction_type"})
+_VP_SETTINGS = frozenset({"num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "prediction_type"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,8 @@ def read_training(where: str, config: Mapping[str, Any]) -> Training:
         expected = "the scheduler of training, one of " + ", ".join(SCHEDULERS)
         fix = "save the pipeline with such a scheduler, or bring the model as a factory"
         raise ModelError.of(where, received=f"a {kind}", expected=expected, fix=fix)
-    settings = {**_defaults(kind), **config}
+    needed = _EDM_SETTINGS if kind in _EDM else _VP_SETTINGS
+    settings = config if set(config) >= needed else {**_defaults(kind), **config}
     try:
         training = _training(where, kind, settings)
         coefficients(training.prediction, training.process, np.array([training.process.sigma_min, training.process.sigma_max]))
@@ -82,6 +85,9 @@ def read_training(where: str, config: Mapping[str, Any]) -> Training:
 
 
 def _defaults(kind: str) -> dict[str, Any]:
+    # Imported here: it takes seconds, and whatever save_pretrained writes is complete without it.
+    import diffusers
+
     parameters = inspect.signature(getattr(diffusers, kind).__init__).parameters
     return {name: parameter.default for name, parameter in parameters.items() if parameter.default is not inspect.Parameter.empty}
 

@@ -9,16 +9,15 @@ import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler, UNet2DModel
 
 from worker.ays.noise import VP
-from worker.models.builtin import load_folder
+from worker.models.diffusers_entry import DiffusersEntry
+from worker.models.diffusers_model import load_diffusers
 from worker.models.digits.train import scheduler, unet
-from worker.models.models_file import DiffusersEntry
-from worker.models.pipeline_denoiser import UNetDenoiser
-from worker.models.unet_folder import read_unet_folder
+from worker.models.hub import Hub
+from worker.models.loaded import LoadedModel
 
 
-def denoiser_of(path: Path) -> UNetDenoiser:
-    folder = read_unet_folder("model 'x'", path)
-    return UNetDenoiser(folder.load(torch.device("cpu")), training=folder.training, shape=folder.shape)
+def load(path: Path) -> LoadedModel:
+    return load_diffusers(DiffusersEntry(id="mine", title="Mine", source=path), Hub(allowed=False))
 
 
 def edit_scheduler(path: Path, **changes: object) -> None:
@@ -38,7 +37,7 @@ BETAS = [
 @pytest.mark.parametrize("betas", BETAS, ids=lambda betas: str(betas.get("beta_schedule", "trained")))
 def test_equals_the_predicted_clean_sample_of_ddim(copy: Path, prediction: str, betas: dict[str, object]):
     edit_scheduler(copy, prediction_type=prediction, **betas)
-    denoiser = denoiser_of(copy)
+    model = load(copy)
     ddim = DDIMScheduler.from_pretrained(copy / "scheduler", clip_sample=False)
     net = DDPMPipeline.from_pretrained(copy).unet
     steps = ddim.config.num_train_timesteps
@@ -46,12 +45,12 @@ def test_equals_the_predicted_clean_sample_of_ddim(copy: Path, prediction: str, 
     generator = torch.Generator().manual_seed(0)
     for time in (0, 1, steps // 4, steps // 2, int(0.9 * steps)):
         # Not from diffusers' float32 table, whose 1 - abar has three digits left at time 0.
-        sigma = float(read_unet_folder("x", copy).training.process.sigma(time))
+        sigma = float(model.process.sigma(time))
         x_t = torch.randn(3, 1, 8, 8, generator=generator)
         x = x_t / ddim.alphas_cumprod[time].sqrt()
         with torch.inference_mode():
             expected = ddim.step(net(x_t, time).sample, time, x_t).pred_original_sample
-        received = denoiser.denoise(x, torch.full((3,), sigma))
+        received = model.denoiser.denoise(x, torch.full((3,), sigma))
         # x itself is of size sigma, and float32 rounds it to 6e-8 of that.
         torch.testing.assert_close(received, expected, rtol=1e-5, atol=1e-5 * max(1.0, sigma))
 
@@ -61,7 +60,7 @@ def test_equals_the_predicted_clean_sample_of_ddim(copy: Path, prediction: str, 
 def test_equals_the_denoised_sample_of_edm(copy: Path, scheduler_class: type, prediction: str):
     edm = scheduler_class(sigma_min=0.003, sigma_max=70.0, sigma_data=0.4, prediction_type=prediction)
     edm.save_pretrained(copy / "scheduler")
-    denoiser, net = denoiser_of(copy), UNet2DModel.from_pretrained(copy / "unet")
+    denoiser, net = load(copy).denoiser, UNet2DModel.from_pretrained(copy / "unet")
     assert (denoiser.sigma_min, denoiser.sigma_max) == (0.003, 70.0)
     for sigma in (0.003, 0.4, 1.7, 70.0):
         level = torch.tensor(sigma)
@@ -76,40 +75,29 @@ def test_a_learned_variance_is_left_out(tmp_path: Path):
     torch.manual_seed(0)
     net = UNet2DModel(**{**unet().config, "out_channels": 2}).eval()
     DDPMPipeline(unet=net, scheduler=DDPMScheduler(variance_type="learned_range")).save_pretrained(tmp_path)
-    denoiser, sigma = denoiser_of(tmp_path), torch.tensor([0.5, 3.0])
+    model, sigma = load(tmp_path), torch.tensor([0.5, 3.0])
     x = torch.randn(2, 1, 8, 8, generator=torch.Generator().manual_seed(0))
-    time = torch.tensor(read_unet_folder("x", tmp_path).training.process.time(sigma.double().numpy()), dtype=torch.float32)
+    time = torch.tensor(model.process.time(sigma.double().numpy()), dtype=torch.float32)
     level = sigma.view(-1, 1, 1, 1)
     with torch.inference_mode():
         expected = x - level * net(x / (1 + level**2).sqrt(), time).sample[:, :1]
-    torch.testing.assert_close(denoiser.denoise(x, sigma), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(model.denoiser.denoise(x, sigma), expected, rtol=1e-5, atol=1e-5)
 
 
 def test_time_between_table_entries_is_a_float_that_the_network_sees(pipeline: Path):
-    denoiser, process = denoiser_of(pipeline), read_unet_folder("x", pipeline).training.process
-    sigma = process.sigma([500.0, 500.5, 501.0])
+    model = load(pipeline)
+    sigma = model.process.sigma([500.0, 500.5, 501.0])
     x = torch.randn(1, 1, 8, 8, generator=torch.Generator().manual_seed(0)).expand(3, -1, -1, -1)
     scaled = x * torch.tensor(np.sqrt(1 + sigma**2), dtype=torch.float32).view(-1, 1, 1, 1)
-    answers = denoiser.denoise(scaled, torch.tensor(sigma, dtype=torch.float32))
+    answers = model.denoiser.denoise(scaled, torch.tensor(sigma, dtype=torch.float32))
     halfway = (answers[0] + answers[2]) / 2
     gap = (answers[0] - answers[2]).abs().max()
     assert gap > 0
     assert (answers[1] - halfway).abs().max() < 0.25 * gap
 
 
-def test_answers_do_not_depend_on_chunks(pipeline: Path, monkeypatch: pytest.MonkeyPatch):
-    whole = denoiser_of(pipeline)
-    monkeypatch.setattr("worker.models.pipeline_denoiser._CHUNK_VALUES", 3 * 64)
-    chunked = denoiser_of(pipeline)
-    generator = torch.Generator().manual_seed(0)
-    sigma = torch.tensor(np.geomspace(whole.sigma_min, whole.sigma_max, 10), dtype=torch.float32)
-    x = torch.randn(10, 1, 8, 8, generator=generator) * sigma.view(-1, 1, 1, 1)
-    difference = (chunked.denoise(x, sigma) - whole.denoise(x, sigma)).abs().flatten(1).amax(1)
-    assert (difference <= 1e-5 * (1 + sigma)).all()
-
-
 def test_a_loaded_folder_knows_its_process(pipeline: Path):
-    model = load_folder(DiffusersEntry(id="mine", title="Mine", path=pipeline))
+    model = load(pipeline)
     assert isinstance(model.process, VP)
     assert (model.denoiser.shape, model.prediction_type, model.guidance_scale) == ((1, 8, 8), "epsilon", None)
     table = ((1 - scheduler().alphas_cumprod) / scheduler().alphas_cumprod).sqrt()

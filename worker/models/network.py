@@ -1,0 +1,76 @@
+"""Loading the denoising network of a folder: once, into one copy, ready for evaluation."""
+
+import contextlib
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import diffusers
+import torch
+from safetensors import SafetensorError
+
+from worker.models.errors import ModelError
+from worker.models.folder import PipelineFolder
+
+PRECISIONS = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+def best_device() -> torch.device:
+    """The GPU that this process sees, else the CPU. One process serves one GPU: `CUDA_VISIBLE_DEVICES` says which."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def load_network(
+    folder: PipelineFolder, *, variant: str | None, precision: torch.dtype, device: torch.device, compiled: bool = False
+) -> Any:
+    """Load the network for evaluation.
+
+    The weights are mapped from their files and replace parameters that never had memory of their own, so that there is one copy.
+
+    Args:
+        folder: the pipeline.
+        variant: of the weights' file names.
+        precision: of its parameters; those that its class keeps in float32 stay so.
+        device: where it is evaluated.
+        compiled: whether to compile it on its first call.
+
+    Raises:
+        ModelError: the weights are damaged or do not fit the configuration.
+    """
+    network_class = getattr(diffusers, folder.config(folder.network)["_class_name"])
+    try:
+        with _only_errors():
+            net, loading = network_class.from_pretrained(
+                folder.path,
+                subfolder=folder.network or None,
+                variant=variant,
+                local_files_only=True,
+                use_safetensors=True,
+                low_cpu_mem_usage=True,
+                ignore_mismatched_sizes=False,
+                torch_dtype=precision,
+                output_loading_info=True,
+            )
+        if loading["missing_keys"]:
+            msg = f"no weights for {loading['missing_keys'][0]}"
+            raise ValueError(msg)  # noqa: TRY301 (told together with what diffusers itself finds wrong)
+    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+        received = f"weights that do not load ({type(error).__name__}: {str(error).splitlines()[0]})"
+        fix = "save the pipeline again with save_pretrained(..., safe_serialization=True)"
+        raise ModelError.of(folder.where, received=received, expected="weights that fit config.json", fix=fix) from error
+    net.eval().requires_grad_(False).to(device)
+    if device.type == "cuda" and isinstance(net, diffusers.UNet2DModel | diffusers.UNet2DConditionModel):
+        net.to(memory_format=torch.channels_last)
+    return torch.compile(net) if compiled else net
+
+
+@contextlib.contextmanager
+def _only_errors() -> Iterator[None]:
+    """Silence diffusers' remarks about names of weights and accelerate; what matters is raised."""
+    logger = logging.getLogger("diffusers")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
