@@ -1,0 +1,178 @@
+r"""Train the bundled fashion model: `python -m worker.models.fashion.train --data FOLDER --out FOLDER`.
+
+A `UNet2DModel` F under EDM's preconditioning (Karras et al. 2022, https://arxiv.org/abs/2206.00364, Table 1)
+
+    D(x, sigma) = c_skip x + c_out F(c_in x, ln(sigma) / 4),    loss  lambda ||D - x_0||^2  with  lambda c_out^2 = 1.
+
+Noise levels are log-normal, a tenth of them log-uniform over the whole range, so that its ends are trained as well; the levels of a batch
+are stratified. The learning rate rises, stays, and falls linearly over the last 40 % of the steps: until then a run does not depend on
+its length, so a resumed one may be given another. What is saved is the exponential moving average of the weights.
+"""
+
+import argparse
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import torch
+from diffusers import ConsistencyModelPipeline, EDMEulerScheduler, UNet2DModel
+from safetensors import safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from worker.models.fashion import PIPELINE
+from worker.models.fashion.data import SIZE, fashion
+
+SIGMA_MIN, SIGMA_MAX, SIGMA_DATA = 0.002, 80.0, 0.7
+"""Range of noise levels, and the standard deviation of the pixels."""
+
+_LOG_MEAN, _LOG_STD, _UNIFORM = -0.9, 1.3, 0.1
+_WARMUP, _DECAY, _EMA = 300, 0.4, 0.999
+_BATCH_SEED = 1
+
+
+def unet() -> UNet2DModel:
+    """Build the untrained network: 1.3 million parameters, three resolutions, no attention."""
+    return UNet2DModel(
+        sample_size=SIZE,
+        in_channels=1,
+        out_channels=1,
+        layers_per_block=1,
+        block_out_channels=(16, 48, 96),
+        down_block_types=("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 3,
+        norm_num_groups=8,
+        add_attention=False,
+    )
+
+
+def scheduler() -> EDMEulerScheduler:
+    """Build the scheduler that carries the preconditioning and the range."""
+    return EDMEulerScheduler(sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, sigma_data=SIGMA_DATA)
+
+
+def noise_levels(count: int, generator: torch.Generator) -> Tensor:
+    """Draw stratified noise levels, shape (count,)."""
+    strata = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    uniform = strata < _UNIFORM
+    low, high = math.log(SIGMA_MIN), math.log(SIGMA_MAX)
+    normal = _LOG_MEAN + _LOG_STD * torch.special.ndtri((strata - _UNIFORM).clamp(1e-4) / (1 - _UNIFORM))
+    return torch.where(uniform, low + (high - low) * strata / _UNIFORM, normal.clamp(low, high)).exp()
+
+
+def loss(net: UNet2DModel, x_0: Tensor, generator: torch.Generator) -> Tensor:
+    """Loss of one batch: the error of F, since lambda c_out^2 = 1.
+
+    Args:
+        net: the network F.
+        x_0: clean images, shape (batch, 1, 28, 28).
+        generator: source of the levels and the noise.
+
+    Returns:
+        A scalar.
+    """
+    sigma = noise_levels(len(x_0), generator)
+    level = sigma.view(-1, 1, 1, 1)
+    x = x_0 + level * torch.randn(x_0.shape, generator=generator)
+    total = level.square() + SIGMA_DATA**2
+    target = (x_0 - SIGMA_DATA**2 / total * x) * total.sqrt() / (level * SIGMA_DATA)
+    with torch.autocast("cpu", torch.bfloat16):
+        output: Tensor = net(x * total.rsqrt(), sigma.log() / 4).sample
+    return (output.float() - target).square().mean()
+
+
+class Training:
+    """Network, its average and the optimizer: everything a checkpoint holds."""
+
+    def __init__(self, images: Tensor, *, batch: int, lr: float, seed: int) -> None:
+        """Start from random weights.
+
+        Args:
+            images: the training images, shape (n, 1, 28, 28).
+            batch: images a step.
+            lr: the learning rate at its height.
+            seed: seed of weights, batches and noise; step k draws from (seed, k), so that a resumed run goes on as if never stopped.
+        """
+        torch.manual_seed(seed)
+        self._images, self._batch, self._lr, self._seed = images, batch, lr, seed
+        self.net, self.average = unet(), unet()
+        self.average.load_state_dict(self.net.state_dict())
+        self._optimizer = torch.optim.Adam(self.net.parameters(), lr=lr, betas=(0.9, 0.99), fused=True)
+        self.done = 0
+
+    def step(self, steps: int) -> float:
+        """Take the next of `steps` steps and return its loss."""
+        generator = torch.Generator().manual_seed(self._seed << 32 | self.done << 1 | _BATCH_SEED)
+        x_0 = self._images[torch.randint(len(self._images), (self._batch,), generator=generator)]
+        rise, fall = (self.done + 1) / _WARMUP, (steps - self.done) / (_DECAY * steps)
+        self._optimizer.param_groups[0]["lr"] = self._lr * min(1.0, rise, fall)
+        value = loss(self.net, x_0, generator)
+        self._optimizer.zero_grad()
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
+        self._optimizer.step()
+        self.done += 1
+        keep = min(_EMA, (1 + self.done) / (10 + self.done))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.average.parameters()), list(self.net.parameters()), 1 - keep)
+        return float(value.detach())
+
+    def save(self, path: Path) -> None:
+        """Write a checkpoint, safetensors; the file is replaced whole."""
+        tensors = {f"net.{name}": value for name, value in self.net.state_dict().items()}
+        tensors |= {f"average.{name}": value for name, value in self.average.state_dict().items()}
+        for name, parameter in self.net.named_parameters():
+            tensors |= {f"adam.{name}.{key}": value for key, value in self._optimizer.state[parameter].items()}
+        save_file(tensors, path.with_suffix(".new"), metadata={"done": str(self.done)})
+        path.with_suffix(".new").replace(path)
+
+    def resume(self, path: Path) -> None:
+        """Go on where a checkpoint was written."""
+        with safe_open(path, framework="pt") as file:
+            self.done = int(file.metadata()["done"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        for prefix, net in (("net.", self.net), ("average.", self.average)):
+            net.load_state_dict({name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)})
+        for name, parameter in self.net.named_parameters():
+            self._optimizer.state[parameter] = {key: tensors[f"adam.{name}.{key}"] for key in ("step", "exp_avg", "exp_avg_sq")}
+
+
+def save_pipeline(net: UNet2DModel, folder: Path) -> None:
+    """Save a diffusers folder; of diffusers' pipelines this one asks the scheduler for the network's input, as EDM needs."""
+    ConsistencyModelPipeline(unet=net, scheduler=scheduler()).save_pretrained(folder, safe_serialization=True)
+
+
+def main() -> None:
+    """Train from the command line; a checkpoint that is there is resumed."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of fashion_mnist_train.npz")
+    parser.add_argument("--steps", type=int, default=12_000)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--checkpoint", type=Path, default=Path("out/fashion.safetensors"))
+    parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
+    parser.add_argument("--out", type=Path, default=PIPELINE)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    training = Training(fashion(args.data, "train").images, batch=args.batch, lr=args.lr, seed=args.seed)
+    args.checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    if args.checkpoint.exists():
+        training.resume(args.checkpoint)
+    started, cpu, running = time.monotonic(), time.process_time(), []
+    while training.done < args.steps:
+        running.append(training.step(args.steps))
+        if training.done % args.every == 0 or training.done == args.steps:
+            training.save(args.checkpoint)
+            told = {"step": training.done, "loss": round(sum(running) / len(running), 4), "seconds": round(time.monotonic() - started)}
+            sys.stderr.write(json.dumps({**told, "cpu_seconds": round(time.process_time() - cpu)}) + "\n")
+            sys.stderr.flush()
+            running = []
+    save_pipeline(training.average, args.out)
+
+
+if __name__ == "__main__":
+    main()
