@@ -1,0 +1,63 @@
+"""Direct optimization of the sample, LD3's problem (Tong et al. 2025, https://arxiv.org/abs/2405.15506): the limit of all others.
+
+The knots minimize the distance of the student's samples to the fine solutions on many training noises, with the solver that will be used
+(for an SDE from the same Brownian paths). LD3 descends by backpropagation; a problem of n numbers and thousands of residuals is
+least squares, so this descends by Levenberg and Marquardt's method, Jacobian by differences, from several starts. It has many times the
+evaluations of every other method; no validation guards it, as the training noises outnumber the knots by far.
+"""
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from benchmarks.baselines import stock
+from benchmarks.baselines.gits import schedule as gits
+from benchmarks.baselines.problem import Problem
+from worker.ays.noise import Array
+from worker.ays.paths import Stream
+from worker.ays.profile import log_grid
+from worker.ays.solvers import Solver
+from worker.ays.validate import HeldOut, deviations, hold_out, squared_errors
+
+NOISES, FINE_LEVELS, STARTS, ITERATIONS = 128, 64, 2, 10
+
+_STEP, _LEAST = 0.03, 1e-4
+_STARTS = (stock.hand_made("edm"), stock.hand_made("log_snr"), stock.hand_made("time_uniform"), stock.beta, gits)
+
+
+def schedule(problem: Problem, n: int, solver: Solver) -> Array:
+    """The best end of the descents from the two best of five starts."""
+    noises = problem.shared(("direct", solver.stochastic), lambda: training_noises(problem, solver))
+    starts = np.stack([method(problem, n, solver) for method in _STARTS])
+    order = squared_errors(solver, problem.denoise, starts, noises).mean(axis=1).argsort()
+    ends = np.stack([descend(problem, solver, start, noises) for start in starts[order[:STARTS]]])
+    return ends[squared_errors(solver, problem.denoise, ends, noises).mean(axis=1).argmin()]
+
+
+def training_noises(problem: Problem, solver: Solver) -> HeldOut:
+    """Noises with their fine solutions; none of them is a test noise."""
+    grid = log_grid(problem.sigma_max, problem.sigma_min, FINE_LEVELS)
+    drawn = {"indices": range(NOISES), "seed": problem.seed, "stream": Stream.SEARCH}
+    return hold_out(solver, problem.denoise, problem.denoise.shape, levels=grid, terminal="zero", **drawn)
+
+
+def descend(problem: Problem, solver: Solver, start: Array, noises: HeldOut) -> Array:
+    """Least squares over the shares of the way from ln sigma_max to ln sigma_min; every evaluated level moves, the first one too."""
+    top, span = np.log(problem.sigma_max), np.log(problem.sigma_max / problem.sigma_min)
+
+    def levels(z: Array) -> Array:
+        gaps = np.exp(z - z.max())
+        shares = (gaps / gaps.sum() + _LEAST).cumsum()[:-1] / (1 + len(z) * _LEAST)
+        return np.append(np.exp(top - span * shares), 0.0)
+
+    def residuals(z: Array) -> Array:
+        return deviations(solver, problem.denoise, levels(z)[None], noises)[0].flatten().numpy()
+
+    def jacobian(z: Array) -> Array:
+        moved = np.stack([levels(point) for point in (z, *(z + _STEP * np.eye(len(z))))])
+        found = deviations(solver, problem.denoise, moved, noises).flatten(1)
+        return ((found[1:] - found[0]) / _STEP).T.numpy()
+
+    shares = np.append((top - np.log(start[:-1])) / span, 1.0)
+    z = np.log(np.maximum(np.diff(shares, prepend=0.0), 1e-3))
+    found = least_squares(residuals, z, jacobian, method="trf", x_scale="jac", max_nfev=ITERATIONS)
+    return levels(found.x)
