@@ -1,6 +1,6 @@
 """Schedules of others, written from their papers, behind one interface: `schedule(name, problem, n, solver)`."""
 
-from benchmarks.baselines import direct, dmn, entropic, gits, oss, score_optimal, stock
+from benchmarks.baselines import ays, direct, dmn, entropic, gits, oss, score_optimal, stock
 from benchmarks.baselines.problem import Found, Method, Problem
 from worker.ays.solvers import Solver
 
@@ -15,6 +15,7 @@ BASELINES: dict[str, Method] = {
     "score_optimal": score_optimal.schedule,
     "gits": gits.schedule,
     "oss": oss.schedule,
+    "ays": ays.schedule,
     "direct": direct.schedule,
 }
 """Every method by name."""

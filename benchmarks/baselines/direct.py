@@ -9,8 +9,7 @@ evaluations of every other method; no validation guards it, as the training nois
 import numpy as np
 from scipy.optimize import least_squares
 
-from benchmarks.baselines import stock
-from benchmarks.baselines.gits import schedule as gits
+from benchmarks.baselines import entropic, gits, oss, stock
 from benchmarks.baselines.problem import Problem
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
@@ -21,15 +20,16 @@ from worker.ays.validate import HeldOut, deviations, hold_out, squared_errors
 NOISES, FINE_LEVELS, STARTS, ITERATIONS = 128, 64, 2, 10
 
 _STEP, _LEAST = 0.03, 1e-4
-_STARTS = (stock.hand_made("edm"), stock.hand_made("log_snr"), stock.hand_made("time_uniform"), stock.beta, gits)
+_RULES = tuple(stock.hand_made(name) for name in ("edm", "log_snr", "time_uniform"))
+_STARTS = (*_RULES, stock.beta, gits.schedule, oss.schedule, entropic.schedule)
 
 
 def schedule(problem: Problem, n: int, solver: Solver) -> Array:
-    """The best end of the descents from the two best of five starts."""
+    """The best end of the descents from the two best of seven starts."""
     noises = problem.shared(("direct", solver.stochastic), lambda: training_noises(problem, solver))
     starts = np.stack([method(problem, n, solver) for method in _STARTS])
     order = squared_errors(solver, problem.denoise, starts, noises).mean(axis=1).argsort()
-    ends = np.stack([descend(problem, solver, start, noises) for start in starts[order[:STARTS]]])
+    ends = np.stack([*starts, *(descend(problem, solver, start, noises) for start in starts[order[:STARTS]])])
     return ends[squared_errors(solver, problem.denoise, ends, noises).mean(axis=1).argmin()]
 
 

@@ -1,0 +1,58 @@
+"""Align Your Steps as published (Sabour, Fidler, Kreis 2024, https://arxiv.org/abs/2404.14507), with the parts of `worker.ays.paper`.
+
+Ten steps by coordinate descent on the first-order bound, the schedule of every sweep recorded; the one that the real solver likes best on
+noises of the search is kept (the paper's early stopping, with a number in place of the eye), halved to 20 and 40 steps and
+interpolated to any other number. The paper draws 8,192 samples for every estimate; a seed shared by all candidates needs far fewer.
+"""
+
+from itertools import islice
+
+import numpy as np
+
+from benchmarks.baselines.problem import Problem, closed
+from worker.ays.klub_estimator import KlubEstimator
+from worker.ays.noise import Array
+from worker.ays.paper import BASE_STEPS, Neighbourhood, descend, optimize_midpoints, subdivide
+from worker.ays.paths import Stream
+from worker.ays.profile import log_grid
+from worker.ays.proposal import GaussianProposal
+from worker.ays.schedule import edm, resample, time_uniform
+from worker.ays.solvers import Solver
+from worker.ays.validate import hold_out, squared_errors
+
+SAMPLES, SWEEPS, JUDGED = 64, 6, 32
+
+_C, _FINE_LEVELS = 0.5, 64
+
+
+def schedule(problem: Problem, n: int, solver: Solver) -> Array:
+    """The kept schedule, interpolated to n steps."""
+    record = problem.shared("ays", lambda: _record(problem))
+    kept = problem.shared(("ays", solver.name), lambda: _kept(problem, solver, record))
+    finest = problem.shared(("ays", "midpoints", kept), lambda: _halved(problem, record[kept]))
+    return closed(resample(finest, n))
+
+
+def _klub(problem: Problem) -> KlubEstimator:
+    return KlubEstimator(problem.denoise, problem.clean(SAMPLES), proposal=GaussianProposal(_C), seed=problem.seed)
+
+
+def _record(problem: Problem) -> list[Array]:
+    span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min, "terminal": "sigma_min"}
+    discrete = problem.process.kind == "vp"
+    start = time_uniform(BASE_STEPS, **span, process=problem.process) if discrete else edm(BASE_STEPS, **span)
+    return [start, *islice(descend(_klub(problem), start, Neighbourhood()), SWEEPS)]
+
+
+def _kept(problem: Problem, solver: Solver, record: list[Array]) -> int:
+    grid = log_grid(problem.sigma_max, problem.sigma_min, _FINE_LEVELS)
+    drawn = {"indices": range(JUDGED), "seed": problem.seed, "stream": Stream.SEARCH}
+    noises = hold_out(solver, problem.denoise, problem.denoise.shape, levels=grid, terminal="zero", **drawn)
+    candidates = np.stack([closed(levels) for levels in record])
+    return int(squared_errors(solver, problem.denoise, candidates, noises).mean(axis=1).argmin())
+
+
+def _halved(problem: Problem, levels: Array) -> Array:
+    for _ in range(2):
+        levels = optimize_midpoints(_klub(problem), subdivide(levels), Neighbourhood(), sweeps=1)
+    return levels
