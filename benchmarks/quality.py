@@ -35,7 +35,7 @@ from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, hold_out, squared_errors
 from worker.measure import Measured, measure
 from worker.models.digits.data import digits
-from worker.models.digits.quality import frechet_distance
+from worker.models.frechet import frechet_distance
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
 from worker.pipeline import BATCH

@@ -23,7 +23,18 @@ def digits() -> tuple[Tensor, Tensor]:
         `(train, held_out)`, float32, of shapes (1297, 1, 8, 8) and (500, 1, 8, 8), values in [-1, 1].
     """
     images = torch.from_numpy(np.asarray(load_digits().images, dtype=np.float32))
-    images = (images / (_PIXEL_MAX / 2) - 1.0).unsqueeze(1)
-    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(_SPLIT_SEED))
-    shuffled = images[order]
+    return _split((images / (_PIXEL_MAX / 2) - 1.0).unsqueeze(1))
+
+
+def digit_labels() -> tuple[Tensor, Tensor]:
+    """Load the classes of the same images.
+
+    Returns:
+        `(train, held_out)`, int64 from 0 to 9, of shapes (1297,) and (500,).
+    """
+    return _split(torch.from_numpy(np.asarray(load_digits().target, dtype=np.int64)))
+
+
+def _split(values: Tensor) -> tuple[Tensor, Tensor]:
+    shuffled = values[torch.randperm(len(values), generator=torch.Generator().manual_seed(_SPLIT_SEED))]
     return shuffled[HELD_OUT:], shuffled[:HELD_OUT]

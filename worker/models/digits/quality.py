@@ -1,7 +1,7 @@
 """Is the bundled model any good? `python -m worker.models.digits.quality OUT.png`: a grid of samples and a Frechet distance.
 
-The distance is Frechet's between Gaussians fitted to raw pixels, `|m - m'|^2 + tr(S + S' - 2 (S S')^(1/2))`, between 500 samples and the
-500 held-out digits; beside it the same between 500 training digits and the held-out ones, which is what perfect samples would reach.
+The Frechet distance is in raw pixels, between 500 samples and the 500 held-out digits; beside it the same between 500 training digits
+and the held-out ones, which is what perfect samples would reach.
 """
 
 import argparse
@@ -18,21 +18,8 @@ from worker.ays.paths import Stream, starting_noise
 from worker.ays.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample
 from worker.models.digits.data import HELD_OUT, digits
+from worker.models.frechet import frechet_distance
 from worker.models.registry import Registry
-
-
-def frechet_distance(x: Tensor, y: Tensor) -> float:
-    """Frechet distance of the Gaussians fitted to two sets of samples, each of shape (n, *shape)."""
-    a, b = x.flatten(1).double(), y.flatten(1).double()
-    cov_a, cov_b = a.T.cov(), b.T.cov()
-    # tr (S S')^(1/2) is the sum of the singular values of S^(1/2) S'^(1/2)
-    cross = torch.linalg.svdvals(_root(cov_a) @ _root(cov_b)).sum()
-    return float((a.mean(0) - b.mean(0)).square().sum() + cov_a.trace() + cov_b.trace() - 2 * cross)
-
-
-def _root(covariance: Tensor) -> Tensor:
-    values, vectors = torch.linalg.eigh(covariance)
-    return (vectors * values.clamp(min=0).sqrt()) @ vectors.T
 
 
 def fine_samples(count: int, *, seed: int = 0, steps: int = 64) -> Tensor:
