@@ -1,8 +1,11 @@
-"""Client of the schedule service: httpx2 and pydantic only."""
+"""Client of the schedule service: httpx2 and pydantic only; diffusers is imported where a pipeline is given."""
 
 from ays_client.client import Client
 from ays_client.contract import JobRequest, Schedule, Solver, Terminal
-from ays_client.errors import BadRequest, JobFailed, NotFound, ServiceError, Unavailable
+from ays_client.errors import BadRequest, JobFailed, NotFound, ScheduleRefused, ServiceError, Unavailable
+from ays_client.pipelines import applied, apply_schedule, restore
+from ays_client.scheduler_rules import solver_of
+from ays_client.schedules import Schedules
 
 __all__ = [
     "BadRequest",
@@ -11,8 +14,14 @@ __all__ = [
     "JobRequest",
     "NotFound",
     "Schedule",
+    "ScheduleRefused",
+    "Schedules",
     "ServiceError",
     "Solver",
     "Terminal",
     "Unavailable",
+    "applied",
+    "apply_schedule",
+    "restore",
+    "solver_of",
 ]

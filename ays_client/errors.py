@@ -5,6 +5,8 @@
 schedule. All of them are a `ServiceError`.
 """
 
+from typing import Self
+
 from ays_client.contract import Job, Problem
 
 
@@ -51,6 +53,21 @@ class JobFailed(ServiceError):
             )
         )
         self.job = job
+
+
+class ScheduleRefused(ValueError):
+    """A schedule is malformed, is not for this model, or cannot be run right by this scheduler."""
+
+    @classmethod
+    def of(cls, what: str, *, why: str, fix: str) -> Self:
+        """Write the message in its order.
+
+        Args:
+            what: the scheduler class, or the schedule.
+            why: what is wrong.
+            fix: what to do.
+        """
+        return cls(f"{what} is refused: {why}; fix: {fix}")
 
 
 def sentence(problem: Problem) -> str:

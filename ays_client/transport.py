@@ -1,5 +1,6 @@
 """HTTP below the client: requests whose failures are the errors of `ays_client.errors`."""
 
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from enum import Enum
@@ -15,6 +16,11 @@ _Body = TypeVar("_Body", bound=BaseModel)
 
 _SILENCE_SECONDS = 60.0
 """An event stream without even a heartbeat for so long is broken."""
+
+_CONNECT_SECONDS, _READ_SECONDS, _ANSWER_SECONDS = 1.0, 5.0, 10.0
+"""Of a background request: for connecting, between two reads, and altogether."""
+
+_ANSWER_BYTES = 2**20
 
 
 class Transport:
@@ -62,7 +68,7 @@ class Transport:
         try:
             return body.model_validate_json(response.content)
         except ValidationError as error:
-            raise Unavailable(_foreign(self._url, response)) from error
+            raise Unavailable(_foreign(self._url, response.status_code, response.content)) from error
 
     def request(
         self, method: str, path: str, *, query: Mapping[str, object] | None = None, json: Mapping[str, object] | None = None
@@ -106,17 +112,54 @@ class Transport:
             raise Unavailable(_silent(self._url, error)) from error
 
 
-def error_of(url: str, response: httpx2.Response) -> ServiceError:
+def conditional_get(url: str, path: str, *, query: Mapping[str, object], etag: str | None) -> tuple[bytes, str | None] | None:
+    """One request on a connection of its own, for a background thread: bounded in time and size whatever answers.
+
+    Args:
+        url: address of the service.
+        path: path below it.
+        query: query parameters.
+        etag: tag of the body at hand, or None.
+
+    Returns:
+        Body and tag; None: the body at hand is still right.
+
+    Raises:
+        ServiceError: the service answered with an error, too much or too slowly, or not at all.
+    """
+    headers = {} if etag is None else {"If-None-Match": etag}
+    end, body = time.monotonic() + _ANSWER_SECONDS, b""
+    try:
+        with (
+            httpx2.Client(base_url=url, timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS)) as http,
+            http.stream("GET", path, params={name: _word(value) for name, value in query.items()}, headers=headers) as response,
+        ):
+            for chunk in response.iter_bytes():
+                body += chunk
+                if len(body) > _ANSWER_BYTES or time.monotonic() > end:
+                    raise Unavailable(_endless(url))
+    except httpx2.HTTPError as error:
+        raise Unavailable(_silent(url, error)) from error
+    if response.status_code == httpx2.codes.NOT_MODIFIED and etag is not None:
+        return None
+    if not response.is_success:
+        raise error_of(url, response, body)
+    return body, response.headers.get("etag")
+
+
+def error_of(url: str, response: httpx2.Response, body: bytes | None = None) -> ServiceError:
     """The error that a response with a failing status stands for.
 
     Args:
         url: address of the service.
-        response: the response, read.
+        response: the response.
+        body: its body; None: it has been read.
     """
+    content = response.content if body is None else body
     try:
-        problem = Problem.model_validate_json(response.content)
+        problem = Problem.model_validate_json(content)
     except ValidationError:
-        problem = _foreign(url, response)
+        problem = _foreign(url, response.status_code, content)
     kind = NotFound if response.status_code == 404 else BadRequest if response.status_code < 500 else Unavailable
     kind = Unavailable if response.status_code == 429 else kind
     delay = response.headers.get("retry-after", "")
@@ -136,11 +179,15 @@ def _silent(url: str, error: Exception) -> Problem:
     )
 
 
-def _foreign(url: str, response: httpx2.Response) -> Problem:
+def _endless(url: str) -> Problem:
+    return Problem(title="No end", status=503, detail=f"the answer of {url} has no end", fix="check the address")
+
+
+def _foreign(url: str, status: int, body: bytes) -> Problem:
     return Problem(
         title="Not the schedule service",
-        status=response.status_code,
-        detail=f"{url} answered with status {response.status_code} and a body that is not the schedule service's",
-        received=response.text[:200],
+        status=status,
+        detail=f"{url} answered with status {status} and a body that is not the schedule service's",
+        received=body.decode("utf-8", "replace")[:200],
         fix="check the address, and that client and service have the same version",
     )

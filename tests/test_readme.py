@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -31,7 +32,11 @@ def blocks(language: str) -> list[str]:
 
 def run(*command: str, url: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    settings = environment(PYTHONPATH=str(REPOSITORY), PATH=path, AYS_URL=url)
+    with tempfile.TemporaryDirectory() as cache:
+        return _run(*command, settings=environment(PYTHONPATH=str(REPOSITORY), PATH=path, AYS_URL=url, XDG_CACHE_HOME=cache))
+
+
+def _run(*command: str, settings: dict[str, str]) -> str:
     done = subprocess.run(command, cwd=REPOSITORY, env=settings, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -129,7 +134,7 @@ def test_routes_are_all_explained(url: str):
     assert known == set(re.findall(r"`((?:GET|POST) /.*?)`", API.partition("## A request")[0]))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/integrate.md"])
 def test_links_lead_somewhere(page: str):
     text = (REPOSITORY / page).read_text()
     targets = [target for target in re.findall(r"\]\((.*?)\)", text) if "://" not in target]

@@ -1,0 +1,110 @@
+"""How each scheduler class of diffusers takes its levels: data, found by running every one of them against its solver."""
+
+from typing import Any, Literal, NamedTuple
+
+
+class Rule(NamedTuple):
+    """How a class takes its levels.
+
+    Attributes:
+        state: what it carries from step to step: `ve` `x_0 + sigma eps`, `vp` the same over `sqrt(1 + sigma^2)` (or a flow model's
+            `(1 - t) x_0 + t eps`, as it is configured), `flow` the latter always.
+        twice: whether inner levels are listed twice.
+        positive_end: whether it divides by the last level, so that it cannot be 0.
+    """
+
+    state: Literal["ve", "vp", "flow"]
+    twice: bool = False
+    positive_end: bool = False
+
+
+RULES = {
+    "EulerDiscreteScheduler": Rule("ve"),
+    "EulerAncestralDiscreteScheduler": Rule("ve"),
+    "LMSDiscreteScheduler": Rule("ve"),
+    "HeunDiscreteScheduler": Rule("ve", twice=True),
+    "DPMSolverMultistepScheduler": Rule("vp"),
+    "DPMSolverSinglestepScheduler": Rule("vp"),
+    "UniPCMultistepScheduler": Rule("vp"),
+    "DEISMultistepScheduler": Rule("vp", positive_end=True),
+    "SASolverScheduler": Rule("vp", positive_end=True),
+    "EDMEulerScheduler": Rule("ve"),
+    "EDMDPMSolverMultistepScheduler": Rule("ve"),
+    "FlowMatchEulerDiscreteScheduler": Rule("flow"),
+}
+"""Classes that keep their method and take the levels."""
+
+SWAPPED = frozenset({"DDIMScheduler", "PNDMScheduler", "DDPMScheduler"})
+"""Classes whose step assumes evenly spaced or integer timesteps; the class of the schedule's solver takes their place."""
+
+_INNER = "its steps go through levels between those of a schedule"
+_CONSISTENCY = "it samples consistency models, which have a rule of their own for their timesteps"
+_PARALLEL = "it assumes evenly spaced timesteps"
+_TIME = "its levels are a fixed function of its own time"
+
+REFUSED = {
+    "KDPM2DiscreteScheduler": _INNER,
+    "KDPM2AncestralDiscreteScheduler": _INNER,
+    "DPMSolverSDEScheduler": _INNER,
+    "FlowMatchHeunDiscreteScheduler": "it averages slopes in t, where the heun of a schedule averages them in sigma",
+    "LCMScheduler": _CONSISTENCY,
+    "TCDScheduler": _CONSISTENCY,
+    "SCMScheduler": _CONSISTENCY,
+    "CMStochasticIterativeScheduler": _CONSISTENCY,
+    "FlowMatchLCMScheduler": _CONSISTENCY,
+    "DDIMParallelScheduler": _PARALLEL,
+    "DDPMParallelScheduler": _PARALLEL,
+    "DDIMInverseScheduler": _PARALLEL,
+    "DPMSolverMultistepInverseScheduler": "it runs from data to noise",
+    "CogVideoXDDIMScheduler": _PARALLEL,
+    "CogVideoXDPMScheduler": _PARALLEL,
+    "DDPMWuerstchenScheduler": _TIME,
+    "IPNDMScheduler": _TIME,
+    "CosineDPMSolverMultistepScheduler": _TIME,
+}
+"""Classes that would run a schedule wrong, and why."""
+
+_MULTISTEP = {
+    ("dpmsolver++", 1): "ddim",
+    ("dpmsolver++", 2): "dpmpp_2m",
+    ("dpmsolver++", 3): "dpmpp_3m",
+    ("sde-dpmsolver++", 1): "sddim",
+    ("sde-dpmsolver++", 2): "dpmpp_2m_sde",
+}
+
+_ALWAYS = {
+    "EulerDiscreteScheduler": "euler",
+    "EDMEulerScheduler": "euler",
+    "FlowMatchEulerDiscreteScheduler": "euler",
+    "EulerAncestralDiscreteScheduler": "euler_ancestral",
+    "HeunDiscreteScheduler": "heun",
+    "UniPCMultistepScheduler": "unipc",
+    "DDIMScheduler": "ddim",
+    "DDPMScheduler": "sddim",
+}
+
+
+def solver_of(scheduler: Any) -> str | None:
+    """The solver that a scheduler runs, by its name in a request; None for one that is not among those.
+
+    Args:
+        scheduler: a diffusers scheduler.
+    """
+    name, config = type(scheduler).__name__, scheduler.config
+    if name in {"DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler"} and config["solver_type"] == "midpoint":
+        return _MULTISTEP.get((config["algorithm_type"], config["solver_order"]))
+    return None if config.get("stochastic_sampling") else _ALWAYS.get(name)
+
+
+def same_method(one: str | None, other: str) -> bool:
+    """Whether two solvers are the same method: in these coordinates `euler` and `ddim` are."""
+    first_order = {"euler", "ddim"}
+    return one == other or (one in first_order and other in first_order)
+
+
+def kind_of(scheduler: Any) -> Literal["vp", "edm", "flow"]:
+    """The noise process that a scheduler assumes."""
+    name, config = type(scheduler).__name__, scheduler.config
+    if name.startswith("FlowMatch") or config.get("use_flow_sigmas") or config.get("prediction_type") == "flow_prediction":
+        return "flow"
+    return "edm" if name.startswith("EDM") or config.get("timestep_type") == "continuous" else "vp"
