@@ -11,6 +11,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from ays_client.contract import Schedule, Solver
+from ays_client.webuis import a1111, before_shift, comfyui_node, sdnext
 
 
 class Format(StrEnum):
@@ -20,25 +21,34 @@ class Format(StrEnum):
     DIFFUSERS = "diffusers"
     KDIFFUSION = "kdiffusion"
     COMFYUI = "comfyui"
+    COMFYUI_API = "comfyui_api"
     SDCPP = "sdcpp"
+    SDNEXT = "sdnext"
+    A1111 = "a1111"
     EDM = "edm"
 
     @property
     def media_type(self) -> str:
         """Media type of the rendered text."""
-        return "text/plain; charset=utf-8" if self in {Format.COMFYUI, Format.SDCPP} else "application/json"
+        text = {Format.COMFYUI, Format.SDCPP, Format.SDNEXT, Format.A1111}
+        return "text/plain; charset=utf-8" if self in text else "application/json"
 
 
-def render(schedule: Schedule, form: Format) -> str:
+def render(schedule: Schedule, form: Format, *, shift: float | None = None) -> str:
     """Write a schedule in a tool's format.
 
     Args:
         schedule: the schedule.
         form: the tool.
+        shift: of flow models, the shift that the tool will apply: `t` is written as it is before it.
 
     Returns:
-        JSON text, or plain text for `comfyui` and `sdcpp`.
+        JSON text, or plain text for `comfyui`, `sdcpp`, `sdnext` and `a1111`.
+
+    Raises:
+        ScheduleRefused: the tool cannot take this schedule, or a shift is given for a model that has none.
     """
+    schedule = schedule if shift is None else before_shift(schedule, shift)
     match form:
         case Format.JSON:
             return schedule.model_dump_json()
@@ -48,8 +58,14 @@ def render(schedule: Schedule, form: Format) -> str:
             return json.dumps(kdiffusion(schedule), allow_nan=False)
         case Format.COMFYUI:
             return comfyui(schedule)
+        case Format.COMFYUI_API:
+            return json.dumps(comfyui_node(comfyui(schedule)))
         case Format.SDCPP:
             return sdcpp(schedule)
+        case Format.SDNEXT:
+            return sdnext(schedule)
+        case Format.A1111:
+            return a1111(schedule)
         case Format.EDM:
             return json.dumps(edm(schedule), allow_nan=False)
 

@@ -99,6 +99,7 @@ def schedule(
     terminal: TerminalName = Terminal.ZERO,
     method: MethodName = Method.PROFILE,
     form: Annotated[Format, typer.Option("--format", help="the tool that will read it")] = Format.JSON,
+    shift: Annotated[float | None, typer.Option(min=0.01, max=100, help="flow models: the shift that the tool will apply")] = None,
     fallback: Annotated[Fallback, typer.Option(help="what may be served when nothing is cached")] = "none",
     url: Url = _URL,
 ) -> None:
@@ -107,7 +108,7 @@ def schedule(
         found = client.schedule(model, nfe=nfe, solver=solver, terminal=terminal, method=method, fallback=fallback)
     if found.source is not Source.OPTIMIZED:
         sys.stderr.write(f"note: this schedule is {found.source.value}, not optimized\n")
-    _print(render(found, form))
+    _print(render(found, form, shift=shift))
 
 
 @app.command()

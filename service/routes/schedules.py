@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from ays_client.contract import Effort, JobRequest, Schedule, Target
+from ays_client.errors import ScheduleRefused
 from ays_client.formats import Format, render
 from ays_store import Store
 from service.answers import ALIAS, COMPUTED, IMMUTABLE, cached
@@ -25,6 +26,10 @@ _TEXTS: dict[int | str, dict[str, object]] = {
 }
 
 
+Shift = Annotated[float, Field(gt=0, le=100)]
+_SHIFT: Shift | None = Field(None, description="flow models: the shift that the tool will apply; t is written as it is before it")
+
+
 class Fallback(StrEnum):
     """The weakest kind of answer that may be served when nothing is cached; the stronger kinds are tried first."""
 
@@ -39,6 +44,7 @@ class ScheduleQuery(Target):
 
     fallback: Fallback = Field(Fallback.NONE, description="what may be served when nothing is cached")
     format: Format = Format.JSON
+    shift: Shift | None = _SHIFT
 
     @property
     def request(self) -> JobRequest:
@@ -52,9 +58,10 @@ class FormatQuery(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     format: Format = Format.JSON
+    shift: Shift | None = _SHIFT
 
 
-@router.get("", response_model=Schedule, responses={**_TEXTS, **declared(404)}, summary="Look a schedule up")
+@router.get("", response_model=Schedule, responses={**_TEXTS, **declared(404, 406)}, summary="Look a schedule up")
 def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, store: StoreDep) -> Response:
     """The best schedule there is now for a model, a budget and a solver.
 
@@ -66,12 +73,12 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
     schedule_id = store.results.find(query.request.model_copy(update={"effort": Effort.FAST}))
     raw = None if schedule_id is None else store.results.schedule(schedule_id)
     if schedule_id is not None and raw is not None:
-        return _answer(request, raw, schedule_id=schedule_id, form=query.format, policy=ALIAS)
+        return _answer(request, raw, schedule_id=schedule_id, query=query, policy=ALIAS)
     schedule = _fall_back(store, query, path=_path(query))
-    return _answer(request, schedule, schedule_id=schedule.id, form=query.format, policy=COMPUTED)
+    return _answer(request, schedule, schedule_id=schedule.id, query=query, policy=COMPUTED)
 
 
-@router.get("/{schedule_id}", response_model=Schedule, responses={**_TEXTS, **declared(404)}, summary="Get a schedule")
+@router.get("/{schedule_id}", response_model=Schedule, responses={**_TEXTS, **declared(404, 406)}, summary="Get a schedule")
 def get_schedule(schedule_id: str, query: Annotated[FormatQuery, Query()], request: Request, store: StoreDep) -> Response:
     """A schedule by its content address: it never changes."""
     raw = store.results.schedule(schedule_id)
@@ -83,17 +90,21 @@ def get_schedule(schedule_id: str, query: Annotated[FormatQuery, Query()], reque
             expected="the id of a stored schedule; interpolated, published and stock ones are not stored",
             fix="look it up by model, nfe and solver: GET /v1/schedules?model=...&nfe=...",
         )
-    return _answer(request, raw, schedule_id=schedule_id, form=query.format, policy=IMMUTABLE)
+    return _answer(request, raw, schedule_id=schedule_id, query=query, policy=IMMUTABLE)
 
 
-def _answer(request: Request, schedule: bytes | Schedule, *, schedule_id: str, form: Format, policy: str) -> Response:
+def _answer(request: Request, schedule: bytes | Schedule, *, schedule_id: str, query: ScheduleQuery | FormatQuery, policy: str) -> Response:
+    form, shift = query.format, query.shift
     tag = schedule_id if form is Format.JSON else f"{schedule_id}.{form.value}"
     body: str | bytes
-    if isinstance(schedule, bytes) and form is Format.JSON:
+    if isinstance(schedule, bytes) and form is Format.JSON and shift is None:
         body = schedule
     else:
-        body = render(Schedule.model_validate_json(schedule) if isinstance(schedule, bytes) else schedule, form)
-    return cached(request, body, tag=tag, policy=policy, media_type=form.media_type)
+        try:
+            body = render(Schedule.model_validate_json(schedule) if isinstance(schedule, bytes) else schedule, form, shift=shift)
+        except ScheduleRefused as error:
+            raise ProblemError(406, str(error), received={"format": form.value, "shift": shift}) from error
+    return cached(request, body, tag=tag if shift is None else f"{tag}.{shift}", policy=policy, media_type=form.media_type)
 
 
 def _fall_back(store: Store, query: ScheduleQuery, *, path: str) -> Schedule:
@@ -130,5 +141,5 @@ def _nothing(query: ScheduleQuery, detail: str) -> ProblemError:
 
 
 def _path(query: ScheduleQuery) -> str:
-    given = query.model_dump(mode="json", exclude={"format"}, exclude_defaults=True)
+    given = query.model_dump(mode="json", exclude={"format", "shift"}, exclude_defaults=True)
     return f"/v1/schedules?{urlencode(given)}"

@@ -2,13 +2,19 @@
 
 import json
 import re
+import sys
+from itertools import pairwise
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ays_client.contract import Schedule, Solver
+from ays_client.errors import ScheduleRefused
 from ays_client.formats import Format, comfyui, diffusers, fixed_point, links, render, sdcpp
+from ays_client.webuis import before_shift, sdnext, separate
 from tests.client.schedules import schedule
 
 KINDS = ("vp", "ve", "edm", "flow")
@@ -69,3 +75,90 @@ def test_links_keep_a_query():
     assert links("/v1/schedules/x")["comfyui"] == "/v1/schedules/x?format=comfyui"
     assert links("/v1/schedules?nfe=8")["edm"] == "/v1/schedules?nfe=8&format=edm"
     assert "json" not in links("/")
+
+
+def test_the_api_graph_holds_what_the_node_reads():
+    node = json.loads(render(schedule(), Format.COMFYUI_API))
+    assert node["class_type"] == "ManualSigmas"
+    assert [float(number) for number in COMFYUI_NUMBER.findall(node["inputs"]["sigmas"])] == schedule().sigmas
+
+
+def sdnext_reads(text):
+    """SD.Next's rule: split at commas and blanks, keep what is all digits."""
+    return [int(word) for word in text.replace(",", " ").split() if word.isdigit()]
+
+
+@pytest.mark.parametrize("kind", ["vp", "flow"])
+def test_sdnext_reads_as_many_whole_timesteps_as_there_are_steps(kind):
+    one = schedule(
+        kind=kind, sigmas=(14.6, 14.59, 3.5, 0.7, 0.0), timesteps=[999.0, 998.9, 300.5, 2.0] if kind == "vp" else [0.94, 0.9399, 0.7, 0.4]
+    )
+    assert sdnext_reads(sdnext(one)) == ([999, 998, 300, 2] if kind == "vp" else [940, 939, 700, 400])
+
+
+@pytest.mark.parametrize("kind", ["edm", "ve"])
+def test_sdnext_has_no_whole_timesteps_of_other_kinds(kind):
+    with pytest.raises(ScheduleRefused, match=f"kind {kind}"):
+        render(schedule(kind=kind), Format.SDNEXT)
+
+
+@given(st.lists(st.floats(min_value=0, max_value=999), min_size=1, max_size=64))
+def test_separated_times_decrease_and_stay_near(times):
+    times = sorted(times, reverse=True)
+    whole = separate(times)
+    assert all(upper > lower for upper, lower in pairwise(whole))
+    assert whole[-1] >= 0
+    assert max(abs(mine - time) for mine, time in zip(whole, times, strict=True)) <= len(times)
+    if len({round(time) for time in times}) == len(times):
+        assert whole == [round(time) for time in times]
+
+
+class Scheduler(NamedTuple):
+    """Of the web UI's modules/sd_schedulers.py, as far as a script uses it."""
+
+    name: str
+    label: str
+    function: Any
+
+
+@pytest.fixture
+def web_ui(monkeypatch):
+    """Stands in for the web UI: the modules that a script imports, and the way it asks a scheduler for its levels."""
+    known = SimpleNamespace(Scheduler=Scheduler, schedulers=[], schedulers_map={})
+    monkeypatch.setitem(sys.modules, "modules", SimpleNamespace(sd_schedulers=known))
+    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(FloatTensor=lambda levels: SimpleNamespace(to=lambda _device: levels)))
+    return known
+
+
+@pytest.mark.parametrize("end", [(0.0,), ()])
+def test_the_web_ui_gets_exactly_the_levels_for_these_steps(web_ui, end):
+    one = schedule(sigmas=(14.6146, 3.5, 0.7, 1e-05, *end))
+    exec(compile(render(one, Format.A1111), "script", "exec"), {})
+    (scheduler,) = web_ui.schedulers
+    assert web_ui.schedulers_map[scheduler.label] is web_ui.schedulers_map[scheduler.name] is scheduler
+    assert scheduler.function(n=one.steps, sigma_min=0.03, sigma_max=14.6, device="cpu") == one.sigmas
+    for steps in (1, 2, 9):
+        other = scheduler.function(steps, 0.03, 14.6, "cpu")
+        assert len(other) == steps + 1
+        assert all(upper > lower for upper, lower in pairwise(other))
+        assert other[-1] == pytest.approx(one.sigmas[-1])
+
+
+def test_the_web_ui_shifts_flow_models_itself():
+    with pytest.raises(ScheduleRefused, match="format a1111 is refused"):
+        render(schedule(kind="flow"), Format.A1111)
+
+
+@given(st.floats(min_value=0.1, max_value=20))
+def test_a_shift_brings_back_what_was_there_before_it(shift):
+    one = schedule(kind="flow")
+    before = before_shift(one, shift)
+    assert [shift * t / (1 + (shift - 1) * t) for t in before.t] == pytest.approx(one.t, rel=1e-9)
+    assert before.sigmas == one.sigmas
+    assert [float(t) for t in sdcpp(before).split(",")] == before.t
+    assert diffusers(before)["sigmas"] == before.t
+
+
+def test_other_kinds_have_no_shift():
+    with pytest.raises(ScheduleRefused, match="kind is vp, not flow; fix: leave the shift out"):
+        render(schedule(), Format.COMFYUI, shift=3.0)

@@ -11,6 +11,7 @@ from ays_client.contract import Solver, Terminal
 from ays_client.errors import ScheduleRefused
 from ays_client.scheduler_rules import REFUSED, RULES, SWAPPED, solver_of
 from ays_client.schedulers import scheduled, with_schedule, without_schedule
+from ays_client.webuis import before_shift
 from tests.integrate.problems import LATENT, LEVELS, brownian_of, ours, run, schedule
 
 # Diffusers turns torch tensors into arrays in a way that numpy 2 announces to end.
@@ -228,3 +229,10 @@ def test_the_stock_scheduler_comes_back():
     assert defaults[0] == defaults[1]
     assert back.to_json_string() == scheduler.to_json_string()
     assert without_schedule(scheduler) is scheduler
+
+
+def test_levels_before_the_shift_are_shifted_to_the_schedule():
+    wanted = schedule(kind="flow")
+    flow = stock("FlowMatchEulerDiscreteScheduler", {"shift": 3.0})
+    flow.set_timesteps(sigmas=before_shift(wanted, 3.0).t[:-1])
+    torch.testing.assert_close(flow.sigmas, torch.tensor(wanted.t), atol=1e-6, rtol=0)

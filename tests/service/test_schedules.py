@@ -96,6 +96,20 @@ def test_every_format_is_read_by_its_tool(http, store, by_id, kind):
     assert (len(diffusers["timesteps"]), diffusers["sigmas"]) == (8, model_levels)
 
 
+def test_what_a_tool_cannot_take_is_not_acceptable(http, store):
+    measured(store, kind="edm")
+    for query, words in (({"format": "sdnext"}, "no whole number"), ({"format": "comfyui", "shift": 3}, "kind is edm, not flow")):
+        assert words in find(http, expect=406, **query).json()["detail"]
+
+
+def test_flow_levels_before_a_shift_have_a_tag_of_their_own(http, store):
+    wanted = measured(store, kind="flow")
+    plain, shifted = find(http, format="sdcpp"), find(http, format="sdcpp", shift=3)
+    assert [float(t) for t in shifted.text.split(",")] == pytest.approx([t / (3 - 2 * t) for t in wanted.t])
+    assert shifted.headers["etag"] != plain.headers["etag"]
+    assert find(http, shift=3).json()["sigmas"] == wanted.sigmas
+
+
 @pytest.mark.usefixtures("store")
 def test_nothing_cached_is_a_problem_with_the_way_to_make_it(http):
     answer = find(http, solver="ddim", expect=404)
