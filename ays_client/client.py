@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from ays_client.contract import Event, Job, JobRequest, JobState, Method, Model, ProfileInfo, Schedule, Solver, Terminal
+from ays_client.curve import CurveRequest
 from ays_client.errors import JobFailed, Unavailable
 from ays_client.pages import JobPage, ModelList
 from ays_client.transport import Transport
@@ -50,6 +51,15 @@ class Client:
         """
         body = request.model_dump(mode="json") if isinstance(request, JobRequest) else dict(request)
         return self._transport.json(Job, "POST", "/v1/jobs", json=body)
+
+    def submit_curve(self, request: CurveRequest | Mapping[str, object]) -> Job:
+        """Ask for the schedules of a denoising-loss curve; `request.model` of the job is the curve's id for lookups.
+
+        Args:
+            request: the curve and what is wanted first, or its JSON body as a mapping, which the service checks.
+        """
+        body = request.model_dump(mode="json") if isinstance(request, CurveRequest) else dict(request)
+        return self._transport.json(Job, "POST", "/v1/curves", json=body)
 
     def job(self, job_id: str) -> Job:
         """The job as it is now."""

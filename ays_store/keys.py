@@ -62,6 +62,11 @@ def schedule(schedule_id: str) -> str:
     return f"{PREFIX}schedule:{schedule_id}"
 
 
+def curve(curve_id: str) -> str:
+    """A loss curve."""
+    return f"{PREFIX}curve:{curve_id}"
+
+
 def variants(model: str) -> str:
     """The tables of a model, one for each variant and method."""
     return f"{PREFIX}variants:{model}"
@@ -84,6 +89,7 @@ local function key_profile(id) return '{profile("")}' .. id end
 local function key_shards(id) return '{shards("")}' .. id end
 local function key_cells(id) return '{cells("")}' .. id end
 local function key_schedule(id) return '{schedule("")}' .. id end
+local function key_curve(id) return '{curve("")}' .. id end
 local function key_variants(model) return '{variants("")}' .. model end
 local function key_worker(name) return '{worker("")}' .. name end
 """

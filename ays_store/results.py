@@ -27,8 +27,9 @@ from ays_client.contract import (
     identity,
     is_curve,
 )
+from ays_client.curve import LossCurve
 from ays_store import keys, result_scripts
-from ays_store.limits import SHARDS_SECONDS
+from ays_store.limits import RECORDS_SECONDS, SHARDS_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
 
@@ -189,6 +190,15 @@ class Results:
         """
         raw, present = self._redis.hget(keys.variants(target.model), table_of(target)), self._redis.hget(keys.FINGERPRINTS, target.model)
         return table_of(target) if raw is not None and _Entry.model_validate_json(raw).of(present) else None
+
+    def curve(self, curve_id: str) -> LossCurve | None:
+        """Returns a loss curve."""
+        raw = self._redis.get(keys.curve(curve_id))
+        return None if raw is None else LossCurve.model_validate_json(_unpack(raw))
+
+    def keep_curve(self, curve: LossCurve) -> None:
+        """Keeps a loss curve for as long as the record of a job."""
+        self._redis.set(keys.curve(curve.id), _pack(curve.rising().model_dump_json()), ex=int(RECORDS_SECONDS))
 
     def shards(self, profile_id: str) -> dict[str, str]:
         """Returns the finished shards of a profile in the making, by their keys."""

@@ -13,7 +13,7 @@ from service.deps import State
 from service.feed import Feed
 from service.handlers import add_handlers
 from service.middleware import BodyLimit, RequestLog, SecurityHeaders
-from service.routes import events, health, jobs, models, schedules
+from service.routes import curves, events, health, jobs, models, schedules
 from service.settings import Settings
 from service.shutdown import Shutdown
 
@@ -55,7 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=_operation_id,
     )
-    for module in (jobs, events, schedules, models, health):
+    for module in (jobs, events, curves, schedules, models, health):
         app.include_router(module.router)
     add_handlers(app)
     # The last one added is the outermost.

@@ -2,14 +2,14 @@
 
 import difflib
 
-from ays_client.contract import Model
+from ays_client.contract import Model, is_curve
 from ays_store import Store
 from service.catalogue import catalogue, listed
 from service.problems import ProblemError
 
 
 def known_model(store: Store, model_id: str) -> Model:
-    """A model by its id: one that a worker offers, or one of the catalogue.
+    """A model by its id: one that a worker offers, one of the catalogue, or a loss curve.
 
     Args:
         store: where the workers have announced their models.
@@ -18,6 +18,8 @@ def known_model(store: Store, model_id: str) -> Model:
     Raises:
         ProblemError: 404, naming the models there are.
     """
+    if is_curve(model_id):
+        return _curve(store, model_id)
     model = store.models.get(model_id) or listed(model_id)
     if model is None:
         raise _unknown(model_id, [each.id for each in [*store.models.list(), *catalogue()]])
@@ -25,7 +27,7 @@ def known_model(store: Store, model_id: str) -> Model:
 
 
 def offered_model(store: Store, model_id: str) -> Model:
-    """A model that a worker can measure.
+    """A model that a worker can measure, or a loss curve.
 
     Args:
         store: where the workers have announced their models.
@@ -34,6 +36,8 @@ def offered_model(store: Store, model_id: str) -> Model:
     Raises:
         ProblemError: 404, nobody offers it: it is unknown, or only its published schedule is known.
     """
+    if is_curve(model_id):
+        return _curve(store, model_id)
     model = store.models.get(model_id)
     if model is not None:
         return model
@@ -46,6 +50,21 @@ def offered_model(store: Store, model_id: str) -> Model:
         expected="a model that a worker offers",
         fix=f"GET /v1/schedules?model={model_id} for the published schedule, or add the weights to a worker's models file under that id",
     )
+
+
+def _curve(store: Store, curve_id: str) -> Model:
+    curve = store.results.curve(curve_id)
+    if curve is None:
+        raise ProblemError(
+            404,
+            f"there is no {curve_id}: curves are dropped a month after they were posted last",
+            received=curve_id,
+            expected="the id of a loss curve",
+            fix="POST the curve to /v1/curves: the same curve gets the same id",
+        )
+    title = f"denoising loss at {len(curve.sigma)} noise levels"
+    low, high = curve.sigma[0], curve.sigma[-1]
+    return Model(id=curve_id, title=title, kind=curve.kind, sigma_min=low, sigma_max=high, fingerprint=curve_id)
 
 
 def _unknown(model_id: str, known: list[str]) -> ProblemError:

@@ -13,7 +13,8 @@ import structlog
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
-from ays_client.contract import Job, JobRequest, Model, ProfileInfo, Progress, Schedule, identity
+from ays_client.contract import Job, JobRequest, Model, ProfileInfo, Progress, Schedule, identity, is_curve
+from ays_client.curve import LossCurve
 from ays_store import Queue, Store
 from worker.attempt import Attempt, Canceled, Drained, Superseded
 from worker.host import JobHost
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from worker.models.loaded import LoadedModel
     from worker.outcome import Outcome
 
-Compute = Callable[[JobRequest, "LoadedModel", Host], "Outcome"]
+Compute = Callable[[JobRequest, "LoadedModel | LossCurve", Host], "Outcome"]
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -127,18 +128,31 @@ class Optimizer:
     def _run(self, job: Job, attempt: Attempt) -> bool:
         request, reporter = job.request, Reporter(attempt, self._telling)
         reporter.report(Progress(stage="loading"))
-        model = self._models.get(request.model)
-        self._store.models.refine(_card(model))
+        model, fingerprint = self._subject(request)
         attempt.check()
         stored = self._store.results.find(request)
         if stored is not None:
             return self._commit(attempt, profile=None, schedules=[], requested=stored)
         profile_id = identity(request.variant)
-        host = JobHost(reporter, profile_id=profile_id, fingerprint=model.fingerprint, results=self._store.results)
+        host = JobHost(reporter, profile_id=profile_id, fingerprint=fingerprint, results=self._store.results)
         outcome = self._compute(request, model, host)
         reporter.report(Progress(stage="store"))
         schedules = {schedule.id: schedule for schedule in [*outcome.schedules, outcome.requested]}
         return self._commit(attempt, profile=outcome.profile, schedules=list(schedules.values()), requested=outcome.requested.id)
+
+    def _subject(self, request: JobRequest) -> "tuple[LoadedModel | LossCurve, str]":
+        """What the schedule is for, and its fingerprint."""
+        if is_curve(request.model):
+            curve = self._store.results.curve(request.model)
+            if curve is None:
+                where, fix = f"curve {request.model!r}", "POST it to /v1/curves again"
+                raise ModelError.of(
+                    where, received="an id whose curve is not kept any more", expected="a curve of the last 30 days", fix=fix
+                )
+            return curve, curve.id
+        model = self._models.get(request.model)
+        self._store.models.refine(_card(model))
+        return model, model.fingerprint
 
     def _commit(self, attempt: Attempt, *, profile: ProfileInfo | None, schedules: list[Schedule], requested: str) -> bool:
         return self._store.results.commit(

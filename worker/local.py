@@ -1,7 +1,7 @@
 """`python -m worker.local`: one request, answered without Redis.
 
-Reads a `JobRequest` from standard input and writes JSON lines to standard output: `{"progress": ...}` as it goes, at the end
-`{"schedule": ...}` or `{"error": text, "bad_input": bool}`. Exit status 0 with a schedule, 1 with an error.
+Reads a `JobRequest`, or a `CurveRequest`, from standard input and writes JSON lines to standard output: `{"progress": ...}` as it
+goes, at the end `{"schedule": ...}` or `{"error": text, "bad_input": bool}`. Exit status 0 with a schedule, 1 with an error.
 """
 
 import json
@@ -13,10 +13,12 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 
 from ays_client.contract import JobRequest, ProfileInfo, Progress, Schedule
+from ays_client.curve import CurveRequest
 from worker.ays.denoise import DenoiserError
 from worker.measure import RangeError
 from worker.models.errors import ModelError
 from worker.models.registry import Registry
+from worker.outcome import Outcome
 from worker.pipeline import optimize
 
 
@@ -50,16 +52,20 @@ class LocalHost:
 def main() -> int:
     """Answer one request; the exit status."""
     try:
-        request = JobRequest.model_validate_json(sys.stdin.read())
+        body = json.loads(sys.stdin.read())
+        host = LocalHost()
+        if "loss" in body:
+            curve = CurveRequest.model_validate(body)
+            return _answer(optimize(curve.request, curve.curve, host))
+        request = JobRequest.model_validate(body)
         models_file = os.environ.get("AYS_MODELS")
         allow_hub = TypeAdapter(bool).validate_python(os.environ.get("AYS_ALLOW_HUB") or False)
         registry = Registry(Path(models_file) if models_file else None, allow_hub=allow_hub)
         if request.model not in registry.ids:
             known = ", ".join(registry.ids)
             return _fail(f"received the model {request.model!r}; expected one of {known}", bad_input=True)
-        host = LocalHost()
         host.report(Progress(stage="loading"))
-        outcome = optimize(request, registry.load(request.model), host)
+        return _answer(optimize(request, registry.load(request.model), host))
     except ValidationError as error:
         return _fail(str(error.errors(include_url=False)[0]["msg"]), bad_input=True)
     except RangeError as error:
@@ -69,6 +75,9 @@ def main() -> int:
     except Exception as error:  # the last line of defence: whoever started us wants a line, the traceback goes to the log
         traceback.print_exc()
         return _fail(f"{type(error).__name__}: {error}", bad_input=False)
+
+
+def _answer(outcome: Outcome) -> int:
     _write({"schedule": outcome.requested.model_dump(mode="json")})
     return 0
 

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ays_client.contract import ProfileInfo, Variant, identity
 from worker.ays.denoise import Evaluator
-from worker.ays.noise import Array
+from worker.ays.noise import Array, NoiseProcess
 from worker.ays.paths import Stream, data_generator
 from worker.ays.profile import Measure, Profile, Shard, log_grid, measure_flow, measure_forward, merge
 from worker.models.loaded import LoadedModel
@@ -52,12 +52,21 @@ def level_range(variant: Variant, model: LoadedModel) -> tuple[float, float]:
     Raises:
         RangeError: it leaves the model's range, or is empty.
     """
-    low, high = model.process.sigma_min, model.process.sigma_max
+    return span_within(variant, model.process, f"model {model.id!r}")
+
+
+def span_within(variant: Variant, process: NoiseProcess, whose: str) -> tuple[float, float]:
+    """Highest and lowest noise level of a request, within those of a process.
+
+    Raises:
+        RangeError: it leaves that range, or is empty.
+    """
+    low, high = process.sigma_min, process.sigma_max
     sigma_min = low if variant.sigma_min is None else variant.sigma_min
     sigma_max = high if variant.sigma_max is None else variant.sigma_max
     if not low * (1 - 1e-9) <= sigma_min < sigma_max <= high * (1 + 1e-9):
         msg = f"received sigma_min={sigma_min:g}, sigma_max={sigma_max:g}; expected {low:g} <= sigma_min < sigma_max <= {high:g}, "
-        raise RangeError(msg + f"the range of model {model.id!r}; leave them out for the whole range")
+        raise RangeError(msg + f"the range of {whose}; leave them out for the whole range")
     return sigma_max, sigma_min
 
 

@@ -4,11 +4,13 @@ from collections.abc import Callable
 from functools import partial
 
 from ays_client.contract import Effort, JobRequest, Method, Schedule
+from ays_client.curve import LossCurve
 from worker.answer import Origin, Place, unvalidated, validated
 from worker.ays.denoise import Evaluator
 from worker.ays.ladder import Candidate
 from worker.ays.profile import Profile
 from worker.ays.solvers import SOLVERS
+from worker.curve_search import schedules_of
 from worker.measure import Measured, level_range, measure, planned_evaluations
 from worker.models.loaded import LoadedModel
 from worker.outcome import Outcome
@@ -21,12 +23,12 @@ BATCH = 256
 """Samples in one call of the denoiser, at most."""
 
 
-def optimize(request: JobRequest, model: LoadedModel, host: Host) -> Outcome:
+def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) -> Outcome:
     """Measure the model once, unless that is done, and find the requested schedule and the whole table.
 
     Args:
         request: what is asked for.
-        model: the model, loaded and probed.
+        model: the model, loaded and probed; or the loss curve that stands for one.
         host: where this runs.
 
     Raises:
@@ -34,9 +36,11 @@ def optimize(request: JobRequest, model: LoadedModel, host: Host) -> Outcome:
         ModelError: the request asks for a guidance scale of a model that has none.
         DenoiserError: the model returned something that no schedule can be computed from.
     """
+    stages = Stages(host)
+    if isinstance(model, LossCurve):
+        return schedules_of(request, model, stages)
     model = model.at_guidance(request.guidance_scale)
     level_range(request.variant, model)
-    stages = Stages(host)
     denoise = Evaluator(model.denoiser, batch=BATCH, on_batch=stages.evaluated)
     if request.method is Method.PAPER:
         return PaperSearch(request, model, denoise, stages).outcome()

@@ -9,8 +9,10 @@ import typer
 
 from ays_client.client import Fallback
 from ays_client.contract import Effort, JobRequest, Method, Solver, Source, Terminal
+from ays_client.curve import CurveRequest
 from ays_client.formats import Format, render
 from service.cli.connect import connect
+from service.cli.curve import curve_through_api, read_curve
 from service.cli.demo import demo as run_demo
 from service.cli.exits import ending
 from service.cli.optimize import in_process, through_api
@@ -89,6 +91,29 @@ def optimize(
         return
     errors = error_table(schedule)
     show(schedule_table(schedule), *([errors] if errors else []))
+
+
+@app.command()
+def curve(
+    file: Annotated[Path, typer.Argument(help="CSV file: sigma, denoising loss")],
+    nfe: Nfe = 10,
+    solver: SolverName = Solver.SDDIM,
+    terminal: TerminalName = Terminal.ZERO,
+    method: MethodName = Method.PROFILE,
+    detail: Annotated[str, typer.Option(help="`auto`, or the exponent p of the weight sigma^p, 0 to 4")] = "auto",
+    kind: Annotated[str, typer.Option(help="process of the model, for its native times: ve, edm or flow")] = "ve",
+    form: Annotated[Format | None, typer.Option("--format", help="print it for a tool")] = None,
+    local: Annotated[bool, typer.Option("--local", help="compute here, without the service and without Redis")] = False,
+    url: Url = _URL,
+) -> None:
+    """Make a schedule from a denoising-loss curve alone: no weights, no model, no GPU."""
+    asked = {"nfe": nfe, "solver": solver, "terminal": terminal, "method": method, "detail": detail, "kind": kind}
+    request = CurveRequest.model_validate({**read_curve(file), **asked})
+    found = in_process(request) if local else curve_through_api(request.model_dump(mode="json"), url)
+    if form is None:
+        show(schedule_table(found))
+    else:
+        _print(render(found, form))
 
 
 @app.command()

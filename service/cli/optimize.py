@@ -7,6 +7,7 @@ import tempfile
 
 from ays_client import Client, JobFailed
 from ays_client.contract import Job, JobRequest, JobState, Progress, Schedule
+from ays_client.curve import CurveRequest
 from service.child import die_with_parent
 from service.cli.connect import connect
 from service.cli.exits import CommandError, ExitCode
@@ -30,13 +31,14 @@ def through_api(request: JobRequest, url: str) -> tuple[Schedule, bool]:
         job = client.submit(request)
         cached = job.state is JobState.SUCCEEDED
         if not cached:
-            job = _watch(client, job)
+            job = watch(client, job)
         if job.schedule_id is None:
             raise JobFailed(job)
         return client.schedule_by_id(job.schedule_id), cached
 
 
-def _watch(client: Client, job: Job) -> Job:
+def watch(client: Client, job: Job) -> Job:
+    """Wait until a job has succeeded, with progress on standard error."""
     with ProgressDisplay() as display:
         if job.live_workers == 0:
             display.say(f"job {job.id} is queued, but no worker is alive to take it; `ays worker` starts one")
@@ -47,7 +49,7 @@ def _watch(client: Client, job: Job) -> Job:
     return client.wait(job.id)
 
 
-def in_process(request: JobRequest) -> Schedule:
+def in_process(request: JobRequest | CurveRequest) -> Schedule:
     """Compute a schedule in a process of its own, without the service and without Redis.
 
     Args:
@@ -82,7 +84,7 @@ class _SilentEnd(Exception):
     """The process ended without an answer."""
 
 
-def _follow(process: "subprocess.Popen[str]", request: JobRequest, display: ProgressDisplay) -> Schedule:
+def _follow(process: "subprocess.Popen[str]", request: JobRequest | CurveRequest, display: ProgressDisplay) -> Schedule:
     assert process.stdin is not None
     assert process.stdout is not None
     with process.stdin as stdin:

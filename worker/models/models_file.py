@@ -28,6 +28,9 @@ from worker.models.toml_table import Table
 MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 """Ids that a client may name, the same pattern as the wire contract's."""
 
+CURVES = "curve-"
+"""Beginning of the ids of loss curves, which no model may have; the same as the wire contract's."""
+
 _FACTORY = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*")
 
 
@@ -81,8 +84,8 @@ def read_models_file(path: Path) -> dict[str, Entry]:
 
 def _entry(name: str, table: Table) -> Entry:
     table = table.named(f"model {name!r} of the models file")
-    if not MODEL_ID.fullmatch(name):
-        expected = f"an id that matches {MODEL_ID.pattern}"
+    if not MODEL_ID.fullmatch(name) or name.startswith(CURVES):
+        expected = f"an id that matches {MODEL_ID.pattern} and does not begin with {CURVES}"
         raise ModelError.of(table.where, received=f"the id {name!r}", expected=expected, fix="rename the table [models.<id>]")
     title = table.text("title", name)
     match table.get("kind"):
