@@ -37,6 +37,7 @@ class ToyModel:
     title: str = "A toy"
     fingerprint: str = "f0"
     prediction_type: str | None = None
+    published: str | None = None
     guidance_scale: float | None = None
     process: object = field(default_factory=lambda: SimpleNamespace(kind="ve"))
     denoiser: object = field(default_factory=lambda: SimpleNamespace(shape=(2,), sigma_min=0.002, sigma_max=80.0))
