@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo serve test lint test-all test-service bench-quality clean
+.PHONY: help demo serve test lint test-all test-service bench bench-quality clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -43,6 +43,9 @@ test-all: $(READY) ## the tests, those of test-service left out
 test-service: $(READY_SERVICE) ## the tests of the service and the client, where torch is not installed
 	@! $(VENV_SERVICE)/bin/python -c 'import torch' 2>/dev/null || { echo "error: torch is installed in $(VENV_SERVICE)"; exit 1; }
 	$(VENV_SERVICE)/bin/python -m pytest tests/service tests/client
+
+bench: $(READY) ## ours against every other method, half an hour on two cores: docs/results.md
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.compare
 
 bench-quality: $(READY) ## error of our schedules against stock and direct search: a table and a plot in docs/results/
 	$(BIN)/python -m benchmarks.quality

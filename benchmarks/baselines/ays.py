@@ -20,7 +20,7 @@ from worker.ays.schedule import edm, resample, time_uniform
 from worker.ays.solvers import Solver
 from worker.ays.validate import hold_out, squared_errors
 
-SAMPLES, SWEEPS, JUDGED = 64, 6, 32
+SAMPLES, SWEEPS, JUDGED = 64, 5, 32
 
 _C, _FINE_LEVELS = 0.5, 64
 

@@ -24,12 +24,13 @@ _RULES = tuple(stock.hand_made(name) for name in ("edm", "log_snr", "time_unifor
 _STARTS = (*_RULES, stock.beta, gits.schedule, oss.schedule, entropic.schedule)
 
 
-def schedule(problem: Problem, n: int, solver: Solver) -> Array:
-    """The best end of the descents from the two best of seven starts."""
+def schedule(problem: Problem, n: int, solver: Solver, *, more: tuple[Array, ...] = ()) -> Array:
+    """The best end of the descents from the two best of seven starts, and from every one of `more`."""
     noises = problem.shared(("direct", solver.stochastic), lambda: training_noises(problem, solver))
     starts = np.stack([method(problem, n, solver) for method in _STARTS])
     order = squared_errors(solver, problem.denoise, starts, noises).mean(axis=1).argsort()
-    ends = np.stack([*starts, *(descend(problem, solver, start, noises) for start in starts[order[:STARTS]])])
+    descents = [descend(problem, solver, start, noises) for start in (*starts[order[:STARTS]], *more)]
+    ends = np.stack([*starts, *more, *descents])
     return ends[squared_errors(solver, problem.denoise, ends, noises).mean(axis=1).argmin()]
 
 

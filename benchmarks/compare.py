@@ -1,0 +1,189 @@
+"""Ours against everybody: `make bench`. Writes `docs/results.md` and its plots; goes on where an earlier run stopped.
+
+Every method answers with a schedule for every model, solver and number of evaluations, from noises of its own seed. All are judged on the
+same fresh noises, which no method has seen, by the squared distance of their samples to a fine solution from the same noise (and Brownian
+path), and by the quality of the samples as a set. Methods without any randomness are run once, the others once for each seed.
+"""
+
+import argparse
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.baselines import BASELINES, Problem, direct, schedule
+from benchmarks.cases import CASES, KEPT, QUICK, SOLVER_NAMES, Case, load
+from benchmarks.judging import Bench
+from benchmarks.ours import Ours
+from benchmarks.records import ROOT, Records, code_digest
+from benchmarks.results import write_results
+from worker.ays.noise import VP
+from worker.ays.solvers import SOLVERS
+
+LIMIT = "direct"
+OURS = ("fast", "standard")
+UNSEEDED = {"edm", "log_snr", "time_uniform", "trailing", "leading", "beta", "published_sd15", "published_sdxl", "published_svd", "dmn"}
+"""Methods that draw nothing: one seed tells all."""
+
+VP_ONLY = {"trailing", "leading"}
+
+_SOLVING = ("worker/ays", "worker/validation.py", "worker/measure.py", "worker/table.py", "benchmarks/ours.py", "benchmarks/rough.py")
+_SHARED = ("benchmarks/baselines/problem.py", "benchmarks/baselines/teacher.py")
+_JUDGING = ("worker/ays/paths.py", "benchmarks/judging.py", "benchmarks/rough.py", "benchmarks/classifier.py")
+
+
+@dataclass(frozen=True)
+class Task:
+    """The cells of one model and one kind of solver, which share fine solutions, teachers and a profile.
+
+    Attributes:
+        case: the model.
+        stochastic: kind of the solvers.
+        seconds: the task stops before its next cell once it has run that long.
+    """
+
+    case: Case
+    stochastic: bool
+    seconds: float
+
+    @property
+    def solvers(self) -> list[str]:
+        """Names of its solvers."""
+        return [name for name in SOLVER_NAMES if SOLVERS[name].stochastic == self.stochastic]
+
+    @property
+    def records(self) -> Path:
+        """Where its finished work is kept."""
+        return KEPT / f"{self.case.id}-{'sde' if self.stochastic else 'ode'}.jsonl"
+
+
+def asked(case: Case, nfe: int) -> Iterator[tuple[str, int]]:
+    """Methods and seeds of a cell."""
+    process = load(case.id).process
+    for name in (*BASELINES, *OURS):
+        if (name in VP_ONLY and not isinstance(process, VP)) or (name == LIMIT and nfe not in case.limits):
+            continue
+        for seed in case.seeds[:1] if name in UNSEEDED or name == LIMIT else case.seeds:
+            yield name, seed
+
+
+def _digest(name: str) -> str:
+    """Digest of the code that a method's schedules depend on."""
+    if name in OURS:
+        return code_digest(_SOLVING)
+    if name == LIMIT:
+        return code_digest(["benchmarks/baselines"])
+    own = f"benchmarks/baselines/{name}.py"
+    return code_digest([own if (ROOT / own).exists() else "benchmarks/baselines/stock.py", *_SHARED])
+
+
+class Solving:
+    """Schedules of every method on one model, remembered."""
+
+    def __init__(self, task: Task, records: Records) -> None:
+        """Prepare; models are shared by all methods of a seed."""
+        self._case, self._records = task.case, records
+        model = load(task.case.id)
+        self._problems = {seed: Problem.of(model, seed=seed + 1) for seed in task.case.seeds}
+        self._ours = {seed: Ours(model, seed=seed + 1) for seed in task.case.seeds}
+        self._digests = {name: _digest(name) for name in (*BASELINES, *OURS)}
+
+    def found(self, name: str, seed: int, solver: str, nfe: int) -> dict[str, Any]:
+        """Levels, evaluations and seconds of a method."""
+        # A limit must not be one of its own local minima: it also descends from our answer.
+        start = [self.found(OURS[-1], seed, solver, nfe)["levels"]] if name == LIMIT else []
+        key = ("schedule", load(self._case.id).fingerprint, name, seed, solver, nfe, self._digests[name], *start)
+        kept = self._records.get(*key)
+        if kept is not None:
+            return kept
+        if name in OURS:
+            answer = self._ours[seed].schedule(name, nfe, solver)
+        elif name == LIMIT:
+            method = partial(direct.schedule, more=tuple(np.array(levels) for levels in start))
+            answer = self._problems[seed].solve(method, nfe, SOLVERS[solver])
+        else:
+            answer = schedule(name, self._problems[seed], nfe, SOLVERS[solver])
+        body = {"levels": answer.levels.tolist(), "evaluations": answer.evaluations, "seconds": answer.seconds}
+        return self._records.put(body, *key)
+
+
+def run(task: Task) -> dict[str, Any]:
+    """All cells of a task that fit into its time, with the quality of the fine solutions."""
+    torch.set_num_threads(1)
+    started = time.monotonic()
+    records, judging = Records(task.records), code_digest(_JUDGING)
+    solving, bench = Solving(task, records), Bench(task.case, stochastic=task.stochastic)
+    base = (load(task.case.id).fingerprint, task.case.noises, judging)
+    cells: list[dict[str, Any]] = []
+    for nfe in task.case.counts:
+        for solver in task.solvers:
+            if time.monotonic() - started > task.seconds:
+                return {"cells": cells, "fine": None, "complete": False}
+            cells.append(_cell(task, solver, nfe, solving, bench, records, base))
+            sys.stderr.write(f"{task.case.id} {solver} {nfe}  {time.monotonic() - started:.0f} s\n")
+            sys.stderr.flush()
+    fine = records.get("fine", *base) or records.put({"quality": bench.fine()}, "fine", *base)
+    return {"cells": cells, "fine": fine["quality"], "complete": True}
+
+
+def _cell(task: Task, solver: str, nfe: int, solving: Solving, bench: Bench, records: Records, base: tuple[object, ...]) -> dict[str, Any]:
+    """One cell: every method's schedule, those not yet judged judged together."""
+    methods = {(name, seed): solving.found(name, seed, solver, nfe) for name, seed in asked(task.case, nfe)}
+    key = partial(_judged_key, base, solver)
+    unknown = [each["levels"] for each in methods.values() if records.get(*key(each)) is None]
+    if unknown:
+        for levels, judged in zip(unknown, bench.judge(solver, np.array(unknown)), strict=True):
+            records.put(judged, *key({"levels": levels}))
+    rows = []
+    for (name, seed), found in methods.items():
+        judged = records.get(*key(found))
+        assert judged is not None
+        rows.append({"method": name, "seed": seed, **found, **judged})
+    return {"model": task.case.id, "solver": solver, "nfe": nfe, "rows": rows}
+
+
+def _judged_key(base: tuple[object, ...], solver: str, found: dict[str, Any]) -> tuple[object, ...]:
+    return ("judged", *base, solver, found["levels"])
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run all cells on several processes and write the report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of results.md")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--models", nargs="*", help="only these; their finished cells are kept for the next run")
+    parser.add_argument("--seconds", type=float, default=1e9, help="stop each task before its next cell after that long, without a report")
+    parser.add_argument("--quick", action="store_true", help="two models, one number of evaluations: about two minutes")
+    args = parser.parse_args(arguments)
+    cases = [case for case in (QUICK if args.quick else CASES) if not args.models or case.id in args.models]
+    tasks = [Task(case, stochastic, args.seconds) for case in cases for stochastic in (True, False)]
+    for case in cases:
+        load(case.id)  # a rough network is trained once, not by every process
+    started = time.monotonic()
+    with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
+        found = list(pool.map(run, tasks))
+    if not all(part["complete"] for part in found):
+        sys.stderr.write("stopped in time; the same command goes on\n")
+        return
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    body = {
+        "cells": [cell for part in found for cell in part["cells"]],
+        "fine": {(task.case.id, task.stochastic): part["fine"] for task, part in zip(tasks, found, strict=True)},
+        "cases": cases,
+        "seconds": time.monotonic() - started,
+        "cpu_seconds": spent.ru_utime + spent.ru_stime,
+    }
+    write_results(body, args.out)
+
+
+if __name__ == "__main__":
+    main()
