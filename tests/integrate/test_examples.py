@@ -1,0 +1,217 @@
+"""The integrations in examples/ run as they are on the bundled pipeline; a stand-in takes the place of ComfyUI and of Ray."""
+
+import asyncio
+import base64
+import importlib.util
+import io
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+from types import ModuleType, SimpleNamespace
+
+import httpx2
+import pytest
+import torch
+import uvicorn
+from PIL import Image
+from starlette.requests import Request
+
+from ays_client.contract import Schedule, Solver
+from ays_client.schedulers import scheduled
+from tests.cli.commands import REPOSITORY
+from tests.client.hostile import Dead, Hostile
+from tests.integrate.problems import schedule
+from worker.ays.noise import VP, linear_betas
+from worker.models.digits import PIPELINE
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+
+EXAMPLES = REPOSITORY / "examples"
+LEVELS = (40.0, 12.0, 5.0, 2.5, 1.3, 0.6, 0.25, 0.05)
+
+
+def digits():
+    process = VP(linear_betas(end=0.015))
+    return schedule(model="digits", levels=LEVELS, timesteps=[float(process.time(level)) for level in LEVELS])
+
+
+@pytest.fixture(scope="module")
+def service():
+    with Hostile() as opened:
+        opened.body = digits().model_dump_json().encode()
+        yield opened
+
+
+@pytest.fixture
+def load(service, monkeypatch, tmp_path):
+    """Imports an example, in the environment that its docstring asks for."""
+    settings = {"AYS_URL": service.url, "PIPELINE": str(PIPELINE), "MODEL": "digits", "XDG_CACHE_HOME": str(tmp_path)}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+
+    def load(name, **changes):
+        for variable, value in changes.items():
+            monkeypatch.setenv(variable, value)
+        spec = importlib.util.spec_from_file_location(f"example_{name.replace('/', '_')}", EXAMPLES / f"{name}.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.mark.parametrize("name", ["fastapi_server", "litserve_server", "huggingface/handler", "ray_serve", "comfyui_node"])
+def test_each_is_short(name):
+    assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 60
+
+
+def image_of(png):
+    image = Image.open(io.BytesIO(png))
+    assert image.size == (8, 8)
+    return image.tobytes()
+
+
+class Running:
+    """An ASGI application on a free port."""
+
+    def __init__(self, app):
+        self.server = uvicorn.Server(uvicorn.Config(app, port=0, log_level="error"))
+        self.thread = threading.Thread(target=self.server.run)
+
+    def __enter__(self):
+        self.thread.start()
+        end = time.monotonic() + 60
+        while not self.server.started:
+            assert self.thread.is_alive()
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        return f"http://127.0.0.1:{self.server.servers[0].sockets[0].getsockname()[1]}"
+
+    def __exit__(self, *_):
+        self.server.should_exit = True
+        self.thread.join()
+
+
+def test_fastapi(load):
+    with Running(load("fastapi_server").app) as url, httpx2.Client(base_url=url, timeout=60) as http:
+        first = http.post("/generate", json={"seed": 1}).raise_for_status()
+        assert first.headers["x-schedule"] == "optimized"
+        assert image_of(http.post("/generate", json={"seed": 1}).content) == image_of(first.content)
+        # The service has no schedule of 5 steps: the request is served all the same.
+        other = http.post("/generate", json={"seed": 1, "steps": 5}).raise_for_status()
+        assert other.headers["x-schedule"] == "stock"
+        assert http.post("/generate", json={"seed": 1}).headers["x-schedule"] == "optimized"
+
+
+def test_fastapi_without_the_service(load):
+    with Dead() as nobody, Running(load("fastapi_server", AYS_URL=nobody.url).app) as url:
+        answer = httpx2.post(f"{url}/generate", json={"steps": 3}, timeout=60).raise_for_status()
+        assert answer.headers["x-schedule"] == "stock"
+
+
+def test_litserve(load):
+    pytest.importorskip("litserve")
+    load("litserve_server")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = os.environ | {"PORT": str(port), "PYTHONPATH": str(REPOSITORY)}
+    process = subprocess.Popen([sys.executable, EXAMPLES / "litserve_server.py"], env=environment, start_new_session=True)
+    try:
+        url, end = f"http://127.0.0.1:{port}", time.monotonic() + 120
+        while not healthy(url):
+            assert process.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.1)
+        answer = httpx2.post(f"{url}/predict", json={"seed": 1}, timeout=60).raise_for_status()
+        assert image_of(base64.b64decode(answer.json()["image"]))
+    finally:
+        os.killpg(process.pid, 15)
+        process.wait(30)
+
+
+def healthy(url):
+    try:
+        return httpx2.get(f"{url}/health").is_success
+    except httpx2.TransportError:
+        return False
+
+
+def test_hugging_face(load):
+    handler = load("huggingface/handler").EndpointHandler(str(PIPELINE))
+    image = handler({"inputs": "", "parameters": {"seed": 1}})
+    assert image.size == (8, 8)
+    assert len(handler.pipe.scheduler.timesteps) == 8
+    assert scheduled(handler.pipe.scheduler)
+    assert handler({"parameters": {"seed": 1}}).tobytes() == image.tobytes()
+
+
+def test_ray_serve(load, monkeypatch):
+    """Ray is heavy; a deployment is its class, bound by a decorator."""
+
+    def deployment(cls):
+        cls.bind = classmethod(lambda bound: bound)
+        return cls
+
+    ray = ModuleType("ray")
+    ray.serve = SimpleNamespace(deployment=deployment)
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    replica = load("ray_serve").app()
+
+    async def receive():
+        return {"type": "http.request", "body": b'{"seed": 1}', "more_body": False}
+
+    answer = asyncio.run(replica(Request({"type": "http", "method": "POST", "headers": []}, receive)))
+    assert answer.media_type == "image/png"
+    assert image_of(answer.body)
+    assert scheduled(replica.pipe.scheduler)
+
+
+class Model:
+    """Of ComfyUI's MODEL, what a scheduler asks for."""
+
+    def get_model_object(self, name):
+        return name
+
+
+def queue(module, **changes):
+    """What ComfyUI does with a node: defaults from INPUT_TYPES, then its FUNCTION; as many results as RETURN_TYPES."""
+    (node,) = module.NODE_CLASS_MAPPINGS.values()
+    assert set(module.NODE_DISPLAY_NAME_MAPPINGS) == set(module.NODE_CLASS_MAPPINGS)
+    required = node.INPUT_TYPES()["required"]
+    inputs = {name: options[0]["default"] for name, (_, *options) in required.items() if options}
+    assert inputs["solver"] in required["solver"][0]
+    results = getattr(node(), node.FUNCTION)(**inputs | {"model": Model()} | changes)
+    assert len(results) == len(node.RETURN_TYPES)
+    return results[0]
+
+
+def test_comfyui(load, monkeypatch):
+    module = load("comfyui_node")
+    sigmas = queue(module, service_model="digits")
+    assert torch.equal(sigmas, torch.FloatTensor([*LEVELS, 0.0]))
+    # As ComfyUI's own schedulers, denoise keeps the last steps.
+    assert torch.equal(queue(module, service_model="digits", denoise=0.5), sigmas[-5:])
+    assert len(queue(module, service_model="digits", denoise=0.0)) == 0
+
+    own = ModuleType("comfy.samplers")
+    own.calculate_sigmas = lambda sampling, name, steps: torch.linspace(9, 0, steps + 1) if (sampling, name) else None
+    comfy = ModuleType("comfy")
+    comfy.samplers = own
+    monkeypatch.setitem(sys.modules, "comfy", comfy)
+    monkeypatch.setitem(sys.modules, "comfy.samplers", own)
+    assert torch.equal(queue(module, service_model="digits", steps=5), torch.linspace(9, 0, 6))
+
+
+def test_comfyui_samples_flow_models_in_t(load, service):
+    flow = schedule(kind="flow", model="digits", solver=Solver.EULER)
+    before, service.body = service.body, flow.model_dump_json().encode()
+    try:
+        assert Schedule.model_validate_json(service.body).kind == "flow"
+        sigmas = queue(load("comfyui_node"), service_model="digits", solver="euler")
+    finally:
+        service.body = before
+    assert torch.equal(sigmas, torch.FloatTensor(flow.t))
