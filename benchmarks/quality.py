@@ -88,7 +88,7 @@ def schedules(model: LoadedModel, solver: str, nfe: int, measured: Measured, den
     low, high = model.process.sigma_min, model.process.sigma_max
     levels = stock_schedules(nfe, sigma_max=high, sigma_min=low, terminal="zero", process=model.process)
     method = SOLVERS[solver]
-    profile = measured.of(stochastic=method.stochastic)
+    profile = measured.of(method.measure)
     found = {f"stock {name}": value for name, value in levels.items()}
     found["fast"] = Optimizer(profile, method, "zero", default_choice(method), steps_max=nfe).levels(nfe)
     evaluations = {"fast": 0}

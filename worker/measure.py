@@ -26,8 +26,8 @@ class Measured:
     """Both profiles of a variant.
 
     Attributes:
-        flow: moments along the model's own ODE, for deterministic solvers.
-        forward: moments along forward paths, for stochastic solvers.
+        flow: moments along the model's own ODE.
+        forward: moments along forward paths.
         info: the same as a body of the contract.
         new: whether it was measured by this job.
     """
@@ -37,9 +37,9 @@ class Measured:
     info: ProfileInfo
     new: bool
 
-    def of(self, *, stochastic: bool) -> Profile:
-        """The profile of the path measure that a kind of solver needs."""
-        return self.forward if stochastic else self.flow
+    def of(self, measure: Measure) -> Profile:
+        """The profile of a path measure."""
+        return self.forward if measure == "forward" else self.flow
 
 
 class RangeError(ValueError):

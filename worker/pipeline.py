@@ -49,7 +49,7 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
     levels = measured.info.levels
     origin = Origin(request.variant, model, sigma_max=levels[0], sigma_min=levels[-1], profile=measured.info)
     known = [] if measured.new else host.validated()
-    profile = measured.of(stochastic=SOLVERS[request.solver].stochastic)
+    profile = measured.of(SOLVERS[request.solver].measure)
     requested = _requested(request, origin, profile, partial(Validator, request, model, profile, denoise, stages), known)
     stages.enter("table")
     cells = [unvalidated(origin, cell, effort=None) for cell in _table(request, requested, measured, known)]
@@ -65,7 +65,7 @@ def _requested(
     if request.effort is not Effort.FAST and request.detail == "auto":
         return validated(origin, validator().search(), place, effort=request.effort)
     choice = _choice(request, known)
-    levels = Optimizer(profile, solver, request.terminal.value, choice, steps_max=request.steps).levels(request.steps)
+    levels = Optimizer(profile, solver, request.terminal.value, choice, steps_max=request.steps).levels([request.steps])[0]
     if request.effort is Effort.FAST:
         return unvalidated(origin, Cell(solver, request.terminal.value, request.nfe, levels, choice), effort=Effort.FAST)
     candidate = Candidate("optimized", levels, choice.detail, choice.ratio_bound)

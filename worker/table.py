@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from typing import get_args
 
@@ -12,7 +12,7 @@ from ays_client.contract import NFE_MAX, NFE_MIN, Schedule
 from worker.ays.cost import Index, StepCost, tabulate
 from worker.ays.ladder import DEFAULT_DETAIL, DEFAULT_RATIO_BOUND
 from worker.ays.noise import Array
-from worker.ays.optimize import Solution, polish, solve
+from worker.ays.optimize import Solution, polish_all, solve
 from worker.ays.profile import Profile, refine_grid
 from worker.ays.schedule import Terminal, resample
 from worker.ays.solvers import SOLVERS, Solver
@@ -62,7 +62,7 @@ def nearest_choice(solver: Solver, terminal: Terminal, nfe: int, validated: Sequ
     fitting = [
         cell
         for cell in validated
-        if SOLVERS[cell.solver].stochastic == solver.stochastic and cell.provenance.detail is not None
+        if SOLVERS[cell.solver].measure == solver.measure and cell.provenance.detail is not None
     ]  # fmt: skip
     if not fitting:
         return default_choice(solver)
@@ -78,16 +78,17 @@ class Optimizer:
     def __init__(self, profile: Profile, solver: Solver, terminal: Terminal, choice: Choice, *, steps_max: int) -> None:
         """Solve for all numbers of steps up to `steps_max`."""
         self._profile, self._to_zero, self._bound = profile, terminal == "zero", choice.ratio_bound
-        table = tabulate(StepCost(profile, solver, detail=choice.detail))
+        table = tabulate(StepCost(profile, solver.truncated(2), detail=choice.detail))
         self._solution: Solution = solve(table, steps_max=steps_max, to_zero=self._to_zero, ratio_bound=choice.ratio_bound)
         self._factor = max(4, ceil(_FINE_LEVELS / (len(profile.levels) - 1)))
         self._fine = StepCost(refine_grid(profile, self._factor), solver, detail=choice.detail)
 
-    def levels(self, steps: int) -> Array:
-        """Polished optimum, shape (steps + 1,)."""
-        knots = polish(self._fine, self._start(steps), to_zero=self._to_zero, ratio_bound=self._bound)
-        levels = self._fine.levels[knots]
-        return np.append(levels, 0.0) if self._to_zero else levels
+    def levels(self, counts: Sequence[int]) -> list[Array]:
+        """Polished optima for these numbers of steps, each of shape (steps + 1,)."""
+        starts = [self._start(steps) for steps in counts]
+        polished = polish_all(self._fine, starts, to_zero=self._to_zero, ratio_bound=self._bound)
+        schedules = [self._fine.levels[knots] for knots in polished]
+        return [np.append(levels, 0.0) if self._to_zero else levels for levels in schedules]
 
     def _start(self, steps: int) -> Index:
         if np.isfinite(self._solution.value[steps - 1, 0]):
@@ -117,17 +118,24 @@ def table(measured: Measured, validated: Sequence[Schedule], *, solver: str | No
         validated: validated cells of the same profile.
         solver: name of the only solver to compute; None: all of them.
     """
+    solved: dict[tuple[Solver, Terminal, Choice, tuple[int, ...]], list[Array]] = {}
     for method in SOLVERS.values() if solver is None else (SOLVERS[solver],):
         for terminal in get_args(Terminal):
-            yield from _row(measured.of(stochastic=method.stochastic), method, terminal, validated)
+            for choice, counts in _choices(method, terminal, validated).items():
+                steps = [method.steps(nfe) for nfe in counts]
+                # Solvers that differ in name only share their schedules.
+                key = (replace(method, name=""), terminal, choice, tuple(steps))
+                if key not in solved:
+                    optimizer = Optimizer(measured.of(method.measure), method, terminal, choice, steps_max=max(steps))
+                    solved[key] = optimizer.levels(steps)
+                for nfe, levels in zip(counts, solved[key], strict=True):
+                    yield Cell(method, terminal, nfe, levels, choice)
 
 
-def _row(profile: Profile, solver: Solver, terminal: Terminal, validated: Sequence[Schedule]) -> Iterator[Cell]:
+def _choices(solver: Solver, terminal: Terminal, validated: Sequence[Schedule]) -> dict[Choice, list[int]]:
+    """Numbers of evaluations by what they are optimized for."""
     groups: dict[Choice, list[int]] = defaultdict(list)
     for nfe in range(NFE_MIN, NFE_MAX + 1):
         if solver.evaluations(solver.steps(nfe)) == nfe:
             groups[nearest_choice(solver, terminal, nfe, validated)].append(nfe)
-    for choice, counts in groups.items():
-        optimizer = Optimizer(profile, solver, terminal, choice, steps_max=solver.steps(max(counts)))
-        for nfe in counts:
-            yield Cell(solver, terminal, nfe, optimizer.levels(solver.steps(nfe)), choice)
+    return groups

@@ -92,7 +92,7 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     cost = solver.evaluations(steps)
     room = budget // (4 * _RACED * _FEWEST_NOISES * cost)
     candidates = int(np.clip(room, _FEWEST_CANDIDATES, 12 if solver.stochastic else 20))
-    one = starts * iteration_evaluations(steps, 1, 1) * (2 if solver.predictor_corrector else 1)
+    one = starts * iteration_evaluations(steps, 1, 1) * solver.evaluations_per_step
     before = 2 * grid + _RACED * candidates * cost
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
     noises = int(np.clip(min(budget / (before + _RESERVED_ITERATIONS * one), enough), _FEWEST_NOISES, _MOST_NOISES[effort]))

@@ -1,16 +1,16 @@
-r"""Costs of steps, from a profile: the bound (K) for stochastic solvers and the injected error (F) for deterministic ones.
+r"""Costs of steps, from a profile: the bound (K) for the SDE's solvers and the injected error (F) for the others.
 
     (K)  integral_{sigma'}^{sigma}  u^(p - 3)  E || D_u - Dhat ||^2  du
-    (F)  sigma'^(p - 2)  E || sigma' integral_{sigma'}^{sigma}  (D_u - Dhat)  d(1/u) ||^2
+    (F)  sigma'^(p - 2)  E || e ||^2,    e = what one step from the exact path misses at its end
 
-with detail exponent p: p = 0 is the bound of the paper, p = 2 counts the error in the sample itself. Expanding the square, both are
-quadratic in the weights of Dhat, with coefficients read from K and its cumulative integrals, so one entry costs O(1). Integrals
-between levels take K as linear in ln sigma and the power of sigma exactly. A step to noise level 0 is weighted with
-`max(sigma, sigma_min)`.
+with detail exponent p: p = 0 is the bound of the paper, p = 2 counts the error in the sample itself. Both are quadratic forms in D at the
+knots and in integrals of D between them, with coefficients from the solver's declaration (docs/theory.md, 6), so every entry is read off
+K and its cumulative integrals. Integrals between levels take K as linear in ln sigma and their kernel as a power of sigma. A step to
+noise level 0 is weighted with `max(sigma, sigma_min)`.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,31 +18,37 @@ from numpy.typing import NDArray
 
 from worker.ays.noise import Array
 from worker.ays.profile import Profile
-from worker.ays.solvers import Solver
+from worker.ays.solvers import SDE, Solver
 
 Index = NDArray[np.intp]
 """Positions on a grid of levels."""
 
-_SERIES = 8
+_Terms = list[tuple[Index, Array | float]]
+"""A linear functional: positions and coefficients."""
+
+_SERIES, _INTERVALS = 8, 24
 
 
-def _cell_weights(levels: Array, power: float) -> tuple[Array, Array]:
-    """Weights of the upper and lower ends of each cell in `integral u^power f(u) d ln u`, f linear in ln u; each of shape (G - 1,)."""
+def _cell_weights(levels: Array, kernel: Array) -> tuple[Array, Array]:
+    """Weights of the upper and lower ends of each cell in `integral kernel(u) f(u) d ln u`, f linear in ln u, each of shape (G - 1,).
+
+    The kernel is given at the levels and taken as a power of u within each cell.
+    """
     width = np.log(levels[:-1] / levels[1:])
-    a = power * width
+    a = np.log(kernel[:-1] / kernel[1:])
     small = np.abs(a) < 0.05
     safe = np.where(small, 1.0, a)
     total_series = sum(a**n / math.factorial(n + 1) for n in range(_SERIES))  # integral of e^(a s) over s in [0, 1]
     upper_series = sum(a**n / (math.factorial(n) * (n + 2)) for n in range(_SERIES))  # integral of s e^(a s)
     total = np.where(small, total_series, np.expm1(safe) / safe)
     upper = np.where(small, upper_series, (np.exp(safe) * (safe - 1) + 1) / safe**2)
-    scale = levels[1:] ** power * width
+    scale = kernel[1:] * width
     return scale * upper, scale * (total - upper)
 
 
-def _cumulative(levels: Array, power: float) -> Array:
-    """Matrix C with `(C f)[g] = integral from levels[g] to levels[0] of u^power f(u) d ln u`, shape (G, G)."""
-    upper, lower = _cell_weights(levels, power)
+def _cumulative(levels: Array, kernel: Array) -> Array:
+    """Matrix C with `(C f)[g] = integral from levels[g] to levels[0] of kernel(u) f(u) d ln u`, shape (G, G)."""
+    upper, lower = _cell_weights(levels, kernel)
     cells = np.zeros((len(levels), len(levels)))
     index = np.arange(len(levels) - 1)
     cells[index + 1, index] = upper
@@ -50,94 +56,127 @@ def _cumulative(levels: Array, power: float) -> Array:
     return cells.cumsum(axis=0)
 
 
-class StepCost:
-    """Cost of single steps of one solver at one detail exponent, each entry O(1).
+def _contraction(levels: Array, moments: Array) -> Array:
+    """How much of a displacement of x the denoiser passes on, at every level, in [0, 1]; shape (G,).
 
-    A step from level i to level j, with the evaluation before it at level k (None: no memory), costs
-    `aa - 2 c <target, Dhat> + c' ||Dhat||^2` with `Dhat = (1 + r) D_i - r D_k`, `r = h_(i,j) / (2 h_(k,i))` for 2M, else `D_i`.
+    With lambda = -ln sigma and D' = dD / d lambda along the ODE, a Gaussian coordinate has `D'' = (1 - 3 kappa) D'`
+    (docs/theory.md, 13), so kappa follows from the logarithmic derivative of `E ||D'||^2`, here by differences over some 24 intervals.
     """
+    index = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), _INTERVALS + 1)).astype(int))
+    knots = -np.log(levels[index])
+    own = moments[index, index]
+    change = np.maximum(own[:-1] - 2 * moments[index[:-1], index[1:]] + own[1:], 1e-300) / np.diff(knots) ** 2
+    middle = (knots[:-1] + knots[1:]) / 2
+    growth = np.gradient(np.log(change), middle) if len(middle) > 1 else np.ones_like(middle)
+    return np.clip((1 - np.interp(-np.log(levels), middle, growth) / 2) / 3, 0, 1)
+
+
+class StepCost:
+    """Cost of single steps of one solver at one detail exponent."""
 
     def __init__(self, profile: Profile, solver: Solver, *, detail: float) -> None:
         """Prepare the cumulative integrals.
 
         Args:
-            profile: moments, measured along `flow` paths for deterministic solvers, `forward` paths for stochastic ones.
+            profile: moments along the paths of the solver's measure.
             solver: the method.
             detail: exponent p >= 0 of the weight sigma^p.
         """
-        self.levels, self._k, self._solver, self._detail = profile.levels, profile.moments, solver, detail
-        self._log = np.log(profile.levels)
-        integral = _cumulative(profile.levels, detail - 2 if solver.stochastic else -1.0)
-        self._cross = integral @ profile.moments
+        self.levels, self.solver, self._detail = profile.levels, solver, detail
+        self._k, self._diagonal = profile.moments, np.diag(profile.moments)
+        self._bound = solver.noise is SDE
+        self._phi = solver.noise.scale(self.levels)
+        integral = _cumulative(self.levels, self.levels ** (detail - 2) if self._bound else solver.noise.slope(self.levels) / self._phi)
         self._norm = integral.sum(1)
-        self._square = integral @ profile.moments @ integral.T
-        self._diagonal = np.diag(profile.moments)
+        self._cross = integral @ profile.moments
+        self._square = self._cross @ integral.T
         self._trace = integral @ self._diagonal
+        self._kappa = _contraction(self.levels, profile.moments) if solver.corrector is not None else np.zeros(len(self.levels))
 
     @property
     def multistep(self) -> bool:
-        """Whether the level before the step matters."""
-        return self._solver.multistep
+        """Whether levels before the step matter."""
+        return self.solver.multistep
 
-    @property
-    def closes_at_first_order(self) -> bool:
-        """Whether a last step above noise level 0 is of first order (Heun spends no evaluation at the very end)."""
-        return self._solver.predictor_corrector
-
-    def __call__(self, k: Index | None, i: Index, j: Index) -> Array:
+    def __call__(self, *knots: Index, closing: bool = False) -> Array:
         """Cost of steps.
 
         Args:
-            k: level indices of the previous evaluations, or None.
-            i: level indices where the steps start, broadcast with k and j; k < i < j.
-            j: level indices where they end.
+            knots: level indices, broadcast with each other and increasing: those of earlier evaluations that the step combines,
+                the one where it starts, the one where it ends.
+            closing: whether nothing is evaluated where it ends.
         """
-        if self._solver.predictor_corrector:
-            return self._trapezoid(i, j)
-        own, square = self._inner(i, i, j), self._diagonal[i]
-        if k is not None and self.multistep:
-            r = (self._log[i] - self._log[j]) / (2 * (self._log[k] - self._log[i]))
-            own = (1 + r) * own - r * self._inner(k, i, j)
-            square = (1 + r) ** 2 * square - 2 * r * (1 + r) * self._k[k, i] + r**2 * self._diagonal[k]
-        if self._solver.stochastic:
-            norm = self._norm[j] - self._norm[i]
-            return np.maximum(self._trace[j] - self._trace[i] - 2 * own + norm * square, 0)
-        return self._injected(own, square, i, j)
+        nodes = knots[::-1]
+        solver = self.solver
+        levels = np.stack(np.broadcast_arrays(*(self.levels[node] for node in nodes)))
+        if self._bound:
+            return self._girsanov(nodes, solver.weights(levels))
+        if solver.stage is not None:
+            proxy = 0.0 if closing else solver.stage.proxy
+            factor = 1.0 if closing else solver.stage.factor(levels[1], levels[0])
+            return factor**2 * self._injected(nodes, *self._slopes(nodes, levels, [(nodes[0], proxy), (nodes[1], 1 - proxy)]))
+        weighted: _Terms = list(zip(nodes[1:], solver.weights(levels), strict=True))
+        if solver.corrector is not None and not closing:
+            return self._corrected(nodes, weighted, solver.corrector(levels))
+        terms = self._slopes(nodes, levels, weighted) if solver.combines == "slopes" else self._denoised(nodes, weighted)
+        return self._injected(nodes, *terms)
 
-    def _injected(self, own: Array, square: Array, i: Index, j: Index) -> Array:
-        """Cost (F), given `<integral D d(1/u), Dhat>` and `||Dhat||^2`."""
-        norm = self._norm[j] - self._norm[i]
-        return np.maximum(self._target(i, j) - 2 * norm * own + norm**2 * square, 0) * self.levels[j] ** self._detail
+    def _girsanov(self, nodes: Sequence[Index], weights: Array) -> Array:
+        """Cost (K): `E || D_u - Dhat ||^2` integrated over the step."""
+        j, i = nodes[:2]
+        terms: _Terms = list(zip(nodes[1:], weights, strict=True))
+        own = sum((weight * (self._cross[j, node] - self._cross[i, node]) for node, weight in terms), np.zeros(()))
+        return np.maximum(self._trace[j] - self._trace[i] - 2 * own + (self._norm[j] - self._norm[i]) * self._moment(terms, []), 0)
 
-    def _target(self, i: Index, j: Index) -> Array:
-        """Second moment of `integral D d(1/u)` over a step."""
-        return self._square[j, j] - 2 * self._square[i, j] + self._square[i, i]
+    def _denoised(self, nodes: Sequence[Index], weighted: _Terms) -> tuple[_Terms, _Terms]:
+        """Error `phi' integral (D_u - Dhat) d(1/phi)`, as terms in D and in its integral."""
+        j, i = nodes[:2]
+        end = self._phi[j]
+        norm = end * (self._norm[j] - self._norm[i])
+        return [(node, -norm * weight) for node, weight in weighted], [(j, end), (i, -end)]
 
-    def _inner(self, g: Index, i: Index, j: Index | np.intp) -> Array:
-        return self._cross[j, g] - self._cross[i, g]
+    def _corrected(self, nodes: Sequence[Index], predicted: _Terms, weights: Array) -> Array:
+        """Cost (F) of the corrected state: its evaluation is at the predicted one, whose error D passes on by kappa."""
+        j, i = nodes[:2]
+        values, integrals = self._denoised(nodes, list(zip(nodes, weights, strict=True)))
+        passed = weights[0] * (1 - self._phi[j] / self._phi[i]) * self._kappa[j]
+        off_values, off_integrals = self._denoised(nodes, predicted)
+        off = [[(node, passed * factor) for node, factor in terms] for terms in (off_values, off_integrals)]
+        return self._injected(nodes, values + off[0], integrals + off[1])
 
-    def _trapezoid(self, i: Index, j: Index) -> Array:
-        """Heun's local error in x: `(s + s') Q + (s' - s) (D / s + D' / s')` with `Q = integral D d(1/u)`.
+    def _slopes(self, nodes: Sequence[Index], levels: Array, weighted: _Terms) -> tuple[_Terms, _Terms]:
+        """The same where slopes are combined: on the path `x_k / sigma_k` is known from the integral of D between k and the start."""
+        j, i = nodes[:2]
+        width = levels[0] - levels[1]
+        integrals: _Terms = [(j, levels[0]), (i, -levels[0])]
+        integrals += [term for node, weight in weighted for term in ((i, width * weight), (node, -width * weight)) if node is not i]
+        return [(node, width * weight / self.levels[node]) for node, weight in weighted], integrals
 
-        That is twice the trapezoid rule's: Heun corrects with an evaluation off the path, which for Gaussian data errs by as much
-        again, to leading order (docs/theory.md, 9). Second moments on the path cannot tell more.
-        """
-        now, then = self.levels[i], self.levels[j]
-        alpha, beta, gamma = now + then, (then - now) / now, (then - now) / then
-        square = alpha**2 * self._target(i, j)
-        square = square + beta**2 * self._diagonal[i] + gamma**2 * self._diagonal[j]
-        mixed = alpha * beta * self._inner(i, i, j) + alpha * gamma * self._inner(j, i, j) + beta * gamma * self._k[i, j]
-        return np.maximum(square + 2 * mixed, 0) * then ** (self._detail - 2)
+    def _injected(self, nodes: Sequence[Index], values: _Terms, integrals: _Terms) -> Array:
+        """Cost (F) of an error given as terms in D at levels and in the integral of D from the top down to levels."""
+        return self._moment(values, integrals) * self.levels[nodes[0]] ** (self._detail - 2)
+
+    def _moment(self, values: _Terms, integrals: _Terms) -> Array:
+        """Second moment of `sum a D[g] + sum b (C D)[g]`."""
+        total = np.zeros(())
+        for n, (g, a) in enumerate(values):
+            total = total + a**2 * self._diagonal[g]
+            for h, b in values[:n]:
+                total = total + 2 * a * b * self._k[g, h]
+            for h, b in integrals:
+                total = total + 2 * a * b * self._cross[h, g]
+        for n, (g, a) in enumerate(integrals):
+            total = total + a**2 * self._square[g, g]
+            for h, b in integrals[:n]:
+                total = total + 2 * a * b * self._square[g, h]
+        return np.maximum(total, 0)
 
     def to_zero(self, i: Index) -> Array:
         """Cost of the step from level i to noise level 0, which returns D_i."""
         last = np.intp(len(self.levels) - 1)
         jump = np.maximum(self._diagonal[last] - 2 * self._k[i, last] + self._diagonal[i], 0)
         tail = self.levels[last] ** (self._detail - 2) * jump
-        if not self._solver.stochastic:
-            return tail
-        rest = self._trace[last] - self._trace[i] - 2 * self._inner(i, i, last) + (self._norm[last] - self._norm[i]) * self._diagonal[i]
-        return tail + np.maximum(rest, 0)
+        return tail + self._girsanov((np.asarray(last), i), np.ones((1, 1))) if self._bound else tail
 
     def total(self, knots: Index, *, to_zero: bool) -> Array:
         """Cost of whole schedules.
@@ -149,52 +188,94 @@ class StepCost:
         Returns:
             Shape (...).
         """
-        total = self.to_zero(knots[..., -1]) if to_zero else np.zeros(knots.shape[:-1])
-        k, i, j = knots[..., :-2], knots[..., :-1], knots[..., 1:]
-        if self.closes_at_first_order and not to_zero and knots.shape[-1] > 1:
-            total = total + self.euler(i[..., -1], j[..., -1])
-            i, j = i[..., :-1], j[..., :-1]
-        if not self.multistep or knots.shape[-1] < 3:
-            return total + self(None, i, j).sum(axis=-1)
-        return total + self(None, i[..., 0], j[..., 0]) + self(k, i[..., 1:], j[..., 1:]).sum(axis=-1)
+        rows = knots.reshape(-1, knots.shape[-1])
+        return self.steps(rows, np.full(len(rows), rows.shape[1]), to_zero=to_zero).sum(axis=1).reshape(knots.shape[:-1])
 
-    def euler(self, i: Index, j: Index) -> Array:
-        """First-order cost of a step, the one Heun ends with."""
-        return self._injected(self._inner(i, i, j), self._diagonal[i], i, j)
+    def steps(self, knots: Index, counts: Index, *, to_zero: bool) -> Array:
+        """Cost of every step of schedules of several lengths.
+
+        Args:
+            knots: grid indices up to each row's count, without the terminal 0, shape (S, L).
+            counts: number of knots of each row, shape (S,).
+            to_zero: whether a step to noise level 0 follows.
+
+        Returns:
+            Shape (S, L): entry n is the step that starts at knot n; inf where its knots leave the grid or do not go down; 0 where no step
+            starts.
+        """
+        cost = np.zeros(knots.shape)
+        if to_zero:
+            rows = np.arange(len(knots))
+            end = knots[rows, counts - 1]
+            cost[rows, counts - 1] = np.where(end < len(self.levels), self.to_zero(np.minimum(end, len(self.levels) - 1)), np.inf)
+        combined, closing = self._plan(knots.shape, counts, to_zero=to_zero)
+        for many in range(1, self.solver.history + 1):
+            for last in (False, True):
+                row, column = np.nonzero((combined == many) & (closing == last))
+                nodes = np.stack([knots[row, column + offset] for offset in range(1 - many, 2)])
+                possible = (np.diff(nodes, axis=0) > 0).all(axis=0) & (nodes[-1] < len(self.levels))
+                cost[row, column] = np.inf
+                if possible.any():
+                    cost[row[possible], column[possible]] = self(*nodes[:, possible], closing=last)
+        return cost
+
+    def _plan(self, shape: tuple[int, ...], counts: Index, *, to_zero: bool) -> tuple[Index, NDArray[np.bool_]]:
+        """How many evaluations each step combines (0: no step), and whether it closes; each of shape (S, L)."""
+        step, left = np.arange(shape[1])[None, :], counts[:, None] - 1 - np.arange(shape[1])[None, :]
+        most = np.minimum(self.solver.history, step + 1)
+        if self.solver.tapers and to_zero:
+            most = np.minimum(most, left + 1)
+        closing = (left == 1) & (not to_zero) & self.solver.closes_differently
+        return np.where(left > 0, most, 0), closing
 
 
 @dataclass(frozen=True)
 class CostTable:
-    """Cost of every step between grid levels, for one solver and one detail.
+    """Cost of every step between grid levels, for one solver that combines at most two evaluations, and one detail.
 
     Attributes:
         levels: the grid, strictly decreasing, shape (G,).
         step: `step[i, j]`, the step from level i to level j with no memory; inf where j <= i; shape (G, G).
         pair: `pair[k, i, j]`, the same after an evaluation at k; inf unless k < i < j; None for one-step solvers; shape (G, G, G).
         to_zero: `to_zero[i]`, the closing step from level i, to noise level 0, shape (G,).
-        to_last: `to_last[i]`, a closing step to the last level where it differs from `step` (Heun closes at first order), or None.
+        to_last: `to_last[i]`, a closing step without memory to the last level; inf for the last; shape (G,).
+        pair_to_last: `pair_to_last[k, i]`, the same after an evaluation at k; None for one-step solvers; shape (G, G).
     """
 
     levels: Array
     step: Array
     pair: Array | None
     to_zero: Array
-    to_last: Array | None
+    to_last: Array
+    pair_to_last: Array | None
 
 
 def tabulate(cost: StepCost) -> CostTable:
-    """Evaluate a cost at every step of its grid."""
+    """Evaluate a cost at every step of its grid.
+
+    Raises:
+        ValueError: its solver combines more than two evaluations: truncate it.
+    """
+    if cost.solver.history > 2:
+        msg = f"received {cost.solver.name}, which combines {cost.solver.history} evaluations; a table holds 2; tabulate `truncated(2)`"
+        raise ValueError(msg)
     g = len(cost.levels)
     index = np.arange(g)
     later = np.where(index[None, :] > index[:, None], 0.0, np.inf)
-    step = cost(None, index[:, None], index[None, :]) + later
-    pair = None
-    if cost.multistep:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            raw = cost(index[:, None, None], index[None, :, None], index[None, None, :])
-        pair = np.where(np.isfinite(later[:, :, None] + later[None]), raw, np.inf)
-    to_last = cost.euler(index, np.full(g, g - 1)) if cost.closes_at_first_order else None
-    return CostTable(cost.levels, step, pair, cost.to_zero(index), to_last)
+    last = np.array(g - 1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        step = np.where(later == 0, cost(index[:, None], index[None, :]), np.inf)
+        to_last = np.where(index < last, cost(index, last, closing=True), np.inf)
+    if not cost.multistep:
+        return CostTable(cost.levels, step, None, cost.to_zero(index), to_last, None)
+    k, i, j = np.nonzero(np.isfinite(later[:, :, None] + later[None]))
+    pair = np.full((g, g, g), np.inf)
+    pair[k, i, j] = cost(k, i, j)
+    pair_to_last = pair[:, :, -1].copy()
+    if cost.solver.closes_differently:
+        k, i = np.nonzero(np.isfinite(pair_to_last))
+        pair_to_last[k, i] = cost(k, i, last, closing=True)
+    return CostTable(cost.levels, step, pair, cost.to_zero(index), to_last, pair_to_last)
 
 
 def klub(levels: Array, mmse: Callable[[Array], Array], *, nodes: int = 40) -> float:

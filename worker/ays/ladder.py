@@ -12,10 +12,10 @@ import numpy as np
 
 from worker.ays.cost import Index, StepCost, tabulate
 from worker.ays.noise import Array
-from worker.ays.optimize import solve
+from worker.ays.optimize import polish, polish_all, solve
 from worker.ays.profile import Profile
 from worker.ays.schedule import Terminal
-from worker.ays.solvers import SOLVERS, Denoise, Solver
+from worker.ays.solvers import Denoise, Solver, first_order
 from worker.ays.validate import HeldOut, squared_errors
 
 DEFAULT_DETAIL = 1.8
@@ -55,10 +55,13 @@ class Candidate:
 
 
 def optimal_levels(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal, detail: float, ratio_bound: float | None) -> Array:
-    """Exact optimum on the profile's grid, shape (steps + 1,)."""
-    table = tabulate(StepCost(profile, solver, detail=detail))
-    knots = solve(table, steps_max=steps, to_zero=terminal == "zero", ratio_bound=ratio_bound).knots(steps)
-    return np.append(profile.levels[knots], 0.0) if terminal == "zero" else profile.levels[knots]
+    """Optimum on the profile's grid, shape (steps + 1,): exact for a history of at most two, else a descent from there."""
+    to_zero = terminal == "zero"
+    table = tabulate(StepCost(profile, solver.truncated(2), detail=detail))
+    knots = solve(table, steps_max=steps, to_zero=to_zero, ratio_bound=ratio_bound).knots(steps)
+    if solver.history > 2:
+        knots = polish(StepCost(profile, solver, detail=detail), knots, to_zero=to_zero, ratio_bound=ratio_bound)
+    return np.append(profile.levels[knots], 0.0) if to_zero else profile.levels[knots]
 
 
 def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) -> list[Candidate]:
@@ -66,19 +69,21 @@ def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) 
 
     Ratio bounds under which no schedule of that many steps exists are left out.
     """
-    to_zero = terminal == "zero"
-    first_order = SOLVERS["sddim" if solver.stochastic else "ddim"]
+    to_zero, first = terminal == "zero", first_order(solver)
     found = []
-    for method, bounds in ((solver, RATIO_BOUNDS), (first_order, (None,))) if solver.multistep else ((solver, (None,)),):
+    for method, bounds in ((solver, RATIO_BOUNDS), (first, (None,))) if solver.multistep else ((solver, (None,)),):
         name = "optimized" if method is solver else "optimized (first-order cost)"
         for detail in DETAILS:
-            table = tabulate(StepCost(profile, method, detail=detail))
+            cost = StepCost(profile, method, detail=detail)
+            table = tabulate(StepCost(profile, method.truncated(2), detail=detail))
             for bound in bounds:
                 solution = solve(table, steps_max=steps, to_zero=to_zero, ratio_bound=bound)
-                for start in _starts(profile.levels) if bound == bounds[0] else [0]:
-                    if np.isfinite(solution.value[steps - 1, start]):
-                        levels = profile.levels[solution.knots(steps, start=start)]
-                        found.append(Candidate(name, np.append(levels, 0.0) if to_zero else levels, detail, bound))
+                starts = _starts(profile.levels) if bound == bounds[0] else [0]
+                optima = [solution.knots(steps, start=start) for start in starts if np.isfinite(solution.value[steps - 1, start])]
+                if method.history > 2:
+                    optima = polish_all(cost, optima, to_zero=to_zero, ratio_bound=bound)
+                schedules = [profile.levels[knots] for knots in optima]
+                found += [Candidate(name, np.append(levels, 0.0) if to_zero else levels, detail, bound) for levels in schedules]
     return found
 
 

@@ -4,13 +4,16 @@ With V_n[i] (V_n[k, i] for 2M) the least cost of finishing from level i (reached
 
     V_n[k, i] = min_j  pair[k, i, j] + V_(n-1)[i, j],
 
-so one backward sweep gives the global optimum for every number of steps and every starting level. A polish on an interpolated profile
-then moves the knots off the measured grid.
+so one backward sweep gives the global optimum for every number of steps and every starting level. Where a step combines more than two
+evaluations, that is the optimum of the method with a history of two, and the start of a descent on its own cost. The same descent, on an
+interpolated profile, moves knots off the measured grid.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from worker.ays.cost import CostTable, Index, StepCost
 from worker.ays.noise import Array
@@ -69,16 +72,14 @@ def solve(table: CostTable, *, steps_max: int, to_zero: bool, ratio_bound: float
         table: costs of steps.
         steps_max: largest number of steps.
         to_zero: whether the last step goes to noise level 0, from any level; otherwise it ends at the last level of the grid.
-        ratio_bound: largest allowed `h_i / h_(i-1)` of successive steps, h = ln(sigma_i / sigma_(i+1)); for 2M only, where a long
-            step after a short one amplifies earlier errors; None: any.
+        ratio_bound: largest allowed `h_i / h_(i-1)` of successive steps, h = ln(sigma_i / sigma_(i+1)); for multistep solvers only, where
+            a long step after a short one amplifies earlier errors; None: any.
     """
     return _solve_pairs(table, steps_max, to_zero, ratio_bound) if table.pair is not None else _solve_single(table, steps_max, to_zero)
 
 
 def _closing(table: CostTable, to_zero: bool) -> Array:
-    if to_zero:
-        return table.to_zero
-    return table.step[:, -1] if table.to_last is None else np.where(np.isfinite(table.step[:, -1]), table.to_last, np.inf)
+    return table.to_zero if to_zero else table.to_last
 
 
 def _solve_single(table: CostTable, steps_max: int, to_zero: bool) -> Solution:
@@ -96,12 +97,16 @@ def _solve_single(table: CostTable, steps_max: int, to_zero: bool) -> Solution:
 def _solve_pairs(table: CostTable, steps_max: int, to_zero: bool, ratio_bound: float | None) -> Solution:
     g = len(table.levels)
     assert table.pair is not None
-    pair = table.pair if ratio_bound is None else np.where(_ratios(table.levels) > ratio_bound * (1 + 1e-9), np.inf, table.pair)
+    assert table.pair_to_last is not None
+    pair, close = table.pair, table.pair_to_last
+    if ratio_bound is not None:
+        long = _ratios(table.levels) > ratio_bound * (1 + 1e-9)
+        pair, close = np.where(long, np.inf, pair), np.where(long[:, :, -1], np.inf, close)
     value = np.full((steps_max, g), np.inf)
     first = np.full((steps_max, g), g - 1, dtype=np.intp)
     follow = np.full((steps_max, g, g), g - 1, dtype=np.intp)
     value[0] = _closing(table, to_zero)
-    ahead = np.broadcast_to(table.to_zero, (g, g)) if to_zero else pair[:, :, -1]
+    ahead = np.broadcast_to(table.to_zero, (g, g)) if to_zero else close
     for n in range(1, steps_max):
         start = table.step + ahead
         first[n], value[n] = start.argmin(axis=1), start.min(axis=1)
@@ -119,49 +124,81 @@ def _ratios(levels: Array) -> Array:
 
 
 def polish(cost: StepCost, knots: Index, *, to_zero: bool, ratio_bound: float | None = None) -> Index:
-    """Local descent of the interior knots on a finer grid.
+    """Local descent of the interior knots of one schedule; arguments and result as in `polish_all`."""
+    return polish_all(cost, [knots], to_zero=to_zero, ratio_bound=ratio_bound)[0]
 
-    Every knot tries a move of the current width either way; all moves that help on their own are made together if that helps, else the
-    best one alone; the width halves when none helps.
+
+def polish_all(cost: StepCost, schedules: Sequence[Index], *, to_zero: bool, ratio_bound: float | None = None) -> list[Index]:
+    """Coordinate descent of the interior knots of several schedules side by side.
+
+    Every knot tries a move of the current width either way and takes the better one if it helps. Knots that share no step move at once:
+    a knot of a solver that combines m evaluations touches m + 1 steps, so m + 1 groups of knots are a sweep. When a sweep helps a schedule
+    nowhere, its width halves.
 
     Args:
-        cost: a cost on the finer grid.
-        knots: indices on that grid, shape (n,); the first stays, and so does the last unless a step to 0 follows.
+        cost: the exact cost, whatever the length of its solver's history; usually on a finer grid than the measured one.
+        schedules: indices on its grid, each of shape (n,); the first stays, and so does the last unless a step to 0 follows.
         to_zero: whether a step to noise level 0 follows.
         ratio_bound: as in `solve`.
 
     Returns:
-        Indices of a schedule that costs no more, shape (n,).
+        Indices of schedules that cost no more, each of shape (n,).
     """
-    best, width = knots.copy(), max(1, int(np.diff(knots).max(initial=1)) // 2)
-    free = np.arange(1, len(knots) if to_zero else len(knots) - 1)
-    value = _value(cost, best[None], to_zero, ratio_bound)[0]
-    while width >= 1 and len(free):
-        trials = np.repeat(best[None], 2 * len(free), axis=0)
-        trials[np.arange(2 * len(free)), np.repeat(free, 2)] += np.tile([-width, width], len(free))
-        values = _value(cost, trials, to_zero, ratio_bound).reshape(-1, 2)
-        side = values.argmin(axis=1)
-        gain = values.min(axis=1) < value * (1 - 1e-9)
-        together = best.copy()
-        together[free[gain]] += np.where(side[gain] == 0, -width, width)
-        alone = trials[int(values.argmin())]
-        pool = np.stack([best, together, alone])
-        totals = _value(cost, pool, to_zero, ratio_bound)
-        choice = int(totals.argmin())
-        if not gain.any() or choice == 0:
-            width //= 2
-        best, value = pool[choice], totals[choice]
-    return best
+    if not schedules:
+        return []
+    counts = np.array([len(knots) for knots in schedules], dtype=np.intp)
+    table = np.zeros((len(schedules), int(counts.max())), dtype=np.intp)
+    for row, knots in enumerate(schedules):
+        table[row, : len(knots)] = knots
+    gaps = np.where(np.arange(table.shape[1])[None, 1:] < counts[:, None], np.diff(table, axis=1), 0)
+    width = np.maximum(1, gaps.max(axis=1, initial=1) // 2)
+    descent = _Descent(cost, to_zero, ratio_bound)
+    while (width > 0).any():
+        active = np.flatnonzero(width > 0)
+        moved, table[active] = descent.sweep(table[active], counts[active], width[active])
+        width[active[~moved]] //= 2
+    return [table[row, :count] for row, count in enumerate(counts)]
 
 
-def _value(cost: StepCost, knots: Index, to_zero: bool, ratio_bound: float | None) -> Array:
-    g = len(cost.levels)
-    valid = (np.diff(knots, axis=1) > 0).all(axis=1) & (knots[:, -1] < g)
-    if ratio_bound is not None and cost.multistep:
-        h = -np.diff(np.log(cost.levels[np.clip(knots, 0, g - 1)]), axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            valid &= ~(h[:, 1:] / h[:, :-1] > ratio_bound * (1 + 1e-9)).any(axis=1)
-    total = np.full(len(knots), np.inf)
-    if valid.any():
-        total[valid] = cost.total(knots[valid], to_zero=to_zero)
-    return total
+class _Descent:
+    """Sweeps over the knots of schedules, group by group.
+
+    Costs are kept with one column of zeros in front, so that the steps that knot n touches, from the one that ends there on, are
+    columns n to n + touched - 1, and those of a group of knots are windows side by side.
+    """
+
+    def __init__(self, cost: StepCost, to_zero: bool, ratio_bound: float | None) -> None:
+        self._cost, self._to_zero = cost, to_zero
+        self._ratio_bound = ratio_bound if cost.multistep else None
+        self._touched = cost.solver.history + 1
+        self._log = np.log(cost.levels)
+
+    def sweep(self, knots: Index, counts: Index, width: Index) -> tuple[NDArray[np.bool_], Index]:
+        """Move every group of knots once: whether each schedule improved, and all of them."""
+        knots, moved = knots.copy(), np.zeros(len(knots), dtype=bool)
+        costs = self._steps(knots, counts)
+        end = counts if self._to_zero else counts - 1
+        for group in range(min(self._touched, knots.shape[1])):
+            position = np.arange(group, knots.shape[1], self._touched)
+            free = (position >= 1) & (position < end[:, None])
+            move = np.array([0, -1, 1])[:, None, None] * (free * width[:, None])
+            trials = np.repeat(knots[None], 3, axis=0)
+            trials[:, :, position] += move
+            tried = self._steps(trials[1:].reshape(-1, knots.shape[1]), np.tile(counts, 2)).reshape(2, *costs.shape)
+            span = slice(group, group + len(position) * self._touched)
+            windows = np.concatenate([costs[None], tried])[:, :, span].reshape(3, len(knots), len(position), self._touched)
+            totals = windows.sum(axis=3)
+            choice = np.where(free & (totals[1:].min(axis=0) < totals[0] * (1 - 1e-9)), 1 + totals[1:].argmin(axis=0), 0)
+            knots[:, position] += np.take_along_axis(move, choice[None], axis=0)[0]
+            costs[:, span] = np.take_along_axis(windows, choice[None, :, :, None], axis=0)[0].reshape(len(knots), -1)
+            moved |= (choice > 0).any(axis=1)
+        return moved, knots
+
+    def _steps(self, knots: Index, counts: Index) -> Array:
+        """Costs of steps, inf where they are not allowed, with zeros around."""
+        costs = self._cost.steps(knots, counts, to_zero=self._to_zero)
+        if self._ratio_bound is not None:
+            h = -np.diff(self._log[np.minimum(knots, len(self._log) - 1)], axis=1)
+            long = h[:, 1:] > h[:, :-1] * self._ratio_bound * (1 + 1e-9)
+            costs[:, 1:-1][long & (np.arange(2, knots.shape[1]) < counts[:, None])] = np.inf
+        return np.pad(costs, ((0, 0), (1, self._touched)))

@@ -3,10 +3,11 @@ r"""Randomness of the estimators: starting noises, Brownian paths and forward pa
 A sample is addressed by `(seed, stream, index)`, so neither the batch size nor the shard it falls into changes it.
 
 In VE coordinates the reverse SDE is linear in $u = 1 / \sigma^2$:  $d(x / \sigma^2) = D\, du + dW_u$, with W a Brownian motion in u.
-A coarse solver's noise over a step is the increment of W, so solvers with different steps can be driven by the same W.
+A coarse solver's noise over a step is the increment of W, so solvers with different steps can be driven by the same W. Solvers of less
+noise than the SDE's have another clock in place of u.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -56,17 +57,28 @@ def data_generator(index: int, *, seed: int, stream: Stream) -> torch.Generator:
     return _generator(seed, stream, index, _DATA)
 
 
+Clock = Callable[[Array], Array]
+"""Variance of a Brownian path at a noise level, increasing as sigma falls."""
+
+
+def inverse_square(sigma: Array) -> Array:
+    """The clock of the reverse SDE, `1 / sigma^2`."""
+    return sigma**-2.0
+
+
 @dataclass(frozen=True)
 class Brownian:
-    """Brownian paths in `u = 1 / sigma^2`, known on a fine grid and linear between its points.
+    """Brownian paths, known on a fine grid and linear in their clock between its points.
 
     Attributes:
-        u: grid, increasing, shape (F,).
+        u: the clock at the grid, increasing, shape (F,).
         w: values, `w[0] = 0`, shape (F, n, *shape), float64.
+        clock: from noise levels to u.
     """
 
     u: Array
     w: Tensor
+    clock: Clock = inverse_square
 
     def at(self, sigma: Tensor) -> Tensor:
         """Values at one noise level for each sample.
@@ -77,7 +89,7 @@ class Brownian:
         Returns:
             Shape (k, n, *shape).
         """
-        u = (sigma**-2).numpy()
+        u = self.clock(sigma.numpy())
         right = np.clip(np.searchsorted(self.u, u, side="left"), 1, len(self.u) - 1)
         fraction = torch.from_numpy(np.clip((u - self.u[right - 1]) / (self.u[right] - self.u[right - 1]), 0, 1))
         index = torch.from_numpy(right)
@@ -86,8 +98,10 @@ class Brownian:
         return lower + fraction.reshape(*fraction.shape, *[1] * (self.w.ndim - 2)) * (upper - lower)
 
 
-def brownian(levels: Array, shape: tuple[int, ...], indices: Sequence[int], *, seed: int, stream: Stream) -> Brownian:
-    """Draw Brownian paths on the grid `1 / levels^2`.
+def brownian(
+    levels: Array, shape: tuple[int, ...], indices: Sequence[int], *, seed: int, stream: Stream, clock: Clock = inverse_square
+) -> Brownian:
+    """Draw Brownian paths on a grid of noise levels.
 
     Args:
         levels: strictly decreasing, > 0, shape (F,).
@@ -95,14 +109,15 @@ def brownian(levels: Array, shape: tuple[int, ...], indices: Sequence[int], *, s
         indices: which samples.
         seed: seed of the whole.
         stream: purpose.
+        clock: of the process that they drive.
     """
-    u = np.asarray(levels, dtype=np.float64) ** -2
+    u = clock(np.asarray(levels, dtype=np.float64))
     step = torch.from_numpy(np.sqrt(np.diff(u))).reshape(-1, *[1] * len(shape))
     w = torch.zeros(len(u), len(indices), *shape, dtype=torch.float64)
     for column, index in enumerate(indices):
         z = torch.randn(len(u) - 1, *shape, generator=_generator(seed, stream, index, _BROWNIAN), dtype=torch.float64)
         w[1:, column] = (step * z).cumsum(0)
-    return Brownian(u, w)
+    return Brownian(u, w, clock)
 
 
 def forward_paths(x_0: Tensor, levels: Array, indices: Sequence[int], *, seed: int, stream: Stream) -> Tensor:

@@ -16,7 +16,7 @@ from worker.ays.denoise import along
 from worker.ays.noise import Array
 from worker.ays.paths import Brownian, Stream, brownian, starting_noise
 from worker.ays.schedule import Terminal
-from worker.ays.solvers import SOLVERS, Denoise, Solver, sample, trajectory
+from worker.ays.solvers import Denoise, Solver, reference, sample, trajectory
 
 _BROWNIAN_REFINEMENT = 4
 
@@ -83,7 +83,7 @@ def hold_out(
     """Draw starting noises and solve them finely, with second-order multistep on a fine grid.
 
     Args:
-        solver: the method to be validated; it decides between ODE and SDE.
+        solver: the method to be validated; it decides how much noise there is.
         denoise: the model.
         shape: shape of one sample.
         levels: the fine grid, strictly decreasing, > 0, shape (F,).
@@ -98,9 +98,8 @@ def hold_out(
         count = (len(levels) - 1) * _BROWNIAN_REFINEMENT + 1
         fine = np.exp(np.interp(np.linspace(0, len(levels) - 1, count), np.arange(len(levels)), np.log(levels)))
         fine[::_BROWNIAN_REFINEMENT] = levels
-        paths = brownian(fine, shape, indices, seed=seed, stream=stream)
-    method = SOLVERS["dpmpp_2m_sde" if solver.stochastic else "dpmpp_2m"]
-    states, estimates = trajectory(method, along(denoise, indices), levels, noise, brownian=paths)
+        paths = brownian(fine, shape, indices, seed=seed, stream=stream, clock=solver.noise.clock)
+    states, estimates = trajectory(reference(solver), along(denoise, indices), levels, noise, brownian=paths)
     return HeldOut(noise, estimates[-1] if terminal == "zero" else states[-1], paths, tuple(indices))
 
 

@@ -1,0 +1,35 @@
+"""Samplers in VE coordinates: one file declares a method, and its sampler and cost follow (docs/solvers.md)."""
+
+from worker.ays.solvers.base import ODE, SDE, Noise, Solver, Stage
+from worker.ays.solvers.deis import DEIS
+from worker.ays.solvers.dpmpp_2m import DPMPP_2M, DPMPP_2M_SDE
+from worker.ays.solvers.dpmpp_2s import DPMPP_2S
+from worker.ays.solvers.dpmpp_3m import DPMPP_3M, DPMPP_3M_SDE
+from worker.ays.solvers.er_sde import ER, ER_SDE_1, ER_SDE_2, ER_SDE_3
+from worker.ays.solvers.first_order import DDIM, DDPM, EULER, EULER_ANCESTRAL, SDDIM
+from worker.ays.solvers.heun import HEUN
+from worker.ays.solvers.ipndm import IPNDM
+from worker.ays.solvers.rollout import Denoise, sample, trajectory
+from worker.ays.solvers.unipc import UNIPC, UNIPC_3
+
+__all__ = ["ER", "ODE", "SDE", "SOLVERS", "Denoise", "Noise", "Solver", "Stage", "first_order", "reference", "sample", "trajectory"]
+
+_ALL = (
+    *(EULER, DDIM, HEUN, DPMPP_2S, DPMPP_2M, DPMPP_3M, UNIPC, UNIPC_3, DEIS, IPNDM),
+    *(EULER_ANCESTRAL, DDPM, SDDIM, DPMPP_2M_SDE, DPMPP_3M_SDE, ER_SDE_1, ER_SDE_2, ER_SDE_3),
+)
+
+SOLVERS = {solver.name: solver for solver in _ALL}
+
+_FIRST_ORDER = {"ode": DDIM, "sde": SDDIM, "er": ER_SDE_1}
+_REFERENCE = {"ode": DPMPP_2M, "sde": DPMPP_2M_SDE, "er": ER_SDE_2}
+
+
+def first_order(solver: Solver) -> Solver:
+    """The first-order method with the same noise."""
+    return _FIRST_ORDER[solver.noise.name]
+
+
+def reference(solver: Solver) -> Solver:
+    """The second-order method with the same noise, for fine solutions."""
+    return _REFERENCE[solver.noise.name]

@@ -1,0 +1,17 @@
+"""Heun's method (Karras et al. 2022, https://arxiv.org/abs/2206.00364, Algorithm 1): the mean of the slopes at both ends of a step."""
+
+import numpy as np
+
+from worker.ays.noise import Array
+from worker.ays.solvers.base import Solver, Stage
+
+
+def _end(_now: Array, then: Array) -> Array:
+    return then
+
+
+def _twice(now: Array, _then: Array) -> Array:
+    return np.full_like(now, 2.0)
+
+
+HEUN = Solver(name="heun", order=2, combines="slopes", stage=Stage(level=_end, weights=(0.5, 0.5), proxy=0.5, factor=_twice))
