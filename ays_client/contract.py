@@ -11,22 +11,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from ays_client.solvers import CARDS
+from ays_client.solvers import Solver as Solver
+
 CONTRACT_VERSION = 1
 """Version of the bodies; part of every identity, so a change never serves an answer computed under other rules."""
 
 NFE_MIN, NFE_MAX = 2, 64
 """Range of evaluations of the denoiser that a schedule may spend."""
-
-
-class Solver(StrEnum):
-    """A sampling method, by its k-diffusion name."""
-
-    EULER = "euler"
-    DDIM = "ddim"
-    HEUN = "heun"
-    DPMPP_2M = "dpmpp_2m"
-    SDDIM = "sddim"
-    DPMPP_2M_SDE = "dpmpp_2m_sde"
 
 
 class Terminal(StrEnum):
@@ -135,10 +127,10 @@ class Target(Variant):
     terminal: Terminal = Terminal.ZERO
 
     @model_validator(mode="after")
-    def _heun(self) -> Self:
-        if self.solver is Solver.HEUN and self.nfe % 2 == 0:
+    def _evaluations(self) -> Self:
+        if not CARDS[self.solver].fits(self.nfe):
             near = " or ".join(str(nfe) for nfe in (self.nfe - 1, self.nfe + 1) if NFE_MIN <= nfe <= NFE_MAX)
-            msg = f"nfe={self.nfe} does not fit heun, which spends 2 steps - 1 evaluations; ask for {near}"
+            msg = f"nfe={self.nfe} does not fit {self.solver.value}, which spends 2 steps - 1 evaluations; ask for {near}"
             raise ValueError(msg)
         return self
 
@@ -164,7 +156,7 @@ class Target(Variant):
     @property
     def steps(self) -> int:
         """Number of steps that spend `nfe` evaluations with this solver."""
-        return (self.nfe + 1) // 2 if self.solver is Solver.HEUN else self.nfe
+        return CARDS[self.solver].steps(self.nfe)
 
 
 class PaperOptions(_Body):

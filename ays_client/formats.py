@@ -10,7 +10,8 @@ import json
 from decimal import Decimal
 from enum import StrEnum
 
-from ays_client.contract import Schedule, Solver
+from ays_client.contract import Schedule
+from ays_client.solvers import CARDS, Solver
 from ays_client.webuis import a1111, before_shift, comfyui_node, sdnext
 
 
@@ -107,35 +108,36 @@ def diffusers(schedule: Schedule) -> dict[str, object]:
     """What to set on a diffusers scheduler to take exactly these levels.
 
     Returns:
-        `scheduler` (class name), `config` (changes of its configuration), `timesteps` (`steps` floats), `sigmas`
-        (`steps + 1` floats) and `note` (how to apply them).
+        `scheduler` (class name; None where diffusers has no class of this method for this kind of model), `config` (changes of its
+        configuration), `timesteps` (`steps` floats), `sigmas` (`steps + 1` floats) and `note` (how to apply them).
     """
     scheduler, config = scheduler_of(schedule)
     scale = 1000.0 if schedule.kind == "flow" else 1.0
+    sigmas = model_levels(schedule)
+    if schedule.solver is Solver.DEIS and sigmas[-1] == 0:
+        # It divides by the logarithm of the last level; from here on its last step is D to a millionth.
+        sigmas[-1] = _NEARLY_ZERO * sigmas[-2]
     return {
         "scheduler": scheduler,
         "config": config,
         "timesteps": [scale * time for time in schedule.timesteps],
-        "sigmas": model_levels(schedule),
-        "note": _NOTE_HEUN if schedule.solver is Solver.HEUN else _NOTE,
+        "sigmas": sigmas,
+        "note": _NO_CLASS if scheduler is None else _NOTES.get(schedule.solver, _NOTE),
     }
 
 
-def scheduler_of(schedule: Schedule) -> tuple[str, dict[str, object]]:
-    """The diffusers class that runs the schedule's solver on the schedule's kind of model, and its configuration."""
-    multistep = "EDMDPMSolverMultistepScheduler" if schedule.kind == "edm" else "DPMSolverMultistepScheduler"
-    if schedule.solver in {Solver.EULER, Solver.HEUN}:
-        return _ONE_STEP[schedule.solver][schedule.kind], {}
-    order, algorithm = _MULTISTEP[schedule.solver]
-    config: dict[str, object] = {"solver_order": order, "algorithm_type": algorithm}
-    if schedule.kind == "flow":
+def scheduler_of(schedule: Schedule) -> tuple[str | None, dict[str, object]]:
+    """The diffusers class that runs the schedule's solver on the schedule's kind of model, if any, and its configuration."""
+    card = CARDS[schedule.solver]
+    scheduler = card.schedulers.get(schedule.kind)
+    config = dict(card.config)
+    if config and schedule.kind == "flow":
         config |= {"use_flow_sigmas": True, "flow_shift": 1.0, "prediction_type": "flow_prediction"}
-    elif schedule.kind != "edm":
+    elif config and schedule.kind != "edm":
         config |= {"use_karras_sigmas": False}
     if schedule.terminal == "sigma_min":
-        # Else a short schedule would end with a first-order step, which only a step to zero should.
-        config |= {"final_sigmas_type": "sigma_min", "lower_order_final": False}
-    return multistep, config
+        config |= card.at_sigma_min
+    return scheduler, config
 
 
 def model_levels(schedule: Schedule) -> list[float]:
@@ -151,35 +153,13 @@ def fixed_point(level: float) -> str:
     return text if "." in text else f"{text}.0"
 
 
-_ONE_STEP = {
-    Solver.EULER: {
-        "ve": "EulerDiscreteScheduler",
-        "vp": "EulerDiscreteScheduler",
-        "edm": "EDMEulerScheduler",
-        "flow": "FlowMatchEulerDiscreteScheduler",
-    },
-    Solver.HEUN: {
-        "ve": "HeunDiscreteScheduler",
-        "vp": "HeunDiscreteScheduler",
-        "edm": "HeunDiscreteScheduler",
-        "flow": "FlowMatchHeunDiscreteScheduler",
-    },
-}
+_NEARLY_ZERO = 1e-6
 
-# DDIM is the first-order DPM-Solver++, and its stochastic form (eta = 1) the first-order SDE-DPM-Solver++. Diffusers' own
-# DDIMScheduler computes the previous timestep from an even spacing, so it cannot run any other schedule.
-_MULTISTEP = {
-    Solver.DDIM: (1, "dpmsolver++"),
-    Solver.DPMPP_2M: (2, "dpmsolver++"),
-    Solver.SDDIM: (1, "sde-dpmsolver++"),
-    Solver.DPMPP_2M_SDE: (2, "sde-dpmsolver++"),
+_APPLY = "call scheduler.set_timesteps({count}), then overwrite scheduler.timesteps and scheduler.sigmas with these values"
+_NOTE = f"{_APPLY.format(count='len(timesteps)')}: arguments of set_timesteps round or shift them"
+_NOTES = {
+    Solver.HEUN: f"{_APPLY.format(count='len(timesteps)')}, every inner one repeated twice as Heun evaluates it twice",
+    Solver.DPMPP_2S: f"{_APPLY.format(count='2 * len(timesteps) - 1')}, with the geometric mean of every two successive positive sigmas, "
+    "but not of the last step, inserted between them, and its timestep likewise",
 }
-
-_NOTE = (
-    "call scheduler.set_timesteps(len(timesteps)), then overwrite scheduler.timesteps and scheduler.sigmas with these values: "
-    "arguments of set_timesteps round or shift them"
-)
-_NOTE_HEUN = (
-    "call scheduler.set_timesteps(len(timesteps)), then overwrite scheduler.timesteps and scheduler.sigmas with these values, "
-    "every inner one repeated twice as Heun evaluates it twice"
-)
+_NO_CLASS = "diffusers has no scheduler that runs this solver on this kind of model: sample with k-diffusion or ComfyUI instead"

@@ -65,11 +65,11 @@ REFUSED = {
 """Classes that would run a schedule wrong, and why."""
 
 _MULTISTEP = {
-    ("dpmsolver++", 1): "ddim",
-    ("dpmsolver++", 2): "dpmpp_2m",
-    ("dpmsolver++", 3): "dpmpp_3m",
-    ("sde-dpmsolver++", 1): "sddim",
-    ("sde-dpmsolver++", 2): "dpmpp_2m_sde",
+    ("dpmsolver++", 1, "midpoint"): "ddim",
+    ("dpmsolver++", 2, "midpoint"): "dpmpp_2m",
+    ("dpmsolver++", 3, "heun"): "dpmpp_3m",
+    ("sde-dpmsolver++", 1, "midpoint"): "sddim",
+    ("sde-dpmsolver++", 2, "midpoint"): "dpmpp_2m_sde",
 }
 
 _ALWAYS = {
@@ -78,7 +78,6 @@ _ALWAYS = {
     "FlowMatchEulerDiscreteScheduler": "euler",
     "EulerAncestralDiscreteScheduler": "euler_ancestral",
     "HeunDiscreteScheduler": "heun",
-    "UniPCMultistepScheduler": "unipc",
     "DDIMScheduler": "ddim",
     "DDPMScheduler": "sddim",
 }
@@ -91,15 +90,19 @@ def solver_of(scheduler: Any) -> str | None:
         scheduler: a diffusers scheduler.
     """
     name, config = type(scheduler).__name__, scheduler.config
-    if name in {"DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler"} and config["solver_type"] == "midpoint":
-        return _MULTISTEP.get((config["algorithm_type"], config["solver_order"]))
+    if name in {"DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler"}:
+        return _MULTISTEP.get((config["algorithm_type"], config["solver_order"], config["solver_type"]))
+    if name == "UniPCMultistepScheduler" and config["solver_type"] == "bh2" and config["predict_x0"]:
+        return {2: "unipc", 3: "unipc_3"}.get(config["solver_order"])
+    if name == "DEISMultistepScheduler":
+        return "deis" if config["solver_order"] == 3 else None
     return None if config.get("stochastic_sampling") else _ALWAYS.get(name)
 
 
 def same_method(one: str | None, other: str) -> bool:
-    """Whether two solvers are the same method: in these coordinates `euler` and `ddim` are."""
-    first_order = {"euler", "ddim"}
-    return one == other or (one in first_order and other in first_order)
+    """Whether two solvers are the same method: in these coordinates some names are, without noise and with."""
+    first_order = ({"euler", "ddim"}, {"euler_ancestral", "ddpm", "sddim"})
+    return one == other or any(one in names and other in names for names in first_order)
 
 
 def kind_of(scheduler: Any) -> Literal["vp", "edm", "flow"]:

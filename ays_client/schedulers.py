@@ -110,7 +110,11 @@ def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
     rule = RULES[name]
     if stock.config.get("algorithm_type", "") in {"dpmsolver", "sde-dpmsolver"}:
         rule = rule._replace(positive_end=True)
-    return Plan(type(stock), _ending(stock.config, to_zero=schedule.terminal == "zero" and not rule.positive_end), rule)
+    ending = _ending(stock.config, to_zero=schedule.terminal == "zero" and not rule.positive_end)
+    if solver_of(stock) == "dpmpp_3m":
+        # It lowers its order for the last step alone.
+        ending["lower_order_final"] = False
+    return Plan(type(stock), ending, rule)
 
 
 def _swapped(stock: Any, schedule: Schedule) -> Plan:
@@ -119,9 +123,11 @@ def _swapped(stock: Any, schedule: Schedule) -> Plan:
     # The same method; this class keeps the scaled state of DDIM, which not every pipeline would scale for Euler's.
     euler = schedule.solver is Solver.EULER and schedule.kind == "vp"
     name, config = scheduler_of(schedule.model_copy(update={"solver": Solver.DDIM}) if euler else schedule)
-    rule, own = RULES.get(name), RULES.get(type(stock).__name__)
+    rule, own = None if name is None else RULES.get(name), RULES.get(type(stock).__name__)
     # A pipeline made for a scaled state may not scale it for a scheduler that needs it.
-    if rule is None or (rule.state == "ve" and (own is None or own.state != "ve")):
+    scaled = rule is not None and rule.state == "ve" and (own is None or own.state != "ve")
+    # 2S wants midpoints, and their timesteps, between the levels.
+    if name is None or rule is None or scaled or schedule.solver is Solver.DPMPP_2S:
         why = f"no scheduler of its kind runs {schedule.solver.value}"
         raise ScheduleRefused.of(type(stock).__name__, why=why, fix="ask for a schedule of solver=dpmpp_2m")
     if schedule.kind == "edm":
@@ -130,7 +136,7 @@ def _swapped(stock: Any, schedule: Schedule) -> Plan:
     base = getattr(diffusers, name)
     known = inspect.signature(base.__init__).parameters
     ending = _ending(dict.fromkeys(known), to_zero=schedule.terminal == "zero")
-    return Plan(base, {key: value for key, value in (config | ending).items() if key in known}, rule)
+    return Plan(base, {key: value for key, value in (ending | config).items() if key in known}, rule)
 
 
 def _ending(config: Any, *, to_zero: bool) -> dict[str, object]:

@@ -47,7 +47,7 @@ class Ours:
         """
         measured, profile_seconds = self._profile()
         solver, started = SOLVERS[solver_name], time.process_time()
-        profile = measured.of(stochastic=solver.stochastic)
+        profile = measured.of(solver.measure)
         if effort == Effort.FAST.value:
             levels = Optimizer(profile, solver, "zero", default_choice(solver), steps_max=n).levels(n)
             return Found(levels, profile.evaluations, profile_seconds + time.process_time() - started)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from ays_client.contract import Model, Provenance, Schedule, Solver, Source, Target, Terminal, identity
 from ays_client.formats import links
+from ays_client.solvers import CARDS
 from ays_client.stock import Stock, resample, stock, times_between, times_of_kind, whole_times
 from ays_client.version import VERSION
 from ays_store import Cell, Store
@@ -180,8 +181,7 @@ def _known_times(store: Store, model: Model) -> list[tuple[float, float]]:
 
 def _density(place: tuple[Solver, Terminal, int]) -> tuple[int, str, str]:
     solver, terminal, nfe = place
-    steps = (nfe + 1) // 2 if solver is Solver.HEUN else nfe
-    return -steps, terminal, solver
+    return -CARDS[solver].steps(nfe), terminal, solver
 
 
 def _stored(store: Store, cell: Cell) -> Schedule | None:

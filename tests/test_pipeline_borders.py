@@ -52,7 +52,7 @@ def assert_sound(schedule: Schedule, *, low: float, high: float) -> None:
 def test_every_cell_of_a_discrete_model_has_native_times(first) -> None:
     outcome, _, _ = first
     process = VP(scaled_linear_betas())
-    assert len({schedule.id for schedule in outcome.schedules}) == len(outcome.schedules) == 5 * 2 * 63 + 2 * 31
+    assert len({schedule.id for schedule in outcome.schedules}) == len(outcome.schedules) == 16 * 2 * 63 + 2 * 2 * 31
     for schedule in outcome.schedules:
         assert_sound(schedule, low=0.03, high=14.0)
         assert process.sigma(schedule.timesteps) == pytest.approx(schedule.sigmas[:-1], rel=1e-9)
@@ -190,7 +190,7 @@ def test_data_at_one_point_has_schedules_too(solver: str) -> None:
     outcome = optimize(asked, model(constant, process=Flow(), data=None), Memory())
     assert outcome.requested.error is not None
     assert outcome.requested.error.ours.mean == pytest.approx(0, abs=1e-12)
-    assert len(outcome.schedules) == 5 * 2 * 63 + 2 * 31
+    assert len(outcome.schedules) == 16 * 2 * 63 + 2 * 2 * 31
     for schedule in outcome.schedules:
         assert_sound(schedule, low=0.03, high=14.0)
         assert schedule.t == pytest.approx([sigma / (1 + sigma) for sigma in schedule.sigmas])

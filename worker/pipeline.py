@@ -65,7 +65,7 @@ def _requested(
     if request.effort is not Effort.FAST and request.detail == "auto":
         return validated(origin, validator().search(), place, effort=request.effort)
     choice = _choice(request, known)
-    levels = Optimizer(profile, solver, request.terminal.value, choice, steps_max=request.steps).levels([request.steps])[0]
+    levels = Optimizer(profile, solver, request.terminal.value, choice, steps_max=request.steps).levels(request.steps)
     if request.effort is Effort.FAST:
         return unvalidated(origin, Cell(solver, request.terminal.value, request.nfe, levels, choice), effort=Effort.FAST)
     candidate = Candidate("optimized", levels, choice.detail, choice.ratio_bound)

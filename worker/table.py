@@ -83,8 +83,12 @@ class Optimizer:
         self._factor = max(4, ceil(_FINE_LEVELS / (len(profile.levels) - 1)))
         self._fine = StepCost(refine_grid(profile, self._factor), solver, detail=choice.detail)
 
-    def levels(self, counts: Sequence[int]) -> list[Array]:
-        """Polished optima for these numbers of steps, each of shape (steps + 1,)."""
+    def levels(self, steps: int) -> Array:
+        """Polished optimum, shape (steps + 1,)."""
+        return self.all_levels([steps])[0]
+
+    def all_levels(self, counts: Sequence[int]) -> list[Array]:
+        """The same for several numbers of steps, polished side by side."""
         starts = [self._start(steps) for steps in counts]
         polished = polish_all(self._fine, starts, to_zero=self._to_zero, ratio_bound=self._bound)
         schedules = [self._fine.levels[knots] for knots in polished]
@@ -127,7 +131,7 @@ def table(measured: Measured, validated: Sequence[Schedule], *, solver: str | No
                 key = (replace(method, name=""), terminal, choice, tuple(steps))
                 if key not in solved:
                     optimizer = Optimizer(measured.of(method.measure), method, terminal, choice, steps_max=max(steps))
-                    solved[key] = optimizer.levels(steps)
+                    solved[key] = optimizer.all_levels(steps)
                 for nfe, levels in zip(counts, solved[key], strict=True):
                     yield Cell(method, terminal, nfe, levels, choice)
 

@@ -24,10 +24,10 @@ def one_level(denoiser: object) -> Model:
 
 
 def unit_noise(path: Brownian) -> Noise:
-    """The normalized increments of Brownian paths in `u = 1 / sigma^2`, looked up on the grid of the paths."""
+    """The normalized increments of Brownian paths in their clock, looked up on the grid of the paths."""
 
     def noise(sigma: float, sigma_next: float) -> Tensor:
-        first, last = (int(np.abs(path.u - level**-2).argmin()) for level in (sigma, sigma_next))
+        first, last = (int(np.abs(path.u / path.clock(np.array(level)) - 1).argmin()) for level in (sigma, sigma_next))
         return (path.w[last] - path.w[first]) / math.sqrt(path.u[last] - path.u[first])
 
     return noise
@@ -92,6 +92,19 @@ def euler_ancestral(model: Model, x: Tensor, sigmas: Sequence[float], noise: Noi
     return x
 
 
+def ddpm(model: Model, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Tensor:
+    """Ho et al. 2020, Equation 7, in variance-preserving coordinates: mean and variance of `q(z' | z, x_0 = D)`; 0 returns D."""
+    for sigma, sigma_next in itertools.pairwise(sigmas):
+        alpha_bar, alpha_bar_next = 1 / (1 + sigma**2), 1 / (1 + sigma_next**2)
+        alpha = alpha_bar / alpha_bar_next
+        z = math.sqrt(alpha_bar) * x
+        clean = math.sqrt(alpha_bar_next) * (1 - alpha) / (1 - alpha_bar) * model(x, sigma)
+        mean = clean + math.sqrt(alpha) * (1 - alpha_bar_next) / (1 - alpha_bar) * z
+        variance = (1 - alpha_bar_next) / (1 - alpha_bar) * (1 - alpha)
+        x = (mean + (math.sqrt(variance) * noise(sigma, sigma_next) if sigma_next > 0 else 0)) / math.sqrt(alpha_bar_next)
+    return x
+
+
 def dpmpp_2m_sde(model: Model, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Tensor:
     """SDE-DPM-Solver++(2M), k-diffusion's `midpoint` with eta = 1."""
     previous, before = None, math.nan
@@ -117,7 +130,24 @@ def _integral_on_cell(high: float, low: float, f_high: float, f_low: float, powe
     return float((w * np.exp(power * log) * f).sum() * (math.log(high) - math.log(low)) / 2)
 
 
-def girsanov(estimates: Array, levels: Array, knots: Sequence[int], *, detail: float, multistep: bool) -> float:
+Estimate = Callable[[Array, Sequence[float], float], Array]
+"""`(evaluations newest first (m, dim), their levels, the level where the step ends) -> Dhat`."""
+
+
+def first_order(found: Array, _levels: Sequence[float], _end: float) -> Array:
+    """The newest evaluation."""
+    return found[0]
+
+
+def second_order(found: Array, levels: Sequence[float], end: float) -> Array:
+    """2M: the newest evaluation and the one before, if there is one."""
+    if len(found) == 1:
+        return found[0]
+    r = math.log(levels[0] / end) / (2 * math.log(levels[1] / levels[0]))
+    return (1 + r) * found[0] - r * found[1]
+
+
+def girsanov(estimates: Array, levels: Array, knots: Sequence[int], *, detail: float, estimate: Estimate) -> float:
     """Bound (K) of a schedule over stored paths, term by term.
 
     Args:
@@ -125,17 +155,14 @@ def girsanov(estimates: Array, levels: Array, knots: Sequence[int], *, detail: f
         levels: the grid, shape (G,).
         knots: indices of the schedule, strictly increasing.
         detail: exponent p.
-        multistep: whether the estimate extrapolates from the previous knot.
+        estimate: what the solver makes of its evaluations.
     """
     total = 0.0
     for path in estimates:
         for n in range(len(knots) - 1):
             i, j = knots[n], knots[n + 1]
-            used = path[i]
-            if multistep and n > 0:
-                k = knots[n - 1]
-                r = math.log(levels[i] / levels[j]) / (2 * math.log(levels[k] / levels[i]))
-                used = (1 + r) * path[i] - r * path[k]
+            past = list(knots[n::-1])
+            used = estimate(path[past], levels[past], levels[j])
             for g in range(i, j):
                 ends = [float(np.sum((path[m] - used) ** 2)) for m in (g, g + 1)]
                 total += _integral_on_cell(levels[g], levels[g + 1], *ends, detail - 2)

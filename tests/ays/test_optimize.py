@@ -8,19 +8,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ays.problems import exact_forward_profile, flow_profile, forward_profile, plane, spectrum
-from worker.ays.analytic import Gaussian
+from worker.ays.analytic import Gaussian, power_law_gaussian
 from worker.ays.cost import CostTable, StepCost, tabulate
-from worker.ays.optimize import polish, solve
+from worker.ays.ladder import DEFAULT_DETAIL, DEFAULT_RATIO_BOUND, optimal_levels
+from worker.ays.optimize import polish, polish_all, solve
+from worker.ays.paths import Stream
 from worker.ays.profile import Profile, log_grid, refine_grid
-from worker.ays.solvers import SOLVERS
+from worker.ays.solvers import SOLVERS, reference
+from worker.ays.validate import hold_out, squared_errors
 
 SMALL = {"flow": flow_profile(plane(), points=9, paths=3), "forward": forward_profile(plane(), points=9, paths=3)}
 solvers = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+TABULATED = [name for name, solver in SOLVERS.items() if solver.history <= 2 and name not in {"ddim", "euler_ancestral", "ddpm"}]
 terminals = pytest.mark.parametrize("to_zero", [False, True], ids=["sigma_min", "zero"])
 
 
 def small(solver) -> Profile:
-    return SMALL["forward" if solver.stochastic else "flow"]
+    return SMALL[solver.measure]
 
 
 def total(table: CostTable, knots: tuple[int, ...], *, to_zero: bool, bound: float | None) -> float:
@@ -31,13 +35,11 @@ def total(table: CostTable, knots: tuple[int, ...], *, to_zero: bool, bound: flo
         return np.inf
     cost = table.to_zero[knots[-1]] if to_zero else 0.0
     for n, (i, j) in enumerate(itertools.pairwise(knots)):
-        closing = table.to_last is not None and not to_zero and n == len(knots) - 2
-        if closing:
-            cost += table.to_last[i]
-        elif multistep and n > 0:
-            cost += table.pair[knots[n - 1], i, j]
+        paired = multistep and n > 0
+        if not to_zero and n == len(knots) - 2:
+            cost += table.pair_to_last[knots[n - 1], i] if paired else table.to_last[i]
         else:
-            cost += table.step[i, j]
+            cost += table.pair[knots[n - 1], i, j] if paired else table.step[i, j]
     return float(cost)
 
 
@@ -53,7 +55,7 @@ def brute_force(table: CostTable, steps: int, start: int, *, to_zero: bool, boun
 
 
 @pytest.mark.parametrize(
-    ("name", "bound"), [*((name, None) for name in SOLVERS), ("dpmpp_2m", 2.0), ("dpmpp_2m", 1.0), ("dpmpp_2m_sde", 2.0)]
+    ("name", "bound"), [*((name, None) for name in TABULATED), ("dpmpp_2m", 2.0), ("dpmpp_2m", 1.0), ("dpmpp_2m_sde", 2.0)]
 )
 @terminals
 @pytest.mark.parametrize("detail", [0.0, 1.8])
@@ -81,7 +83,9 @@ def test_the_sweep_equals_brute_force_on_arbitrary_tables(seed: int, to_zero: bo
     later = np.where(np.arange(g)[None, :] > np.arange(g)[:, None], 0.0, np.inf)
     levels = np.sort(rng.uniform(0.1, 10, g))[::-1]
     pair = rng.exponential(size=(g, g, g)) + later[:, :, None] + later[None] if pairs else None
-    table = CostTable(levels, rng.exponential(size=(g, g)) + later, pair, rng.exponential(size=g), None)
+    last = rng.exponential(size=g) + later[:, -1]
+    close = rng.exponential(size=(g, g)) + later + later[:, -1] if pairs else None
+    table = CostTable(levels, rng.exponential(size=(g, g)) + later, pair, rng.exponential(size=g), last, close)
     solution = solve(table, steps_max=g, to_zero=to_zero, ratio_bound=bound)
     for steps, start in itertools.product(range(1, g + 1), range(g)):
         expected, knots = brute_force(table, steps, start, to_zero=to_zero, bound=bound)
@@ -174,3 +178,69 @@ def test_a_schedule_without_free_knots_is_left_alone() -> None:
     cost = StepCost(SMALL["flow"], SOLVERS["ddim"], detail=1.0)
     assert polish(cost, np.array([0, 8]), to_zero=False).tolist() == [0, 8]
     assert polish(cost, np.array([0]), to_zero=True).tolist() == [0]
+
+
+def schedules(counts: range) -> list[np.ndarray]:
+    """Log-uniform schedules on a grid of 32 cells."""
+    return [np.round(np.linspace(0, 32, n)).astype(np.intp) for n in counts]
+
+
+@solvers
+@terminals
+def test_schedules_are_polished_side_by_side_as_they_are_alone(solver, to_zero: bool) -> None:
+    cost = StepCost(refine_grid(small(solver), 4), solver, detail=1.8)
+    together = polish_all(cost, schedules(range(3, 9)), to_zero=to_zero, ratio_bound=2.0)
+    for start, polished in zip(schedules(range(3, 9)), together, strict=True):
+        assert np.array_equal(polished, polish(cost, start, to_zero=to_zero, ratio_bound=2.0))
+        assert cost.total(polished, to_zero=to_zero) < cost.total(start, to_zero=to_zero)
+
+
+@pytest.mark.parametrize("name", [name for name, solver in SOLVERS.items() if solver.history > 1])
+def test_no_move_of_one_knot_improves_the_end_of_a_descent(name: str) -> None:
+    """Groups of knots moved at once are as good as knots moved one by one, whatever the length of the history."""
+    cost = StepCost(refine_grid(small(SOLVERS[name]), 4), SOLVERS[name], detail=1.8)
+    polished = polish(cost, schedules(range(9, 10))[0], to_zero=True)
+    reached = float(cost.total(polished, to_zero=True))
+    for move, knot in itertools.product((-1, 1), range(1, len(polished))):
+        trial = polished.copy()
+        trial[knot] += move
+        if np.all(np.diff(trial) > 0) and trial[-1] < len(cost.levels):
+            assert float(cost.total(trial, to_zero=True)) >= reached * (1 - 1e-8)
+
+
+def test_nothing_to_polish_is_nothing() -> None:
+    assert polish_all(StepCost(SMALL["flow"], SOLVERS["ddim"], detail=1.0), [], to_zero=True) == []
+
+
+LONG = [name for name, solver in SOLVERS.items() if solver.history > 2 or solver.corrector is not None]
+
+
+@pytest.mark.parametrize("name", LONG)
+@terminals
+def test_a_long_history_has_a_better_schedule_than_that_of_2m(name: str, to_zero: bool) -> None:
+    """On its own exact cost: in the median over these numbers of steps at least a tenth less."""
+    solver, second = SOLVERS[name], reference(SOLVERS[name])
+    law = spectrum(8)
+    profile = forward_profile(law, points=32, paths=8) if solver.measure == "forward" else flow_profile(law, points=32, paths=8)
+    cost, fine = StepCost(refine_grid(profile, 4), solver, detail=1.8), StepCost(refine_grid(profile, 4), second, detail=1.8)
+    solved = solve(tabulate(StepCost(profile, second, detail=1.8)), steps_max=16, to_zero=to_zero, ratio_bound=2.0)
+    starts = [solved.knots(steps) * 4 for steps in range(6, 17)]
+    of_2m = polish_all(fine, starts, to_zero=to_zero, ratio_bound=2.0)
+    own = polish_all(cost, of_2m, to_zero=to_zero, ratio_bound=2.0)
+    gains = [float(cost.total(a, to_zero=to_zero) / cost.total(b, to_zero=to_zero)) for a, b in zip(own, of_2m, strict=True)]
+    assert max(gains) <= 1
+    assert np.median(gains) < 0.9
+
+
+@pytest.mark.parametrize("steps", [8, 12])
+def test_the_own_schedule_of_deis_samples_better_than_that_of_2m(steps: int) -> None:
+    """Squared distance to the fine solution on fresh noises of a Gaussian spectrum, at the default detail: less than 0.8 of it."""
+    law = power_law_gaussian(48, sigma_min=0.02, sigma_max=20.0)
+    profile = flow_profile(law, points=64, paths=8)
+    where = {"terminal": "zero", "detail": DEFAULT_DETAIL, "ratio_bound": DEFAULT_RATIO_BOUND}
+    levels = np.stack([optimal_levels(profile, SOLVERS[name], steps, **where) for name in ("deis", "dpmpp_2m")])
+    noises = hold_out(
+        SOLVERS["deis"], law.denoise, law.shape, levels=profile.levels, terminal="zero", indices=range(32), seed=0, stream=Stream.FRESH
+    )
+    own, of_2m = squared_errors(SOLVERS["deis"], law.denoise, levels, noises).mean(axis=1)
+    assert own < 0.8 * of_2m

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from ays_client.contract import Schedule, Solver
 from ays_client.errors import ScheduleRefused
 from ays_client.formats import Format, comfyui, diffusers, fixed_point, links, render, sdcpp
+from ays_client.solvers import CARDS
 from ays_client.webuis import before_shift, sdnext, separate
 from tests.client.schedules import schedule
 
@@ -55,15 +56,20 @@ def test_fixed_point_is_exact_and_has_no_exponent(level):
 def test_diffusers_names_a_scheduler_and_one_time_for_each_evaluated_level(kind, solver):
     one = schedule(kind=kind, solver=solver)
     answer = diffusers(one)
-    assert answer["scheduler"].endswith("Scheduler")
+    if kind in CARDS[solver].schedulers:
+        assert answer["scheduler"].endswith("Scheduler")
+    else:
+        assert answer["scheduler"] is None
+        assert "sample with k-diffusion or ComfyUI" in answer["note"]
     assert len(answer["timesteps"]) == one.steps
     assert len(answer["sigmas"]) == one.steps + 1
     if kind == "flow":
         assert answer["timesteps"] == pytest.approx([1000 * t for t in one.t[:-1]])
-        assert answer["sigmas"] == one.t
+        assert answer["sigmas"] == pytest.approx(one.t, abs=1e-6)
     else:
         assert answer["timesteps"] == one.timesteps
-        assert answer["sigmas"] == one.sigmas
+        assert answer["sigmas"] == pytest.approx(one.sigmas, abs=1e-6)
+    assert (answer["sigmas"][-1] > 0) == (solver is Solver.DEIS), "diffusers' DEIS divides by the logarithm of the last level"
 
 
 def test_json_is_the_schedule():

@@ -16,6 +16,7 @@ from ays_client.contract import (
     Terminal,
     identity,
 )
+from ays_client.solvers import CARDS
 from ays_client.stock import stock, times_of_kind, whole_times
 
 SIGMA_MIN, SIGMA_MAX = 0.03, 14.6
@@ -43,7 +44,7 @@ def body(**fields):
 
 def schedule(*, nfe=8, solver=Solver.DPMPP_2M, terminal=Terminal.ZERO, effort=Effort.STANDARD, validated=False, kind="vp", bend=0):
     """A schedule between EDM and log-SNR levels, different for every `bend`."""
-    steps = (nfe + 1) // 2 if solver is Solver.HEUN else nfe
+    steps = CARDS[solver].steps(nfe)
     levels = stock("edm", steps, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX, terminal=terminal, rho=5 + bend)
     times = times_of_kind(kind, levels[:-1]) or [time_of(sigma) for sigma in levels[:-1]]
     name = f"{levels} {solver} {effort} {validated} {kind}"

@@ -4,9 +4,9 @@ r"""Costs of steps, from a profile: the bound (K) for the SDE's solvers and the 
     (F)  sigma'^(p - 2)  E || e ||^2,    e = what one step from the exact path misses at its end
 
 with detail exponent p: p = 0 is the bound of the paper, p = 2 counts the error in the sample itself. Both are quadratic forms in D at the
-knots and in integrals of D between them, with coefficients from the solver's declaration (docs/theory.md, 6), so every entry is read off
-K and its cumulative integrals. Integrals between levels take K as linear in ln sigma and their kernel as a power of sigma. A step to
-noise level 0 is weighted with `max(sigma, sigma_min)`.
+knots and in integrals of D between them, with coefficients from the solver's declaration (docs/theory.md, sections 6 and 12), so every
+entry is read off K and its cumulative integrals. Integrals between levels take K as linear in ln sigma and their kernel as a power of
+sigma. A step to noise level 0 is weighted with `max(sigma, sigma_min)`.
 """
 
 import math
@@ -56,11 +56,11 @@ def _cumulative(levels: Array, kernel: Array) -> Array:
     return cells.cumsum(axis=0)
 
 
-def _contraction(levels: Array, moments: Array) -> Array:
+def contraction(levels: Array, moments: Array) -> Array:
     """How much of a displacement of x the denoiser passes on, at every level, in [0, 1]; shape (G,).
 
     With lambda = -ln sigma and D' = dD / d lambda along the ODE, a Gaussian coordinate has `D'' = (1 - 3 kappa) D'`
-    (docs/theory.md, 13), so kappa follows from the logarithmic derivative of `E ||D'||^2`, here by differences over some 24 intervals.
+    (docs/theory.md, 18), so kappa follows from the logarithmic derivative of `E ||D'||^2`, here by differences over some 24 intervals.
     """
     index = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), _INTERVALS + 1)).astype(int))
     knots = -np.log(levels[index])
@@ -91,7 +91,7 @@ class StepCost:
         self._cross = integral @ profile.moments
         self._square = self._cross @ integral.T
         self._trace = integral @ self._diagonal
-        self._kappa = _contraction(self.levels, profile.moments) if solver.corrector is not None else np.zeros(len(self.levels))
+        self._kappa = contraction(self.levels, profile.moments) if solver.corrector is not None else np.zeros(len(self.levels))
 
     @property
     def multistep(self) -> bool:
@@ -176,7 +176,7 @@ class StepCost:
         last = np.intp(len(self.levels) - 1)
         jump = np.maximum(self._diagonal[last] - 2 * self._k[i, last] + self._diagonal[i], 0)
         tail = self.levels[last] ** (self._detail - 2) * jump
-        return tail + self._girsanov((np.asarray(last), i), np.ones((1, 1))) if self._bound else tail
+        return tail + self._girsanov((np.asarray(last), i), np.ones((1, *np.shape(i)))) if self._bound else tail
 
     def total(self, knots: Index, *, to_zero: bool) -> Array:
         """Cost of whole schedules.

@@ -15,7 +15,7 @@ from worker.ays.noise import Array
 from worker.ays.optimize import polish, polish_all, solve
 from worker.ays.profile import Profile
 from worker.ays.schedule import Terminal
-from worker.ays.solvers import Denoise, Solver, first_order
+from worker.ays.solvers import Denoise, Solver, first_order, reference
 from worker.ays.validate import HeldOut, squared_errors
 
 DEFAULT_DETAIL = 1.8
@@ -40,7 +40,7 @@ class Candidate:
     """A schedule in the race.
 
     Attributes:
-        name: `optimized`, `optimized (first-order cost)`, or a stock schedule's name.
+        name: `optimized`, `optimized (first-order cost)`, `optimized (second-order cost)`, or a stock schedule's name.
         levels: shape (N + 1,).
         detail: exponent p it was optimized for; None for stock.
         ratio_bound: bound it was optimized under; None: none.
@@ -65,14 +65,12 @@ def optimal_levels(profile: Profile, solver: Solver, steps: int, *, terminal: Te
 
 
 def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) -> list[Candidate]:
-    """Optima for every detail, ratio bound and, for multistep solvers, the first-order cost; the default first.
+    """Optima for every detail, ratio bound and, for multistep solvers, the costs of simpler methods; the default first.
 
     Ratio bounds under which no schedule of that many steps exists are left out.
     """
-    to_zero, first = terminal == "zero", first_order(solver)
-    found = []
-    for method, bounds in ((solver, RATIO_BOUNDS), (first, (None,))) if solver.multistep else ((solver, (None,)),):
-        name = "optimized" if method is solver else "optimized (first-order cost)"
+    to_zero, found = terminal == "zero", []
+    for name, method, bounds in _costs(solver):
         for detail in DETAILS:
             cost = StepCost(profile, method, detail=detail)
             table = tabulate(StepCost(profile, method.truncated(2), detail=detail))
@@ -85,6 +83,19 @@ def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) 
                 schedules = [profile.levels[knots] for knots in optima]
                 found += [Candidate(name, np.append(levels, 0.0) if to_zero else levels, detail, bound) for levels in schedules]
     return found
+
+
+def _costs(solver: Solver) -> list[tuple[str, Solver, tuple[float | None, ...]]]:
+    """Costs to optimize for, with ratio bounds: the solver's own first, then those of simpler methods with the same noise.
+
+    Costs on the path do not see how a long history amplifies earlier errors, and a simpler method's schedule may be the better one.
+    """
+    costs = [("optimized", solver, RATIO_BOUNDS if solver.multistep else (None,))]
+    if solver.history > 2 or solver.corrector is not None:
+        costs.append(("optimized (second-order cost)", reference(solver), (DEFAULT_RATIO_BOUND,)))
+    if solver.multistep:
+        costs.append(("optimized (first-order cost)", first_order(solver), (None,)))
+    return costs
 
 
 def _starts(levels: Array) -> list[int]:

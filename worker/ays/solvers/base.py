@@ -1,4 +1,4 @@
-r"""What a solver declares. Sampler, cost, table and tests follow from the declaration (docs/theory.md, 4).
+r"""What a solver declares. Sampler, cost, table and tests follow from the declaration (docs/theory.md, section 12).
 
 On a step from sigma to sigma' a solver replaces $D(x_u, u)$ by an estimate $\hat D$ that is constant in u and solves the linear rest
 exactly. How much noise it adds is a function phi of sigma (Cui et al. 2023, https://arxiv.org/abs/2309.06169), and everything else
@@ -52,7 +52,7 @@ class Stage:
         level: `(now, then) -> level` of the second evaluation.
         weights: of the second and the first evaluation.
         proxy: weight of an evaluation at the end of the step in the rule, taken on the path, whose error is that of the method on
-            Gaussian data to leading order, `factor` times (docs/theory.md, 11 and 12).
+            Gaussian data to leading order, `factor` times (docs/theory.md, 9 and 19).
         factor: `(now, then) -> factor`.
     """
 
