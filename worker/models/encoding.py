@@ -3,6 +3,7 @@
 import gc
 import warnings
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import diffusers
@@ -42,6 +43,8 @@ def encode(
         ModelError: the pipeline has no encoders of its own, or they fail.
     """
     pipeline = _load(folder, adapter, precision).to(device)
+    # Encoders that are absent leave zeros behind, whose shape pipelines look up in the network's configuration.
+    setattr(pipeline, folder.network, SimpleNamespace(config=SimpleNamespace(**folder.config(folder.network))))
     assert adapter.text is not None
     try:
         with torch.inference_mode():

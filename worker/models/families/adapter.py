@@ -4,6 +4,7 @@ An adapter knows a family's calling convention and nothing else: preconditioning
 Conditions have the names that diffusers' pipelines give them; the unconditional side of guidance has them with `negative_` in front.
 """
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ Guidance = Literal["none", "classifier_free", "embedded"]
 
 PROMPT_EMBEDS, POOLED, MASK = "prompt_embeds", "pooled_prompt_embeds", "prompt_attention_mask"
 CLASS_LABELS = "class_labels"
+LENGTH = "max_sequence_length"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +58,11 @@ class Text:
 
     pipelines: tuple[str, ...]
     encode: Callable[[Any, Sequence[str], str | None], Given]
+
+
+def usual(pipeline: Any, name: str) -> Any:
+    """Default of an argument of a pipeline's call: what its users get, which is not always the default of its `encode_prompt`."""
+    return inspect.signature(type(pipeline).__call__).parameters[name].default
 
 
 class Adapter(ABC):

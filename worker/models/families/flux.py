@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from worker.models.families.adapter import (
+    LENGTH,
     POOLED,
     PROMPT_EMBEDS,
     Adapter,
@@ -17,6 +18,7 @@ from worker.models.families.adapter import (
     require,
     sides,
     spatial_factor,
+    usual,
 )
 
 _PATCH = 2
@@ -25,7 +27,9 @@ _USUAL_SIDE = 128
 
 def _encode(pipeline: Any, prompts: Sequence[str], negative: str | None) -> Given:
     del negative  # guidance is distilled: there is no unconditional side
-    embeds, pooled, _ = pipeline.encode_prompt(prompt=list(prompts), prompt_2=None, device=pipeline.device)
+    embeds, pooled, _ = pipeline.encode_prompt(
+        prompt=list(prompts), prompt_2=None, device=pipeline.device, max_sequence_length=usual(pipeline, LENGTH)
+    )
     return {PROMPT_EMBEDS: embeds, POOLED: pooled}
 
 

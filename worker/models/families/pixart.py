@@ -5,13 +5,30 @@ from typing import Any
 
 from torch import Tensor, tensor
 
-from worker.models.families.adapter import MASK, PROMPT_EMBEDS, Adapter, Given, Setting, Text, no_frames, sides, spatial_factor
+from worker.models.families.adapter import (
+    LENGTH,
+    MASK,
+    PROMPT_EMBEDS,
+    Adapter,
+    Given,
+    Setting,
+    Text,
+    no_frames,
+    sides,
+    spatial_factor,
+    usual,
+)
 
 
 def encode_masked(pipeline: Any, prompts: Sequence[str], negative: str | None, **options: object) -> Given:
     """Encode with a pipeline that returns embeddings and attention masks."""
     embeds, mask, negative_embeds, negative_mask = pipeline.encode_prompt(
-        list(prompts), do_classifier_free_guidance=True, negative_prompt=negative or "", device=pipeline.device, **options
+        list(prompts),
+        do_classifier_free_guidance=True,
+        negative_prompt=negative or "",
+        max_sequence_length=usual(pipeline, LENGTH),
+        device=pipeline.device,
+        **options,
     )
     return {PROMPT_EMBEDS: embeds, MASK: mask, f"negative_{PROMPT_EMBEDS}": negative_embeds, f"negative_{MASK}": negative_mask}
 

@@ -1,19 +1,18 @@
 """`SanaTransformer2DModel`: Sana (Xie et al. 2025, https://arxiv.org/abs/2410.10629)."""
 
-import inspect
 from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
 
-from worker.models.families.adapter import MASK, PROMPT_EMBEDS, Adapter, Given, Setting, Text, no_frames, require, sides
+from worker.models.families.adapter import MASK, PROMPT_EMBEDS, Adapter, Given, Setting, Text, no_frames, require, sides, usual
 from worker.models.families.pixart import encode_masked
 from worker.models.families.sd3 import THOUSANDTHS
 
 
 def _encode(pipeline: Any, prompts: Sequence[str], negative: str | None) -> Given:
     # The instruction that the pipeline puts before every prompt, unless told otherwise.
-    instruction = inspect.signature(type(pipeline).__call__).parameters["complex_human_instruction"].default
+    instruction = usual(pipeline, "complex_human_instruction")
     return encode_masked(pipeline, prompts, negative, complex_human_instruction=instruction)
 
 

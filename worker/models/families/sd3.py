@@ -6,6 +6,7 @@ from typing import Any
 from torch import Tensor
 
 from worker.models.families.adapter import (
+    LENGTH,
     POOLED,
     PROMPT_EMBEDS,
     Adapter,
@@ -15,6 +16,7 @@ from worker.models.families.adapter import (
     no_frames,
     sides,
     spatial_factor,
+    usual,
 )
 
 THOUSANDTHS = 1000.0
@@ -26,6 +28,7 @@ def _encode(pipeline: Any, prompts: Sequence[str], negative: str | None) -> Give
         prompt=list(prompts),
         prompt_2=None,
         prompt_3=None,
+        max_sequence_length=usual(pipeline, LENGTH),
         device=pipeline.device,
         do_classifier_free_guidance=True,
         negative_prompt=None if negative is None else [negative] * len(prompts),

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from worker.models.families.adapter import PROMPT_EMBEDS, Adapter, Given, Setting, Text, latent_frames, require, sides
+from worker.models.families.adapter import LENGTH, PROMPT_EMBEDS, Adapter, Given, Setting, Text, latent_frames, require, sides, usual
 from worker.models.families.sd3 import THOUSANDTHS
 
 _USUAL_PIXELS, _USUAL_FRAMES = (480, 832), 81
@@ -16,6 +16,7 @@ def _encode(pipeline: Any, prompts: Sequence[str], negative: str | None) -> Give
         prompt=list(prompts),
         negative_prompt=None if negative is None else [negative] * len(prompts),
         do_classifier_free_guidance=True,
+        max_sequence_length=usual(pipeline, LENGTH),
         device=pipeline.device,
     )
     return {PROMPT_EMBEDS: embeds, f"negative_{PROMPT_EMBEDS}": negative_embeds}
