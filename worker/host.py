@@ -1,5 +1,7 @@
 """The host of a computation: takes its progress and its shards, and has what earlier attempts have left."""
 
+from collections.abc import Sequence
+
 from ays_client.contract import ProfileInfo, Progress, Schedule
 from ays_store.results import Results
 from worker.progress import Reporter
@@ -8,7 +10,7 @@ from worker.progress import Reporter
 class JobHost:
     """What `worker.pipeline` sees of the place it runs in."""
 
-    def __init__(self, reporter: Reporter, *, profile_id: str, fingerprint: str, results: Results) -> None:
+    def __init__(self, reporter: Reporter, *, profile_id: str, fingerprint: str, results: Results, twins: Sequence[str] = ()) -> None:
         """Begins to host a computation.
 
         Args:
@@ -16,11 +18,13 @@ class JobHost:
             profile_id: The profile of the variant.
             fingerprint: The weights that are measured: shards and profiles of other weights are not for them.
             results: Where shards are kept.
+            twins: Profiles of the same variant of models that have other names and the same fingerprint.
         """
         self._reporter = reporter
         self._profile_id = profile_id
         self._fingerprint = fingerprint
         self._results = results
+        self._twins = twins
 
     def report(self, progress: Progress) -> None:
         """Publishes progress.
@@ -48,9 +52,9 @@ class JobHost:
         self._results.add_shard(self._profile_id, f"{self._fingerprint}/{key}", shard)
 
     def profile(self) -> ProfileInfo | None:
-        """Returns the stored profile of this variant, if it was measured with these weights."""
-        profile = self._results.profile(self._profile_id)
-        return profile if profile is not None and profile.fingerprint == self._fingerprint else None
+        """Returns the stored profile of this variant, or a twin's, if it was measured with these weights."""
+        found = (self._results.profile(profile_id) for profile_id in (self._profile_id, *self._twins))
+        return next((profile for profile in found if profile is not None and profile.fingerprint == self._fingerprint), None)
 
     def validated(self) -> list[Schedule]:
         """Returns the stored schedules of this variant that were validated with these weights."""

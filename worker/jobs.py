@@ -134,11 +134,17 @@ class Optimizer:
         if stored is not None:
             return self._commit(attempt, profile=None, schedules=[], requested=stored)
         profile_id = identity(request.variant)
-        host = JobHost(reporter, profile_id=profile_id, fingerprint=fingerprint, results=self._store.results)
+        twins = self._twins(request, fingerprint)
+        host = JobHost(reporter, profile_id=profile_id, fingerprint=fingerprint, results=self._store.results, twins=twins)
         outcome = self._compute(request, model, host)
         reporter.report(Progress(stage="store"))
         schedules = {schedule.id: schedule for schedule in [*outcome.schedules, outcome.requested]}
         return self._commit(attempt, profile=outcome.profile, schedules=list(schedules.values()), requested=outcome.requested.id)
+
+    def _twins(self, request: JobRequest, fingerprint: str) -> list[str]:
+        """Profiles of the same weights under other names."""
+        others = [model.id for model in self._store.models.list() if model.fingerprint == fingerprint and model.id != request.model]
+        return [identity(request.variant.model_copy(update={"model": other})) for other in others]
 
     def _subject(self, request: JobRequest) -> "tuple[LoadedModel | LossCurve, str]":
         """What the schedule is for, and its fingerprint."""

@@ -1,6 +1,7 @@
 """Measuring a profile, shard by shard, so that a retried job goes on where the last one stopped."""
 
 import json
+import math
 import time
 from dataclasses import dataclass
 
@@ -16,7 +17,10 @@ from worker.models.loaded import LoadedModel
 from worker.stages import Host
 
 SHARD_PATHS = 16
-"""Paths of one shard: the unit that is stored, and the batch in which flow paths advance together."""
+"""Paths of one shard at most: the unit that is stored, and the batch in which flow paths advance together."""
+
+_SHARD_VALUES = 2**28
+"""Values of a shard's states at all levels, at most: 2 GiB, so that long videos fit into memory."""
 
 MEASURES: tuple[Measure, ...] = ("flow", "forward")
 
@@ -75,19 +79,29 @@ def planned_evaluations(variant: Variant) -> int:
     return len(MEASURES) * variant.paths * variant.grid
 
 
+def shard_paths(shape: tuple[int, ...], grid: int) -> int:
+    """Paths of a shard of samples of a shape."""
+    return max(1, min(SHARD_PATHS, _SHARD_VALUES // (grid * math.prod(shape))))
+
+
 def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host) -> Measured:
-    """Return the variant's profile: the stored one if it is of these weights, else a new one, from finished shards where there are any."""
+    """Return the variant's profile: the stored one if it is of these weights, else a new one, from finished shards where there are any.
+
+    A stored profile of the same weights under another name is taken over as a new one of this name; nothing is measured.
+    """
     stored = host.profile()
     if stored is not None and stored.fingerprint == model.fingerprint:
-        return Measured(restore(stored, "flow"), restore(stored, "forward"), stored, new=False)
+        info = stored.model_copy(update={"id": identity(variant), "variant": variant})
+        return Measured(restore(info, "flow"), restore(info, "forward"), info, new=info.id != stored.id)
     levels = log_grid(*level_range(variant, model), variant.grid)
     started = time.monotonic()
     finished = _restore_shards(host.shards(), levels)
     shards: dict[Measure, list[Shard]] = {"flow": [], "forward": []}
-    for start in range(0, variant.paths, SHARD_PATHS):
+    step = shard_paths(denoise.shape, variant.grid)
+    for start in range(0, variant.paths, step):
         pair = finished.get(start)
         if pair is None:
-            pair = _measure_shard(variant, model, denoise, levels, range(start, min(start + SHARD_PATHS, variant.paths)))
+            pair = _measure_shard(variant, model, denoise, levels, range(start, min(start + step, variant.paths)))
             host.keep_shard(str(start), json.dumps([shard.to_json() for shard in pair]))
         for shard in pair:
             shards[shard.measure].append(shard)
@@ -116,6 +130,8 @@ def clean_samples(model: LoadedModel, indices: range, *, seed: int, stream: Stre
     """
     if model.data is None:
         return None
+    if model.paired is not None:
+        return model.paired(indices)
     drawn = model.data(len(indices), data_generator(indices[0], seed=seed, stream=stream))
     expected = (len(indices), *model.denoiser.shape)
     if tuple(drawn.shape) != expected:

@@ -23,7 +23,7 @@ class Host(Protocol):
         """Store a finished shard; the same key again replaces it."""
 
     def profile(self) -> ProfileInfo | None:
-        """The stored profile of this variant and these weights."""
+        """The stored profile of this variant and these weights; its own, or that of the same weights under another name."""
 
     def validated(self) -> list[Schedule]:
         """The stored schedules of that profile that were validated."""

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from diffusers import DDIMScheduler, EulerDiscreteScheduler
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -105,3 +105,14 @@ def test_doubling_the_steps_inserts_geometric_means() -> None:
 def test_one_step_to_zero_starts_at_the_top() -> None:
     assert resample(np.array([9.0, 1.0, 0.1, 0.0]), 1).tolist() == [9.0, 0.0]
     assert resample(np.array([9.0, 1.0, 0.1]), 1).tolist() == [9.0, 0.1]
+
+
+@quiet_diffusers
+@pytest.mark.parametrize("steps", [4, 28])
+def test_the_shifted_flow_is_that_of_diffusers(steps: int) -> None:
+    process = Flow(shift=3.0)
+    theirs = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    theirs.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
+    levels = stock_schedules(steps, sigma_max=process.sigma_max, sigma_min=process.sigma_min, terminal="zero", process=process)["shifted"]
+    assert process.time(levels)[1:] == pytest.approx(theirs.sigmas.numpy()[1:], abs=1e-6)
+    assert levels[0] == process.sigma_max

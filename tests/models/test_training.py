@@ -3,12 +3,14 @@
 import diffusers
 import numpy as np
 import pytest
+import torch
+from diffusers.pipelines.flux.pipeline_flux import calculate_shift
 
 from worker.models.training import SCHEDULERS, read_training
 
 
 def config(name: str, **changes: object) -> dict[str, object]:
-    return {"_class_name": name, **changes}
+    return {**changes, "_class_name": name}
 
 
 @pytest.mark.filterwarnings("ignore:__array_:DeprecationWarning")  # of diffusers, in its constructors
@@ -30,6 +32,17 @@ def test_flow_is_flow_whatever_its_shift():
     assert plain.process.kind == "flow"
     assert plain.prediction == "flow_prediction"
     assert np.isfinite(plain.process.sigma_max)
+
+
+@pytest.mark.parametrize(("kind", "tokens"), [("exponential", 1024), ("exponential", 4096), ("linear", 1024)])
+def test_a_dynamic_shift_is_that_of_flux(kind: str, tokens: int):
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True, time_shift_type=kind)
+    mu = calculate_shift(tokens)
+    t = 0.4
+    expected = scheduler.time_shift(mu, 1.0, torch.tensor([t])).item()
+    process = read_training("x", config("FlowMatchEulerDiscreteScheduler", **scheduler.config), tokens=tokens).process
+    sigma = process.shift * t / (1 - t)
+    assert sigma / (1 + sigma) == pytest.approx(expected, rel=1e-6)
 
 
 def test_continuous_v_prediction_is_edm_of_unit_data():

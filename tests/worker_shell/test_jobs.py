@@ -1,7 +1,13 @@
+import threading
+
 from ays_client.contract import Effort, JobState, Variant, identity
-from tests.store.bodies import request
+from tests.store.bodies import profile, request, validated
+from tests.store.test_results import commit
 from tests.store.waiting import until
 from tests.worker_shell.toy import HOLD
+from worker.attempt import Attempt
+from worker.host import JobHost
+from worker.progress import Reporter
 
 
 def states(store, job_id):
@@ -136,3 +142,17 @@ def test_a_record_of_another_version_is_failed(start, store, queue, redis):
     assert store.jobs.list() == ([], None)
     again, created = store.jobs.submit(request())
     assert (created, again.state) == (True, JobState.QUEUED)
+
+
+def test_a_profile_of_the_same_weights_under_another_name_is_found(store):
+    variant = Variant(model="toy", paths=3)
+    commit(store, validated(), profile=profile(variant), paths=3)
+    copy, twin = identity(variant.model_copy(update={"model": "copy"})), identity(variant)
+    told = Reporter(Attempt("job", 1, drain=threading.Event()), store)
+
+    def host(fingerprint: str, twins: list[str]) -> JobHost:
+        return JobHost(told, profile_id=copy, fingerprint=fingerprint, results=store.results, twins=twins)
+
+    assert host("f0", [twin]).profile() == profile(variant)
+    assert host("f0", []).profile() is None
+    assert host("f1", [twin]).profile() is None

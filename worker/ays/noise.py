@@ -93,10 +93,17 @@ class EDM:
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """Rectified flow: `s = 1 - t`, `sigma = t / (1 - t)`, t in (0, 1) (Liu et al. 2023, https://arxiv.org/abs/2209.03003)."""
+    """Rectified flow: `s = 1 - t`, `sigma = t / (1 - t)`, t in (0, 1) (Liu et al. 2023, https://arxiv.org/abs/2209.03003).
+
+    Attributes:
+        sigma_min: lowest noise level.
+        sigma_max: highest noise level.
+        shift: factor on sigma of the schedules that are used with the model (Esser et al. 2024, Equation 23); D does not depend on it.
+    """
 
     sigma_min: float = 1e-3
     sigma_max: float = 1e3
+    shift: float = 1.0
     kind: Kind = "flow"
 
     def time(self, sigma: ArrayLike) -> Array:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from worker.ays.noise import VP, Array, NoiseProcess
+from worker.ays.noise import VP, Array, Flow, NoiseProcess
 
 Terminal = Literal["zero", "sigma_min"]
 
@@ -44,6 +44,16 @@ def time_uniform(steps: int, *, sigma_max: float, sigma_min: float, terminal: Te
     return _close(ramp, terminal)
 
 
+def shifted(steps: int, *, process: Flow) -> Array:
+    """Flow times `1, 1 - 1/N, ..., 1/N`, sigma times the process's shift, then 0: as Flux is sampled; shape (steps + 1,).
+
+    The first level is that of t = 1, cut to sigma_max.
+    """
+    t = np.linspace(1, 1 / steps, steps)
+    sigma = np.append(process.sigma_max, process.shift * t[1:] / (1 - t[1:]))
+    return np.append(np.clip(sigma, process.sigma_min, process.sigma_max), 0.0)
+
+
 def leading(steps: int, *, process: VP) -> Array:
     """DDPM timesteps `0, k, 2k, ...` with `k = T // steps` (diffusers' `leading`), then 0; starts below sigma_max; shape (steps + 1,)."""
     times = np.arange(steps)[::-1] * (process.train_timesteps // steps)
@@ -67,8 +77,8 @@ def stock_schedules(steps: int, *, sigma_max: float, sigma_min: float, terminal:
         process: the model's noise process.
 
     Returns:
-        Levels by name, each of shape (steps + 1,), strictly decreasing. The discrete DDPM spacings are there for terminal `zero` on
-        the process's whole range only, since they know no other.
+        Levels by name, each of shape (steps + 1,), strictly decreasing. The discrete DDPM spacings and the shifted flow are there for
+        terminal `zero` on the process's whole range only, since they know no other.
     """
     span = {"sigma_max": sigma_max, "sigma_min": sigma_min}
     found = {
@@ -79,6 +89,8 @@ def stock_schedules(steps: int, *, sigma_max: float, sigma_min: float, terminal:
     whole = math.isclose(sigma_max, process.sigma_max, rel_tol=1e-6) and math.isclose(sigma_min, process.sigma_min, rel_tol=1e-6)
     if isinstance(process, VP) and terminal == "zero" and whole:
         found |= {"leading": leading(steps, process=process), "trailing": trailing(steps, process=process)}
+    if isinstance(process, Flow) and terminal == "zero" and whole:
+        found |= {"shifted": shifted(steps, process=process)}
     return {name: levels for name, levels in found.items() if np.all(np.diff(levels) < 0)}
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from worker.models.card import Card
 from worker.models.conditions import NEGATIVE, Conditions, class_conditions, read_classes, read_embeddings
@@ -18,7 +19,7 @@ from worker.models.families.adapter import CLASS_LABELS, Adapter, Setting
 from worker.models.fingerprint import digest, file_digest
 from worker.models.folder import PipelineFolder, is_encoder, read_folder
 from worker.models.hub import Hub
-from worker.models.loaded import LoadedModel, SampleData, resampled
+from worker.models.loaded import LoadedModel, in_order, resampled
 from worker.models.network_denoiser import NetworkDenoiser
 from worker.models.prompts import prompts_of
 from worker.models.training import Training, read_training
@@ -67,7 +68,8 @@ def read_pipeline(entry: DiffusersEntry, folder: PipelineFolder) -> Reading:
         width=entry.width,
         frames=entry.frames,
     )
-    adapter, training = FAMILIES[kind](setting), read_training(folder.where, folder.config("scheduler"))
+    adapter = FAMILIES[kind](setting)
+    training = read_training(folder.where, folder.config("scheduler"), tokens=adapter.tokens)
     _check_keys(folder.where, entry, adapter)
     return Reading(entry=entry, folder=folder, network=network, adapter=adapter, training=training)
 
@@ -122,7 +124,7 @@ def load_diffusers(entry: DiffusersEntry, hub: Hub) -> LoadedModel:
     variant, weights = folder.weights(folder.network, entry.variant)
     conditions = _conditions(reading, precision, device)
     scale = _guidance_scale(reading, conditions)
-    data, data_identity = _data(reading, device)
+    samples, data_identity = _samples(reading, device)
     identity = {
         "network": {key: value for key, value in reading.network.items() if not key.startswith("_")},
         "class": reading.network["_class_name"],
@@ -151,7 +153,8 @@ def load_diffusers(entry: DiffusersEntry, hub: Hub) -> LoadedModel:
         fingerprint=digest(identity),
         prediction_type=reading.training.prediction,
         guidance_scale=scale,
-        data=data,
+        data=None if samples is None else resampled(samples),
+        paired=in_order(samples) if samples is not None and conditions is not None and conditions.count == len(samples) else None,
         guided=denoiser.guided if _guidable(adapter, conditions) else None,
     )
 
@@ -223,16 +226,17 @@ def _guidable(adapter: Adapter, conditions: Conditions | None) -> bool:
     return adapter.guidance == "embedded"
 
 
-def _data(reading: Reading, device: torch.device) -> tuple[SampleData | None, object]:
+def _samples(reading: Reading, device: torch.device) -> tuple[Tensor | None, object]:
+    """Clean samples and their identity."""
     entry, folder, adapter = reading.entry, reading.folder, reading.adapter
     if entry.latents is None and entry.images is None:
         return None, None
     from worker.models.data import encode_images, image_files, read_latents
 
     if entry.latents is not None:
-        return resampled(read_latents(folder.where, entry.latents, adapter)), file_digest(entry.latents)
+        return read_latents(folder.where, entry.latents, adapter), file_digest(entry.latents)
     assert entry.images is not None
     files = image_files(folder.where, entry.images)
     encoder = [file_digest(path) for path in folder.weights("vae")[1]] if folder.has("vae") else []
     samples = encode_images(folder, adapter, files, device=device)
-    return resampled(samples), {"images": [file_digest(path) for path in files], "encoder": encoder}
+    return samples, {"images": [file_digest(path) for path in files], "encoder": encoder}

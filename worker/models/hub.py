@@ -80,10 +80,16 @@ class Hub:
                 )
             )
         except LocalEntryNotFoundError as error:
+            if allowed:
+                raise _unreachable(where, reference, error) from error
             received = f"{reference.repository} at {reference.revision[:8]}, which is not in the local cache"
             fix = "set AYS_ALLOW_HUB=1 to let the worker download it, or download it yourself: hf download"
             raise ModelError.of(where, received=received, expected="its files", fix=fix) from error
         except (RepositoryNotFoundError, RevisionNotFoundError, HfHubHTTPError, OSError) as error:
-            received = f"{reference.repository} at {reference.revision[:8]} ({type(error).__name__}: {str(error).splitlines()[0]})"
-            fix = "correct hub and revision; for a gated repository set HF_TOKEN"
-            raise ModelError.of(where, received=received, expected="a repository and commit of the hub", fix=fix) from error
+            raise _unreachable(where, reference, error) from error
+
+
+def _unreachable(where: str, reference: HubReference, error: Exception) -> ModelError:
+    received = f"{reference.repository} at {reference.revision[:8]} ({type(error).__name__}: {str(error).splitlines()[0]})"
+    fix = "correct hub and revision, or the way to the hub; for a gated repository set HF_TOKEN"
+    return ModelError.of(where, received=received, expected="a repository and commit of the hub", fix=fix)

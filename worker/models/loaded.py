@@ -1,6 +1,6 @@
 """A model in memory, ready to be measured."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -28,6 +28,8 @@ class LoadedModel:
         guidance_scale: scale of classifier-free guidance that is part of D, null without guidance.
         data: source of clean samples for forward paths, null where only the model itself is at hand.
         published: name of the published table that may serve it.
+        paired: clean samples that belong to the conditions of paths, by their indices: where it is there, in place of draws from `data`.
+        guided: makes the denoiser of another guidance scale; null where the scale cannot be chosen.
     """
 
     id: str
@@ -39,6 +41,7 @@ class LoadedModel:
     guidance_scale: float | None
     data: SampleData | None
     published: str | None = None
+    paired: Callable[[Sequence[int]], Tensor] | None = None
     guided: Callable[[float], Denoiser | ConditionalDenoiser] | None = None
 
     def at_guidance(self, scale: float | None) -> "LoadedModel":
@@ -66,3 +69,12 @@ def resampled(samples: Tensor) -> SampleData:
         return samples[torch.randint(len(samples), (n,), generator=generator)]
 
     return sample_data
+
+
+def in_order(samples: Tensor) -> Callable[[Sequence[int]], Tensor]:
+    """A source that gives path i sample i mod n, of samples of shape (n, *shape)."""
+
+    def of_paths(paths: Sequence[int]) -> Tensor:
+        return samples[torch.tensor(paths, dtype=torch.int64) % len(samples)]
+
+    return of_paths

@@ -5,6 +5,7 @@ itself. How diffusers would sample (spacing, Karras levels, shift, clipping) is 
 """
 
 import inspect
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -55,12 +56,13 @@ class Training:
     identity: Mapping[str, object]
 
 
-def read_training(where: str, config: Mapping[str, Any]) -> Training:
+def read_training(where: str, config: Mapping[str, Any], *, tokens: int | None = None) -> Training:
     """Read a scheduler's configuration.
 
     Args:
         where: subject of messages.
         config: content of `scheduler_config.json`.
+        tokens: length of the row that a transformer sees a sample as, which the shift of a flow may depend on.
 
     Raises:
         ModelError: the class is none of `SCHEDULERS`, or its settings describe no process.
@@ -73,7 +75,7 @@ def read_training(where: str, config: Mapping[str, Any]) -> Training:
     needed = _EDM_SETTINGS if kind in _EDM else _VP_SETTINGS
     settings = config if set(config) >= needed else {**_defaults(kind), **config}
     try:
-        training = _training(where, kind, settings)
+        training = _training(where, kind, settings, tokens)
         coefficients(training.prediction, training.process, np.array([training.process.sigma_min, training.process.sigma_max]))
     except ModelError:
         raise
@@ -92,9 +94,10 @@ def _defaults(kind: str) -> dict[str, Any]:
     return {name: parameter.default for name, parameter in parameters.items() if parameter.default is not inspect.Parameter.empty}
 
 
-def _training(where: str, kind: str, settings: Mapping[str, Any]) -> Training:
+def _training(where: str, kind: str, settings: Mapping[str, Any], tokens: int | None) -> Training:
     if kind in _FLOW or settings.get("use_flow_sigmas"):
-        return Training(process=Flow(), prediction="flow_prediction", identity={"process": "flow"})
+        process = Flow(shift=_shift(settings, tokens))
+        return Training(process=process, prediction="flow_prediction", identity={"process": "flow"})
     prediction = settings.get("prediction_type", "epsilon")
     if prediction not in get_args(Prediction):
         expected = "one of " + ", ".join(get_args(Prediction))
@@ -107,6 +110,16 @@ def _training(where: str, kind: str, settings: Mapping[str, Any]) -> Training:
     schedule = _schedule(settings)
     identity = {"process": "vp", "prediction": prediction, **schedule}
     return Training(process=VP(_betas(where, schedule)), prediction=prediction, identity=identity)
+
+
+def _shift(settings: Mapping[str, Any], tokens: int | None) -> float:
+    """Factor on sigma of diffusers' schedules; a dynamic one grows with the number of tokens."""
+    if not settings.get("use_dynamic_shifting"):
+        return float(settings.get("shift") or settings.get("flow_shift") or 1.0)
+    short, long = settings.get("base_image_seq_len", 256), settings.get("max_image_seq_len", 4096)
+    low, high = settings.get("base_shift", 0.5), settings.get("max_shift", 1.15)
+    mu = float(low + (high - low) * ((long if tokens is None else tokens) - short) / (long - short))
+    return mu if settings.get("time_shift_type") == "linear" else math.exp(mu)
 
 
 def _edm(settings: Mapping[str, Any], prediction: Prediction, *, sigma_data: float) -> Training:

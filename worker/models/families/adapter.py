@@ -75,6 +75,7 @@ class Adapter(ABC):
         default_guidance: the scale that the family's pipeline uses unless told otherwise; null without guidance.
         text: how prompts become conditions; null where they do not.
         classes: number of class labels, 0 without.
+        tokens: length of the row that a transformer sees a sample as, where its schedule is shifted by it.
     """
 
     shape: tuple[int, ...]
@@ -83,6 +84,7 @@ class Adapter(ABC):
     default_guidance: float | None = None
     text: Text | None = None
     classes: int = 0
+    tokens: int | None = None
 
     @abstractmethod
     def predict(self, net: Any, x: Tensor, time: Tensor, given: Given, guidance: float | None) -> Tensor:

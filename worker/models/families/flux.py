@@ -49,6 +49,7 @@ class Flux(Adapter):
         require(setting, fits, received=f"{into} channels in, {out} out", expected=expected)
         where = sides(setting, factor=spatial_factor(setting.vae, 8), native=_USUAL_SIDE, multiple=_PATCH)
         self.shape = (into // _PATCH**2, *where)
+        self.tokens = where[0] * where[1] // _PATCH**2
         if network.get("guidance_embeds"):
             self.guidance, self.default_guidance = "embedded", 3.5
 

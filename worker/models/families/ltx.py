@@ -1,5 +1,6 @@
 """`LTXVideoTransformer3DModel`: LTX-Video, text to video (HaCohen et al. 2024, https://arxiv.org/abs/2501.00103)."""
 
+import math
 from typing import Any
 
 from torch import Tensor
@@ -30,6 +31,7 @@ class LTX(Adapter):
         native = [side // self._space for side in _USUAL_PIXELS]
         frames = latent_frames(setting, usual=_USUAL_FRAMES, factor=self._time)
         self.shape = (network.get("in_channels", 128), frames, *sides(setting, factor=self._space, native=native))
+        self.tokens = math.prod(self.shape[1:])
 
     def predict(self, net: Any, x: Tensor, time: Tensor, given: Given, guidance: float | None) -> Tensor:
         """Call the network."""

@@ -52,14 +52,15 @@ class StableDiffusion3(Adapter):
     def __init__(self, setting: Setting) -> None:
         """Read the configuration."""
         no_frames(setting)
-        network = setting.network
+        network, patch = setting.network, setting.network.get("patch_size", 2)
         where = sides(
             setting,
             factor=spatial_factor(setting.vae, 8),
             native=network.get("sample_size", 128),
-            multiple=network.get("patch_size", 2),
+            multiple=patch,
         )
         self.shape = (network.get("in_channels", 16), *where)
+        self.tokens = where[0] * where[1] // patch**2
 
     def predict(self, net: Any, x: Tensor, time: Tensor, given: Given, guidance: float | None) -> Tensor:
         """Call the network."""
