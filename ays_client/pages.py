@@ -1,8 +1,8 @@
-"""Bodies of the lists: `GET /v1/jobs` and `GET /v1/models`."""
+"""Bodies of the lists: `GET /v1/jobs`, `GET /v1/models` and `GET /v1/profiles/{id}/schedules`."""
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ays_client.contract import Job, Model
+from ays_client.contract import Error, Job, Model, Solver, Source, Terminal
 
 
 class JobPage(BaseModel):
@@ -20,3 +20,33 @@ class ModelList(BaseModel):
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
     models: list[Model]
+    live_workers: int = Field(0, description="workers with a fresh heartbeat; 0 means that nobody will take a job")
+
+
+class RowCell(BaseModel):
+    """A cached schedule in a row of the table, in short."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    nfe: int
+    schedule_id: str
+    sigmas: list[float]
+    source: Source
+    validated: bool
+    error: Error | None
+    detail: float | None
+    ratio_bound: float | None
+    refined: bool
+    candidate: str | None
+    samples: bool = Field(description="whether samples were drawn with it: GET /v1/schedules/{id}/samples")
+
+
+class Row(BaseModel):
+    """The schedules of a profile for one solver and terminal, by rising number of evaluations."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
+
+    profile_id: str
+    solver: Solver
+    terminal: Terminal
+    cells: list[RowCell]

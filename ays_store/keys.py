@@ -67,6 +67,11 @@ def curve(curve_id: str) -> str:
     return f"{PREFIX}curve:{curve_id}"
 
 
+def samples(schedule_id: str) -> str:
+    """Samples drawn with a schedule."""
+    return f"{PREFIX}samples:{schedule_id}"
+
+
 def variants(model: str) -> str:
     """The tables of a model, one for each variant and method."""
     return f"{PREFIX}variants:{model}"
@@ -90,6 +95,7 @@ local function key_shards(id) return '{shards("")}' .. id end
 local function key_cells(id) return '{cells("")}' .. id end
 local function key_schedule(id) return '{schedule("")}' .. id end
 local function key_curve(id) return '{curve("")}' .. id end
+local function key_samples(id) return '{samples("")}' .. id end
 local function key_variants(model) return '{variants("")}' .. model end
 local function key_worker(name) return '{worker("")}' .. name end
 """

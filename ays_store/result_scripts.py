@@ -2,7 +2,7 @@
 
 COMMIT = """
 -- ARGV: id, token, requested schedule, table, model, profile body ('' for none), entry of a new table, its fingerprint ('' x 2: none),
---       then for every schedule: id, body, cell ('' for no alias), rank
+--       samples ('' for none), then for every schedule: id, body, cell ('' for no alias), rank
 local id, token, wanted, table_id, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local body, entry, fingerprint = ARGV[6], ARGV[7], ARGV[8]
 if not holds(id, token) then
@@ -11,7 +11,7 @@ if not holds(id, token) then
 end
 
 local there = redis.call('EXISTS', key_schedule(wanted)) == 1
-for i = 9, #ARGV, 4 do there = there or ARGV[i] == wanted end
+for i = 10, #ARGV, 4 do there = there or ARGV[i] == wanted end
 if not there then
   return redis.error_reply('received the requested schedule ' .. wanted .. ', expected one that is given or stored')
 end
@@ -29,7 +29,8 @@ elseif old then
   fingerprint = cjson.decode(old).fingerprint
 end
 
-for i = 9, #ARGV, 4 do
+if ARGV[9] ~= '' then redis.call('SET', key_samples(wanted), ARGV[9]) end
+for i = 10, #ARGV, 4 do
   local schedule, cell, rank = ARGV[i], ARGV[i + 2], ARGV[i + 3]
   redis.call('SET', key_schedule(schedule), ARGV[i + 1])
   if cell ~= '' then

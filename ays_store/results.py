@@ -28,6 +28,7 @@ from ays_client.contract import (
     is_curve,
 )
 from ays_client.curve import LossCurve
+from ays_client.samples import SampleGrid
 from ays_store import keys, result_scripts
 from ays_store.limits import RECORDS_SECONDS, SHARDS_SECONDS
 from ays_store.records import text
@@ -82,7 +83,14 @@ class Results:
         self._commit = Script(redis, result_scripts.COMMIT)
 
     def commit(
-        self, job_id: str, token: int, *, profile: ProfileInfo | None, schedules: Sequence[Schedule], requested_schedule_id: str
+        self,
+        job_id: str,
+        token: int,
+        *,
+        profile: ProfileInfo | None,
+        schedules: Sequence[Schedule],
+        requested_schedule_id: str,
+        samples: SampleGrid | None = None,
     ) -> bool:
         """Stores all that a job has computed and ends it as succeeded, in one transaction; repeating it changes nothing.
 
@@ -92,6 +100,7 @@ class Results:
             profile: The profile, when it was newly measured.
             schedules: The schedules that are new: the whole table, the requested cell alone, or none when it was cached.
             requested_schedule_id: The schedule that answers the job, one of `schedules` or one stored earlier.
+            samples: What that schedule does to samples, if it was drawn.
 
         Returns:
             False when the attempt does not own the job any more; then nothing was written.
@@ -104,7 +113,7 @@ class Results:
             return False
         request = JobRequest.model_validate_json(raw)
         head: list[str | bytes | int] = [job_id, token, requested_schedule_id, table_of(request), request.model]
-        head += _table_arguments(request, profile, schedules)
+        head += [*_table_arguments(request, profile, schedules), b"" if samples is None else _pack(samples.model_dump_json())]
         for schedule in schedules:
             # What somebody chose answers that request only; the alias is for those who leave it to us.
             alias = not request.chosen or schedule.id != requested_schedule_id
@@ -127,6 +136,24 @@ class Results:
         raw = self._redis.get(keys.schedule(schedule_id))
         return None if raw is None else _unpack(raw)
 
+    def samples(self, schedule_id: str) -> bytes | None:
+        """Returns the samples drawn with a schedule as the JSON they were stored as."""
+        raw = self._redis.get(keys.samples(schedule_id))
+        return None if raw is None else _unpack(raw)
+
+    def drawn(self, schedule_ids: Sequence[str]) -> set[str]:
+        """Returns those of some schedules that samples were drawn with."""
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for schedule_id in schedule_ids:
+                pipeline.exists(keys.samples(schedule_id))
+            return {schedule_id for schedule_id, there in zip(schedule_ids, pipeline.execute(), strict=True) if there}
+
+    def row(self, table: str, *, solver: Solver, terminal: Terminal) -> list[Schedule]:
+        """Returns the schedules that the aliases of one solver and terminal name, by rising number of evaluations."""
+        cells = self.cells(table)
+        ids = [cells[place].schedule_id for place in sorted(cells) if place[:2] == (solver, terminal)]
+        return self._schedules(ids)
+
     def cell(self, table: str, *, solver: Solver, terminal: Terminal, nfe: int) -> Cell | None:
         """Returns what an alias names."""
         raw = self._redis.hget(keys.cells(table), _field(solver, terminal, nfe))
@@ -147,6 +174,9 @@ class Results:
             profile_id: The profile.
         """
         ids = [cell.schedule_id for cell in self.cells(profile_id).values() if cell.rank > rank_of(Effort.FAST)]
+        return self._schedules(ids)
+
+    def _schedules(self, ids: Sequence[str]) -> list[Schedule]:
         stored = self._redis.mget([keys.schedule(schedule_id) for schedule_id in ids]) if ids else []
         return [Schedule.model_validate_json(_unpack(raw)) for raw in stored if raw is not None]
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.routing import APIRoute
 
 from ays_client.version import VERSION
@@ -13,7 +14,7 @@ from service.deps import State
 from service.feed import Feed
 from service.handlers import add_handlers
 from service.middleware import BodyLimit, RequestLog, SecurityHeaders
-from service.routes import curves, events, health, jobs, models, schedules
+from service.routes import curves, events, health, jobs, models, page, schedules
 from service.settings import Settings
 from service.shutdown import Shutdown
 
@@ -55,10 +56,11 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
         generate_unique_id_function=_operation_id,
     )
-    for module in (jobs, events, curves, schedules, models, health):
+    for module in (jobs, events, curves, schedules, models, health, page):
         app.include_router(module.router)
     add_handlers(app)
-    # The last one added is the outermost.
+    # The last one added is the outermost. Schedules stay below this size: compressing them costs more than it saves.
+    app.add_middleware(GZipMiddleware, minimum_size=8192, compresslevel=5)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(RequestLog)
     app.add_middleware(SecurityHeaders)

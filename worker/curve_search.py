@@ -68,7 +68,7 @@ def schedules_of(request: JobRequest, body: LossCurve, stages: Stages) -> Outcom
     stages.enter("store")
     asked = (request.nfe, request.solver, request.terminal)
     requested = next(each for each in schedules if (each.nfe, each.solver, each.terminal) == asked)
-    return Outcome(None, schedules, requested)
+    return Outcome(None, schedules, requested, None)
 
 
 def _levels(

@@ -13,7 +13,7 @@ import structlog
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
-from ays_client.contract import Job, JobRequest, Model, ProfileInfo, Progress, Schedule, identity, is_curve
+from ays_client.contract import Job, JobRequest, Model, Progress, identity, is_curve
 from ays_client.curve import LossCurve
 from ays_store import Queue, Store
 from worker.attempt import Attempt, Canceled, Drained, Superseded
@@ -132,14 +132,21 @@ class Optimizer:
         attempt.check()
         stored = self._store.results.find(request)
         if stored is not None:
-            return self._commit(attempt, profile=None, schedules=[], requested=stored)
+            return self._store.results.commit(attempt.job_id, attempt.token, profile=None, schedules=[], requested_schedule_id=stored)
         profile_id = identity(request.variant)
         twins = self._twins(request, fingerprint)
         host = JobHost(reporter, profile_id=profile_id, fingerprint=fingerprint, results=self._store.results, twins=twins)
         outcome = self._compute(request, model, host)
         reporter.report(Progress(stage="store"))
         schedules = {schedule.id: schedule for schedule in [*outcome.schedules, outcome.requested]}
-        return self._commit(attempt, profile=outcome.profile, schedules=list(schedules.values()), requested=outcome.requested.id)
+        return self._store.results.commit(
+            attempt.job_id,
+            attempt.token,
+            profile=outcome.profile,
+            schedules=list(schedules.values()),
+            requested_schedule_id=outcome.requested.id,
+            samples=outcome.samples,
+        )
 
     def _twins(self, request: JobRequest, fingerprint: str) -> list[str]:
         """Profiles of the same weights under other names."""
@@ -159,11 +166,6 @@ class Optimizer:
         model = self._models.get(request.model)
         self._store.models.refine(_card(model))
         return model, model.fingerprint
-
-    def _commit(self, attempt: Attempt, *, profile: ProfileInfo | None, schedules: list[Schedule], requested: str) -> bool:
-        return self._store.results.commit(
-            attempt.job_id, attempt.token, profile=profile, schedules=schedules, requested_schedule_id=requested
-        )
 
 
 def explain(error: Exception) -> str:

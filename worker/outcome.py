@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from ays_client.contract import ProfileInfo, Schedule
+from ays_client.samples import SampleGrid
 
 
 @dataclass(frozen=True)
@@ -13,8 +14,10 @@ class Outcome:
         profile: the profile, if it was newly measured.
         schedules: all schedules to store: the whole table with the requested cell in it.
         requested: the one that was asked for.
+        samples: what it does to samples, for models of images.
     """
 
     profile: ProfileInfo | None
     schedules: list[Schedule]
     requested: Schedule
+    samples: SampleGrid | None

@@ -24,6 +24,7 @@ from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
 from worker.measure import clean_samples, level_range
 from worker.models.loaded import LoadedModel
 from worker.outcome import Outcome
+from worker.samples import sample_grid
 from worker.stages import Stages
 from worker.validation import Verdict
 
@@ -73,7 +74,7 @@ class PaperSearch:
         self._stages.enter("store")
         # The options that somebody chose answer that request alone.
         table = [] if self._request.chosen else _table(origin, levels, place)
-        return Outcome(None, [*table, requested], requested)
+        return Outcome(None, [*table, requested], requested, sample_grid(requested, self._model, self._denoise))
 
     def _search(self, klub: KlubEstimator, search: HeldOut) -> list[Recorded]:
         start = self._start()

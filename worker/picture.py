@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 
 import matplotlib as mpl
-import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -20,13 +19,9 @@ from torch import Tensor
 from ays_client.contract import Schedule
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
-from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
-from worker.ays.schedule import Terminal, stock_schedules
-from worker.ays.solvers import SOLVERS, sample
-from worker.ays.validate import hold_out, squared_errors
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
+from worker.samples import best_stock_name, rows
 
 COLUMNS = 16
 """Samples in a row."""
@@ -35,53 +30,6 @@ _FINE_LEVELS = 128
 _BATCH = 256
 _FULL_RED = 0.5
 _INK, _PAPER, _MUTED, _GOOD = "#1a1a1a", "#ffffff", "#8a8a8a", "#0a7d4f"
-
-
-def rows(schedule: Schedule, model: LoadedModel, *, count: int = COLUMNS) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """Sample the best stock schedule and a schedule from the same noises.
-
-    Args:
-        schedule: the schedule.
-        model: its model.
-        count: number of noises; none of them was seen by the optimizer.
-
-    Returns:
-        Samples by label (`stock`, `optimized`, `fine`), each of shape (count, *shape), and the mean squared error of the first two.
-    """
-    solver = SOLVERS[schedule.solver]
-    denoise = Evaluator(model.denoiser, batch=_BATCH)
-    terminal: Terminal = "zero" if schedule.sigmas[-1] == 0 else "sigma_min"
-    fine = log_grid(schedule.sigma_max, schedule.sigma_min, _FINE_LEVELS)
-    noises = hold_out(
-        solver,
-        denoise,
-        denoise.shape,
-        levels=fine,
-        terminal=terminal,
-        indices=range(count),
-        seed=schedule.provenance.seed,
-        stream=Stream.FRESH,
-    )
-    stock = _best_stock(schedule, model)
-    both = np.stack([stock, np.asarray(schedule.sigmas)])
-    samples = sample(solver, denoise, both, noises.noise, brownian=noises.brownian)
-    errors = squared_errors(solver, denoise, both, noises).mean(axis=1)
-    return {"stock": samples[0], "optimized": samples[1], "fine": noises.reference}, {"stock": errors[0], "optimized": errors[1]}
-
-
-def _best_stock(schedule: Schedule, model: LoadedModel) -> Array:
-    terminal: Terminal = "zero" if schedule.sigmas[-1] == 0 else "sigma_min"
-    found = stock_schedules(
-        schedule.steps, sigma_max=schedule.sigma_max, sigma_min=schedule.sigma_min, terminal=terminal, process=model.process
-    )
-    return found[best_stock_name(schedule)]
-
-
-def best_stock_name(schedule: Schedule) -> str:
-    """Name of the stock schedule with the smallest validated error; EDM's where nothing was validated."""
-    if schedule.error is None:
-        return "edm"
-    return min(schedule.error.stock, key=lambda name: schedule.error.stock[name].mean)  # type: ignore[union-attr]
 
 
 def draw(schedule: Schedule, model: LoadedModel, path: Path) -> None:
@@ -96,7 +44,8 @@ def draw(schedule: Schedule, model: LoadedModel, path: Path) -> None:
         ValueError: the samples are neither images nor points in the plane.
     """
     planar = model.denoiser.shape == (2,)
-    samples, errors = rows(schedule, model, count=2048 if planar else COLUMNS)
+    count, denoise = 2048 if planar else COLUMNS, Evaluator(model.denoiser, batch=_BATCH)
+    samples, errors = rows(schedule, model, denoise, count=count, fine_levels=_FINE_LEVELS)
     mpl.rcParams.update({"font.family": "DejaVu Sans", "savefig.dpi": 160})
     (_draw_points if planar else _draw_images)(schedule, samples, errors, path)
 
@@ -104,7 +53,7 @@ def draw(schedule: Schedule, model: LoadedModel, path: Path) -> None:
 def _titles(schedule: Schedule, errors: dict[str, float]) -> dict[str, str]:
     return {
         "stock": f"{best_stock_name(schedule)}, the best stock schedule   error {errors['stock']:.3g}",
-        "optimized": f"optimized   error {errors['optimized']:.3g}  ({errors['optimized'] / errors['stock']:.0%})",
+        "ours": f"optimized   error {errors['ours']:.3g}  ({errors['ours'] / errors['stock']:.0%})",
         "fine": "the fine solution both aim at",
     }
 
@@ -120,8 +69,8 @@ def _draw_images(schedule: Schedule, samples: dict[str, Tensor], errors: dict[st
     for axis, label in zip(axes[::2], samples, strict=True):
         grey = samples[label].shape[1] == 1
         axis.imshow(_strip(samples[label]), cmap="gray_r" if grey else None, vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(titles[label], loc="left", fontsize=9, color=_GOOD if label == "optimized" else _INK)
-    for axis, label in zip(axes[1::2], ("stock", "optimized"), strict=True):
+        axis.set_title(titles[label], loc="left", fontsize=9, color=_GOOD if label == "ours" else _INK)
+    for axis, label in zip(axes[1::2], ("stock", "ours"), strict=True):
         missed = (samples[label] - samples["fine"]).abs().amax(dim=1, keepdim=True)
         axis.imshow(_strip(2 * missed - 1), cmap="Reds", vmin=0, vmax=_FULL_RED, interpolation="nearest")
         axis.set_title("where it misses the fine solution", loc="left", fontsize=7, color=_MUTED)
@@ -148,7 +97,7 @@ def _draw_points(schedule: Schedule, samples: dict[str, Tensor], errors: dict[st
     axes: list[Axes] = list(figure.subplots(1, 3, sharex=True, sharey=True))
     limit = float(samples["fine"].abs().max()) * 1.1
     for axis, (label, points) in zip(axes, samples.items(), strict=True):
-        axis.scatter(points[:, 0], points[:, 1], s=1.5, c=_GOOD if label == "optimized" else _INK, linewidths=0)
+        axis.scatter(points[:, 0], points[:, 1], s=1.5, c=_GOOD if label == "ours" else _INK, linewidths=0)
         axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
         axis.set_title(_titles(schedule, errors)[label], loc="left", fontsize=9, color=_INK)
         axis.tick_params(colors=_MUTED, labelsize=7)

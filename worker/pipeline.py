@@ -15,6 +15,7 @@ from worker.measure import Measured, level_range, measure, planned_evaluations
 from worker.models.loaded import LoadedModel
 from worker.outcome import Outcome
 from worker.paper_search import PaperSearch
+from worker.samples import sample_grid
 from worker.stages import Host, Stages
 from worker.table import Cell, Choice, Optimizer, default_choice, nearest_choice, table
 from worker.validation import Validator
@@ -54,7 +55,7 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
     stages.enter("table")
     cells = [unvalidated(origin, cell, effort=None) for cell in _table(request, requested, measured, known)]
     stages.enter("store")
-    return Outcome(measured.info if measured.new else None, [*cells, requested], requested)
+    return Outcome(measured.info if measured.new else None, [*cells, requested], requested, sample_grid(requested, model, denoise))
 
 
 def _requested(

@@ -47,7 +47,7 @@ def serve(stack: Stack) -> None:
     try:
         stack.start()
         if stack.wait_ready(stopping=lambda: signals.received):
-            sys.stdout.write(f"API       {stack.url}\nAPI docs  {stack.url}/docs\n")
+            sys.stdout.write(f"API       {stack.url}\nAPI docs  {stack.url}/docs\nPage      {stack.url}/\n")
             sys.stdout.flush()
             sys.stderr.write("ready; Ctrl-C stops everything\n")
         while not signals.wait(_TEND_SECONDS):

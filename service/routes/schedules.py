@@ -1,7 +1,7 @@
 """`/v1/schedules`: the answers."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query, Request, Response
@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ays_client.contract import Effort, JobRequest, Schedule, Target
 from ays_client.errors import ScheduleRefused
 from ays_client.formats import Format, render
+from ays_client.samples import SampleGrid
 from ays_store import Store
 from service.answers import ALIAS, COMPUTED, IMMUTABLE, cached
 from service.catalogue import published
@@ -43,6 +44,7 @@ class ScheduleQuery(Target):
     """Query of the alias lookup."""
 
     fallback: Fallback = Field(Fallback.NONE, description="what may be served when nothing is cached")
+    source: Literal["published", "stock"] | None = Field(None, description="only this kind of answer, whatever is cached")
     format: Format = Format.JSON
     shift: Shift | None = _SHIFT
 
@@ -67,8 +69,12 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
 
     `fallback` names the weakest kind of answer that may be served when that cell has not been optimized: `none` (404),
     `nearest` (interpolated from the nearest cached budget), `published` (the tables of Align Your Steps), `stock` (computed from the range
-    of noise levels). Stronger kinds are tried first; `source` in the answer says what it is.
+    of noise levels). Stronger kinds are tried first; `source` in the answer says what it is. `source` in the query asks for one
+    kind alone, to compare with.
     """
+    if query.source is not None:
+        schedule = _only(store, query, path=_path(query))
+        return _answer(request, schedule, schedule_id=schedule.id, query=query, policy=COMPUTED)
     # Any effort will do for a lookup.
     schedule_id = store.results.find(query.request.model_copy(update={"effort": Effort.FAST}))
     raw = None if schedule_id is None else store.results.schedule(schedule_id)
@@ -93,6 +99,26 @@ def get_schedule(schedule_id: str, query: Annotated[FormatQuery, Query()], reque
     return _answer(request, raw, schedule_id=schedule_id, query=query, policy=IMMUTABLE)
 
 
+@router.get(
+    "/{schedule_id}/samples",
+    response_model=SampleGrid,
+    responses={304: {"description": "The client has it"}, **declared(404)},
+    summary="See what a schedule does",
+)
+def get_samples(schedule_id: str, request: Request, store: StoreDep) -> Response:
+    """Samples of an image model from the same noises: the best stock schedule above, this one below, then the fine solution."""
+    raw = store.results.samples(schedule_id)
+    if raw is None:
+        raise ProblemError(
+            404,
+            "no samples were drawn with this schedule",
+            received=schedule_id,
+            expected="the id of a schedule that a job was submitted for, of a model of images",
+            fix="POST its request to /v1/jobs: the job draws them",
+        )
+    return cached(request, raw, tag=f"{schedule_id}.samples", policy=IMMUTABLE, media_type="application/json")
+
+
 def _answer(request: Request, schedule: bytes | Schedule, *, schedule_id: str, query: ScheduleQuery | FormatQuery, policy: str) -> Response:
     form, shift = query.format, query.shift
     tag = schedule_id if form is Format.JSON else f"{schedule_id}.{form.value}"
@@ -105,6 +131,22 @@ def _answer(request: Request, schedule: bytes | Schedule, *, schedule_id: str, q
         except ScheduleRefused as error:
             raise ProblemError(406, str(error), received={"format": form.value, "shift": shift}) from error
     return cached(request, body, tag=tag if shift is None else f"{tag}.{shift}", policy=policy, media_type=form.media_type)
+
+
+def _only(store: Store, query: ScheduleQuery, *, path: str) -> Schedule:
+    model = known_model(store, query.model)
+    if query.source == "stock":
+        return from_stock(store, model, query, path=path)
+    found = published(model, query, path=path)
+    if found is None:
+        raise ProblemError(
+            404,
+            "no published schedule is known for this model and range of noise levels",
+            received=query.model_dump(mode="json", exclude_defaults=True),
+            expected="a model that names a published table; see `published` in /v1/models",
+            fix="source=stock takes the schedule that can be computed from the range",
+        )
+    return found
 
 
 def _fall_back(store: Store, query: ScheduleQuery, *, path: str) -> Schedule:

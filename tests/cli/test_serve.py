@@ -40,7 +40,7 @@ def ready(url: str) -> bool:
 
 
 def test_urls_are_printed_when_ready(served: Served):
-    assert served.command.out.splitlines() == [f"API       {served.url}", f"API docs  {served.url}/docs"]
+    assert served.command.out.splitlines() == [f"API       {served.url}", f"API docs  {served.url}/docs", f"Page      {served.url}/"]
     assert ready(served.url)
 
 

@@ -230,3 +230,16 @@ def test_a_detail_of_its_own_does_not_become_the_alias(http, store):
     store.jobs.submit(asked)
     finish(store, asked, work(store, asked))
     assert read(find(http)).id == kept.id
+
+
+def test_one_kind_can_be_asked_for_whatever_is_cached(http, store):
+    measured(store)
+    assert http.get("/v1/schedules?model=toy&nfe=8").json()["source"] == "optimized"
+    alone = http.get("/v1/schedules?model=toy&nfe=8&source=stock").json()
+    assert (alone["source"], alone["sigmas"]) == ("stock", stock("edm", 8, sigma_min=SIGMA_MIN, sigma_max=SIGMA_MAX))
+    link = http.get(alone["formats"]["comfyui"]).text
+    assert [float(level) for level in link.split(", ")] == alone["sigmas"]
+    missing = http.get("/v1/schedules?model=toy&nfe=8&source=published")
+    assert (missing.status_code, missing.json()["fix"].split()[0]) == (404, "source=stock")
+    published = http.get("/v1/schedules?model=stable-diffusion-1.5&nfe=10&source=published").json()
+    assert published["source"] == "published"

@@ -16,6 +16,7 @@ NAMES = {
     "shards": "{profile}",
     "cells": "{table}",
     "schedule": "{schedule}",
+    "samples": "{schedule}",
     "curve": "{curve}",
     "variants": "{model}",
     "worker": "{worker}",

@@ -80,7 +80,7 @@ def compute(request, model, host):
     requested = schedule(effort=Effort.FAST, **cell) if request.effort is Effort.FAST else validated(effort=request.effort, **cell)
     measured = None if host.profile() else profile(request.variant)
     assert measured is None or measured.id == identity(request.variant)
-    return SimpleNamespace(profile=measured, schedules=[schedule(nfe=nfe) for nfe in range(2, 9)], requested=requested)
+    return SimpleNamespace(profile=measured, schedules=[schedule(nfe=nfe) for nfe in range(2, 9)], requested=requested, samples=None)
 
 
 if __name__ == "__main__":

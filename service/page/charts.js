@@ -1,0 +1,142 @@
+// Curves, by uPlot, and the heat map.
+
+import { positionOf } from "./cost.js";
+import { colour, h, number } from "./dom.js";
+
+const HEIGHT = 260;
+const SERIES = ["accent", "edm", "log_snr", "published", "other", "other2"];
+
+const logScale = { distr: 3 };
+
+const axis = (label) => ({
+  label,
+  labelSize: 22,
+  size: 52,
+  stroke: colour("muted"),
+  font: "12px system-ui",
+  labelFont: "12px system-ui",
+  grid: { stroke: colour("rule"), width: 1 },
+  ticks: { stroke: colour("rule"), width: 1 },
+});
+
+/** A log axis with ticks at the powers of ten only. */
+function powers(label) {
+  const filter = (_, splits) => splits.map((tick) => (Math.abs(Math.log10(tick) % 1) < 1e-9 ? tick : null));
+  const all = axis(label);
+  return { ...all, filter, grid: { ...all.grid, filter }, ticks: { ...all.ticks, filter }, values: labels };
+}
+
+const labels = (_, splits) => splits.map((tick) => (tick === null ? "" : number(tick)));
+
+function plot(element, options, data, label) {
+  element.plot?.destroy();
+  element.replaceChildren();
+  element.setAttribute("role", "img");
+  element.setAttribute("aria-label", label);
+  const width = Math.max(element.clientWidth, 240);
+  const shared = { width, height: HEIGHT, legend: { show: false }, cursor: { show: false }, padding: [12, 16, 0, 0] };
+  element.plot = new uPlot({ ...shared, ...options }, data, element);
+}
+
+/** Denoising loss over the noise level, noise on the left. */
+export function lossChart(element, levels, loss) {
+  const options = {
+    scales: { x: { ...logScale, time: false, dir: -1 }, y: logScale },
+    axes: [{ ...powers("noise level sigma"), size: 40 }, powers("loss")],
+    series: [{}, { stroke: colour("accent"), width: 2, points: { show: false } }],
+  };
+  const ends = `from ${number(loss[0])} at sigma ${number(levels[0])} to ${number(loss.at(-1))} at ${number(levels.at(-1))}`;
+  plot(element, options, [levels.toReversed(), loss.toReversed()], `Denoising loss, ${ends}`);
+}
+
+/**
+ * Error against the number of evaluations.
+ *
+ * @param {HTMLElement} element
+ * @param {object[]} cells  Validated cells, by rising NFE.
+ * @param {{name: string, title: string}[]} methods  Ours first.
+ */
+export function errorChart(element, cells, methods) {
+  const of = (name) => cells.map(({ error }) => (name === "ours" ? error.ours : error.stock[name])?.mean ?? null);
+  const nfes = cells.map((cell) => cell.nfe);
+  const [low, high] = [Math.min(...nfes), Math.max(...nfes)];
+  const options = {
+    scales: { x: { time: false, range: [low - 0.5, high + 0.5] }, y: logScale },
+    axes: [
+      { ...axis("evaluations per sample"), size: 40, splits: () => nfes, values: (_, splits) => splits },
+      powers("error"),
+    ],
+    series: [{}, ...methods.map((_, n) => curve(n))],
+  };
+  const said = methods.map(({ name, title }) => `${title} ${of(name).map((mean) => (mean === null ? "none" : number(mean))).join(", ")}`);
+  plot(element, options, [nfes, ...methods.map(({ name }) => of(name))], `Error at ${nfes.join(", ")} evaluations: ${said.join("; ")}`);
+}
+
+const curve = (n) => ({
+  stroke: colour(SERIES[n] ?? "muted"),
+  width: n ? 1.5 : 3,
+  dash: n > 2 ? [5, 4] : [],
+  spanGaps: true,
+  points: { show: true, size: n ? 6 : 9, fill: colour(SERIES[n] ?? "muted"), stroke: colour("paper") },
+});
+
+/** The colours of `errorChart`, as a list. */
+export const legend = (methods) =>
+  h("ul", { class: "legend" }, methods.map(({ title }, n) => h("li", { class: SERIES[n] ?? "muted" }, title)));
+
+/** Dark to light, even to the eye: five stops of viridis. */
+const STOPS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];
+
+function shade(share) {
+  const at = Math.min(Math.max(share, 0), 1) * (STOPS.length - 1);
+  const n = Math.min(Math.floor(at), STOPS.length - 2);
+  return STOPS[n].map((channel, c) => channel + (at - n) * (STOPS[n + 1][c] - channel));
+}
+
+/** Pixels of a cell of the heat map. */
+const CELL = 8;
+
+/** Pictures of matrices by their profile: only the dots on them change while a slider moves. */
+const cells = new WeakMap();
+
+function heatCells({ moments }) {
+  const picture = new ImageData(moments.length, moments.length);
+  const largest = Math.max(...moments.map((row) => Math.max(...row)));
+  // The root spreads the small values, which are those of the low levels.
+  moments.flat().forEach((value, n) => picture.data.set([...shade(Math.sqrt(Math.max(value, 0) / largest)), 255], 4 * n));
+  const canvas = h("canvas", { width: moments.length, height: moments.length });
+  canvas.getContext("2d").putImageData(picture, 0, 0);
+  return canvas;
+}
+
+/**
+ * K as a heat map, both axes falling in ln sigma, with the levels of a schedule on its diagonal.
+ *
+ * @param {{levels: number[], moments: number[][]}} profile
+ * @param {number[]} sigmas
+ * @returns {Element[]}
+ */
+export function heatMap(profile, sigmas) {
+  const { levels, moments } = profile;
+  const size = levels.length * CELL;
+  const canvas = h("canvas", { width: size, height: size, role: "img", "aria-label": heatLabel(levels, moments) });
+  const context = canvas.getContext("2d");
+  if (!cells.has(profile)) cells.set(profile, heatCells(profile));
+  context.imageSmoothingEnabled = false;
+  context.drawImage(cells.get(profile), 0, 0, size, size);
+  for (const sigma of sigmas.filter((level) => level > 0)) {
+    const at = (positionOf(levels, sigma) + 0.5) * CELL;
+    context.beginPath();
+    context.arc(at, at, 5, 0, 2 * Math.PI);
+    context.fillStyle = "#fff";
+    context.strokeStyle = "#000";
+    context.fill();
+    context.stroke();
+  }
+  const ends = h("p", { class: "ends" }, h("span", {}, `sigma ${number(levels[0])}`), h("span", {}, number(levels.at(-1))));
+  return [canvas, ends];
+}
+
+const heatLabel = (levels, moments) =>
+  `Second moments of the denoiser at ${levels.length} noise levels from ${number(levels[0])} to ${number(levels.at(-1))}; ` +
+  `the diagonal falls from ${number(moments[0][0])} to ${number(moments.at(-1).at(-1))}`;

@@ -1,0 +1,90 @@
+// What the page knows of the service: every answer is fetched once and kept until a job may have changed it.
+
+import { measureOf } from "./solvers.js";
+import { lookup } from "./copy.js";
+
+/** A schedule of the API, in the short form of a row's cell. */
+const inShort = (schedule, model) => ({
+  ...schedule,
+  schedule_id: schedule.id,
+  detail: schedule.provenance.detail,
+  refined: schedule.provenance.refined,
+  candidate: schedule.provenance.candidate,
+  samples: isImage(model),
+});
+
+const isImage = ({ shape }) => shape?.length === 3 && [1, 3].includes(shape[0]);
+
+export class Data {
+  /**
+   * @param {import("./api.js").Api} api
+   * @param {() => void} changed  Called when something has arrived.
+   * @param {(problem: Error) => void} failed  Called when something could not be had.
+   */
+  constructor(api, changed, failed) {
+    Object.assign(this, { api, changed, failed, models: null, workers: 0 });
+    this.kept = new Map();
+  }
+
+  async load() {
+    const { models, live_workers: workers } = await this.api.get("/v1/models");
+    Object.assign(this, { models, workers });
+  }
+
+  model = (id) => this.models?.find((model) => model.id === id) ?? null;
+
+  profile(model, solver) {
+    if (!model.profile_id) return null;
+    const measure = measureOf(solver);
+    return this.#once(`/v1/profiles/${model.profile_id}?measure=${measure}`, (profile) => ({
+      ...profile,
+      measure,
+      moments: profile.moments[measure],
+    }));
+  }
+
+  row(model, { solver, terminal }) {
+    return model.profile_id ? this.#once(`/v1/profiles/${model.profile_id}/schedules?solver=${solver}&terminal=${terminal}`) : null;
+  }
+
+  /** The schedule that a job with a chosen detail has made. */
+  made(model, job) {
+    return job?.schedule_id ? this.#once(`/v1/schedules/${job.schedule_id}`, (schedule) => inShort(schedule, model)) : null;
+  }
+
+  /** The published table of a model, taken to this number of evaluations. */
+  published(model, state) {
+    if (!model.published) return null;
+    return this.#once(lookup(state, { source: "published" }));
+  }
+
+  samples(cell) {
+    return cell?.samples ? this.#once(`/v1/schedules/${cell.schedule_id}/samples`) : null;
+  }
+
+  /** Rows and profiles may be others now. */
+  forget() {
+    for (const path of this.kept.keys()) if (path.startsWith("/v1/profiles/")) this.kept.get(path).stale = true;
+  }
+
+  /** What an answer was made into, or what it was before while it is fetched again, or null. */
+  #once(path, make = (body) => body) {
+    const entry = this.kept.get(path) ?? { value: null, stale: true };
+    this.kept.set(path, entry);
+    if (entry.stale) {
+      entry.stale = false;
+      this.api.get(path).then(
+        (body) => {
+          entry.value = make(body);
+          this.changed();
+        },
+        (problem) => {
+          // Once more when it is asked for again, unless there is no such thing.
+          entry.stale = problem.status !== 404;
+          this.failed(problem);
+        },
+      );
+    }
+    return entry.value;
+  }
+}

@@ -1,0 +1,75 @@
+// From what is chosen and what is known to what is drawn: our schedule beside those that everybody uses, with the cost of every step.
+
+import { stepCosts } from "./cost.js";
+import { Optimizer, RATIO_BOUND } from "./optimize.js";
+import { measureOf, SOLVERS, stepsOf } from "./solvers.js";
+import { edm, logSnr } from "./stock.js";
+import { DETAIL } from "./state.js";
+
+export const STOCK_TITLES = {
+  edm: "EDM",
+  log_snr: "log-SNR",
+  time_uniform: "uniform time",
+  leading: "DDPM leading",
+  trailing: "DDPM trailing",
+};
+
+/**
+ * @typedef {object} Line  One schedule of the picture.
+ * @property {string} name  `ours`, `edm`, `log_snr` or `published`.
+ * @property {string} title
+ * @property {number[]} sigmas
+ * @property {number[] | null} costs  One per step; null without a profile, or where a level is outside of it.
+ * @property {{mean: number, standard_error: number} | null} error  Measured on held-out noises.
+ */
+
+/** Optimizers by what they depend on: the sweep is kept while the sliders move. */
+const optimizers = new Map();
+
+function optimized(profile, { solver, nfe, terminal, detail }) {
+  const key = [profile.id, profile.created_at, solver, terminal, detail].join();
+  let optimizer = optimizers.get(key);
+  if (!optimizer) {
+    if (optimizers.size > 8) optimizers.clear();
+    optimizer = new Optimizer(profile, SOLVERS[solver], { toZero: terminal === "zero", detail, ratioBound: RATIO_BOUND });
+    optimizers.set(key, optimizer);
+  }
+  return optimizer.schedule(stepsOf(solver, nfe));
+}
+
+/**
+ * What the picture shows.
+ *
+ * @param {object} state  From `state.js`.
+ * @param {object} model  A model of the API.
+ * @param {object | null} profile  `{levels, moments, measure}` of the measure that the solver needs.
+ * @param {object | null} cell  Our schedule as the API has it: a cell of a row, or a schedule in short.
+ * @param {object | null} published  A published schedule of the API.
+ */
+export function select(state, model, profile, cell, published) {
+  const range = { sigmaMax: profile?.levels[0] ?? model.sigma_max, sigmaMin: profile?.levels.at(-1) ?? model.sigma_min };
+  const toZero = state.terminal === "zero";
+  const steps = stepsOf(state.solver, state.nfe);
+  const { costs: known } = SOLVERS[state.solver];
+  const here = state.detail !== "auto" && !cell && profile && known;
+  const detail = state.detail === "auto" ? (cell?.detail ?? DETAIL.start) : state.detail;
+  const lines = [];
+  const add = (name, title, sigmas, error) => lines.push({ name, title, sigmas, error: error ?? null, costs: costsOf(sigmas) });
+  const costsOf = (sigmas) => {
+    const positive = sigmas.filter((sigma) => sigma > 0);
+    const inside = profile && known && positive[0] <= range.sigmaMax * 1.000001 && positive.at(-1) >= range.sigmaMin * 0.999999;
+    return inside ? stepCosts(profile, SOLVERS[state.solver], detail, sigmas) : null;
+  };
+  if (here) add("ours", "Optimized", optimized(profile, state), null);
+  else if (cell) add("ours", cell.source === "stock" ? "Chosen" : "Optimized", cell.sigmas, cell.error?.ours);
+  if (range.sigmaMin) {
+    const span = { ...range, toZero };
+    add("edm", "EDM", edm(steps, span), cell?.error?.stock.edm);
+    add("log_snr", "log-SNR", logSnr(steps, span), cell?.error?.stock.log_snr);
+  }
+  if (published) add("published", "Published", published.sigmas, null);
+  return { lines, range, toZero, steps, detail, here: Boolean(here), measure: measureOf(state.solver) };
+}
+
+/** The best stock schedule of a validated cell, as `[name, estimate]`. */
+export const bestStock = (error) => Object.entries(error.stock).reduce((best, each) => (each[1].mean < best[1].mean ? each : best));

@@ -1,0 +1,271 @@
+"""The page in a real browser, against a real stack: what a person does, in the order in which they do it.
+
+The tests build on each other: the first one has the bundled model measured. Pictures for a person to look at go to out/page/.
+"""
+
+import gzip
+import re
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx2
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from tests.store.waiting import until
+
+OUT = Path(__file__).parents[2] / "out" / "page"
+BUDGET = 150_000
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+
+CONNECTION = re.compile(r"net::ERR_(CONNECTION|INCOMPLETE|EMPTY)")
+
+
+def query(page):
+    return {name: values[0] for name, values in parse_qs(urlsplit(page.url).query).items()}
+
+
+def levels(page, column=0):
+    """Levels of a schedule in the table of numbers: ours is the first."""
+    page.evaluate("document.querySelector('#steps-section details').open = true")
+    return [float(text) for text in page.locator(f"#steps-table tbody td:nth-child({2 + 2 * column})").all_inner_texts() if text]
+
+
+def titles(page):
+    return page.locator("#steps .name").all_text_contents()
+
+
+def check(page):
+    """No violation of axe's rules in what is on the screen."""
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+
+
+def check_width(page):
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), "it scrolls sideways"
+
+
+@pytest.fixture(scope="module")
+def api(stack):
+    with httpx2.Client(base_url=stack.url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def measured(stack, api):
+    """The bundled model has a validated schedule for 8 evaluations; this test may run alone."""
+    job = api.post("/v1/jobs", json={"model": "digits", "nfe": 8}).json()
+    until(lambda: api.get(f"/v1/jobs/{job['id']}").json()["state"] == "succeeded", seconds=120, what="the job's success")
+    return f"{stack.url}/?model=digits&solver=dpmpp_2m&nfe=8"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_first_screen_says_what_this_is_and_what_to_do(stack, open_tab, size):
+    width, height = SIZES[size]
+    page = open_tab(f"{stack.url}/?model=gaussian", width=width, height=height).page
+    expect(page.get_by_role("button", name="Measure and optimize")).to_be_enabled()
+    for words in ("Which noise levels should they visit?", "Pick a model.", "Choose solver and budget.", "Copy the schedule"):
+        expect(page.get_by_text(words)).to_be_in_viewport()
+    check(page)
+    check_width(page)
+    page.screenshot(path=OUT / f"first-{size}.png")
+
+
+def test_a_job_is_submitted_watched_and_answered(stack, open_tab, api):
+    page = open_tab(f"{stack.url}/?model=digits").page
+    expect(page.get_by_text("digits has not been measured yet.")).to_be_visible()
+    page.get_by_role("button", name="Measure and optimize").click()
+    model = page.locator("#models li", has_text="digits").first
+    expect(model.get_by_role("progressbar")).to_be_visible()
+    expect(model.get_by_text("measuring", exact=True)).to_be_visible()
+    expect(page.locator("#jobs .badge", has_text="running")).to_be_visible()
+    # The page stays alive meanwhile.
+    page.get_by_role("slider", name="Evaluations per sample").press("ArrowRight")
+    expect(page.locator("#nfe-value")).to_have_text("9")
+    page.get_by_role("slider", name="Evaluations per sample").press("ArrowLeft")
+    expect(page.locator("#verdict")).to_contain_text(re.compile("times less error|as good as|is the best known"))
+    expect(model.get_by_text("ready", exact=True)).to_be_visible()
+    expect(page.locator("#jobs .badge.succeeded")).to_have_count(1)
+    schedule = api.get("/v1/schedules?model=digits&nfe=8").json()
+    assert schedule["validated"]
+    assert levels(page) == pytest.approx(schedule["sigmas"], rel=1e-4)
+    assert titles(page) == ["Optimized", "EDM", "log-SNR"]
+    edm = api.get("/v1/schedules?model=digits&nfe=8&source=stock").json()["sigmas"]
+    assert levels(page, 1) == pytest.approx(edm, rel=1e-4)
+    errors = page.locator("#steps .said").all_text_contents()
+    stock = schedule["error"]["stock"]
+    for words, found in zip(errors, (schedule["error"]["ours"], stock["edm"], stock["log_snr"]), strict=True):
+        assert float(words.split()[1]) == pytest.approx(found["mean"], rel=5e-3)
+
+
+def test_samples_from_the_same_noise_are_shown(measured, open_tab):
+    page = open_tab(measured).page
+    grid = page.get_by_role("img", name=re.compile("8 samples of Handwritten digits"))
+    expect(grid).to_have_count(3)
+    pixels = (
+        "c => [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data].filter((value, n) => n % 4 == 0 && value > 200).length"
+    )
+    assert grid.first.evaluate(pixels) > 1000, "strokes were drawn"
+
+
+def test_the_sliders_move_the_schedule_and_the_url_holds_it(measured, open_tab, api):
+    page = open_tab(measured).page
+    slider = page.get_by_role("slider", name="Evaluations per sample")
+    slider.press("ArrowRight")
+    slider.press("ArrowRight")
+    expect(page.get_by_text("Optimized, and not tried yet.")).to_be_visible()
+    assert levels(page) == pytest.approx(api.get("/v1/schedules?model=digits&nfe=10").json()["sigmas"], rel=1e-4)
+    page.get_by_role("slider", name="Detail").press("Home")
+    expect(page.get_by_text("Computed in your browser for detail 0.")).to_be_visible()
+    bound = levels(page)
+    page.get_by_role("slider", name="Detail").press("End")
+    expect(page.get_by_text("Computed in your browser for detail 3.")).to_be_visible()
+    assert levels(page) != bound
+    page.get_by_label("Last step ends at").select_option("sigma_min")
+    expect(page.locator("#steps-table tbody tr")).to_have_count(11)
+    until(lambda: levels(page)[-1] > 0, what="a schedule that ends at sigma_min")
+    page.get_by_label("Solver").select_option("heun")
+    expect(page.locator("#nfe-value")).to_have_text("9")
+    assert query(page) == {"model": "digits", "solver": "heun", "nfe": "9", "terminal": "sigma_min", "detail": "3"}
+    expect(page.locator("#steps-table tbody tr")).to_have_count(6)
+    shown = levels(page)
+    again = open_tab(page.url).page
+    expect(again.locator("#steps-table tbody tr")).to_have_count(6)
+    assert levels(again) == shown
+    page.go_back()
+    expect(page.get_by_label("Solver")).to_have_value("dpmpp_2m")
+
+
+def test_what_is_copied_is_what_the_api_answers(measured, open_tab, api):
+    page = open_tab(measured, permissions=["clipboard-read", "clipboard-write"]).page
+    copied = {}
+    for name in ("diffusers", "ComfyUI", "k-diffusion", "stable-diffusion.cpp", "curl", "Python client"):
+        before = page.locator("#code").inner_text()
+        page.get_by_role("tab", name=name, exact=True).click()
+        if name != "diffusers":
+            expect(page.locator("#code")).not_to_have_text(before)
+        expect(page.locator("#code")).not_to_be_empty()
+        page.get_by_role("button", name="Copy", exact=True).click()
+        expect(page.locator("#copy-note")).to_have_text("Copied.")
+        copied[name] = page.evaluate("navigator.clipboard.readText()")
+    lookup = "/v1/schedules?model=digits&nfe=8&solver=dpmpp_2m"
+    assert copied["ComfyUI"] == api.get(f"{lookup}&format=comfyui").text
+    assert copied["stable-diffusion.cpp"] == f"--sigmas {api.get(f'{lookup}&format=sdcpp').text}"
+    assert copied["curl"] == f"curl -sS --fail-with-body '{str(api.base_url).rstrip('/')}{lookup}'"
+    sigmas = api.get(lookup).json()["sigmas"]
+    for name in ("diffusers", "k-diffusion", "Python client"):
+        compile(copied[name], name, "exec")
+    torch = type("torch", (), {"tensor": staticmethod(list)})
+    given = {}
+    exec(next(line for line in copied["k-diffusion"].splitlines() if line.startswith("sigmas")), {"torch": torch}, given)
+    assert given["sigmas"] == sigmas
+    assert f"scheduler.set_timesteps({len(sigmas) - 1})" in copied["diffusers"]
+    assert query(page)["format"] == "python"
+
+
+def test_a_failed_job_says_why_and_a_running_one_can_be_stopped(stack, open_tab):
+    page = open_tab(f"{stack.url}/?model=faulty").page
+    page.get_by_role("button", name="Measure and optimize").click()
+    expect(page.locator("#jobs .why")).to_contain_text(re.compile("received"))
+    expect(page.locator("#reason")).to_contain_text("The last job failed")
+    check(page)
+    page.get_by_role("searchbox", name="Search models").fill("slo")
+    expect(page.locator("#models li")).to_have_count(1)
+    page.get_by_role("link", name="slow").first.click()
+    page.get_by_role("button", name="Measure and optimize").click()
+    expect(page.locator("#jobs .badge.running")).to_be_visible()
+    page.get_by_role("button", name="Cancel this job").click()
+    expect(page.locator("#jobs .badge.canceled")).to_be_visible()
+
+
+def test_it_goes_on_after_the_service_has_restarted(stack, open_tab, api):
+    tab = open_tab(f"{stack.url}/?model=slow&nfe=5")
+    page = tab.page
+    page.get_by_role("button", name="Measure and optimize").click()
+    expect(page.locator("#jobs .badge.running")).to_be_visible()
+    stack.stop_service()
+    expect(page.get_by_role("alert")).to_contain_text("The service does not answer")
+    stack.start_service()
+    expect(page.get_by_role("alert")).to_be_hidden()
+    expect(page.locator("#health")).to_have_text("ready, 1 worker")
+    # The stream of events resumes: nothing else would show these words between two polls of the list.
+    expect(page.locator("#action .progress")).to_contain_text("left")
+    job = api.get("/v1/jobs?model=slow&state=running").json()["jobs"][0]
+    api.post(f"/v1/jobs/{job['id']}/cancel")
+    expect(page.locator("#jobs li", has_text="5 evaluations").locator(".badge.canceled")).to_be_visible()
+    assert all(CONNECTION.search(text) for text in tab.complaints), tab.complaints
+    tab.complaints.clear()
+
+
+def test_an_api_key_is_asked_for_and_kept(measured, open_tab):
+    """The key is checked by a gate in front of the service: what is sent when it answers 401."""
+    tab = open_tab("about:blank")
+    page, sent = tab.page, set()
+
+    def gate(route):
+        sent.add(route.request.headers.get("authorization"))
+        if route.request.headers.get("authorization") == "Bearer open sesame":
+            route.continue_()
+        else:
+            route.fulfill(status=401, headers={"www-authenticate": "Bearer"}, body="{}")
+
+    page.route("**/v1/**", gate)
+    page.goto(measured)
+    dialog = page.get_by_role("dialog", name="This service asks for an API key")
+    expect(dialog).to_be_visible()
+    check(page)
+    dialog.get_by_label("API key").fill("open sesame")
+    dialog.get_by_role("button", name="Use it").click()
+    expect(page.locator("#steps svg")).to_be_visible()
+    expect(dialog).to_be_hidden()
+    assert sent == {None, "Bearer open sesame"}
+    assert all("401" in text for text in tab.complaints)
+    tab.complaints.clear()
+
+
+def test_the_keyboard_reaches_everything(measured, open_tab):
+    page = open_tab(measured).page
+    expect(page.locator("#steps svg")).to_be_visible()
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the schedule")).to_be_focused()
+    reached = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.textContent.trim().slice(0, 12)"))
+    assert {"search", "solver", "nfe", "detail", "detail-auto", "terminal", "effort", "submit", "tab-diffusers", "copy"} <= reached
+    page.locator("#tab-diffusers").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="ComfyUI")).to_be_focused()
+    expect(page.get_by_role("tab", name="ComfyUI")).to_have_attribute("aria-selected", "true")
+
+
+def test_the_first_load_is_light_and_stays_here(measured, open_tab):
+    tab = open_tab("about:blank")
+    page, bodies = tab.page, {}
+    page.on("requestfinished", lambda request: bodies.update({request.url: request}))
+    page.goto(measured, wait_until="networkidle")
+    expect(page.locator("#heat canvas")).to_be_visible()
+    sizes = {url: request.sizes()["responseBodySize"] for url, request in bodies.items() if not url.startswith("data:")}
+    origin = measured.partition("/?")[0]
+    assert all(url.startswith(origin) for url in sizes), "everything comes from the service"
+    assert len(sizes) > 10
+    assert sum(sizes.values()) < BUDGET, sizes
+    for request in bodies.values():
+        body = request.response().body()
+        if len(body) > 8192 or "/page/" in request.url:
+            assert request.sizes()["responseBodySize"] <= len(gzip.compress(body, 1)) + 64, f"{request.url} is compressed"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", SIZES)
+def test_pictures_for_a_person_and_no_barrier(measured, open_tab, size, scheme):
+    width, height = SIZES[size]
+    page = open_tab(measured, width=width, height=height, scheme=scheme).page
+    for part in ("#steps svg", "#loss canvas", "#heat canvas", "#error-chart canvas", ".samples canvas >> nth=4"):
+        expect(page.locator(part)).to_be_visible()
+    expect(page.locator("#code")).to_contain_text("import diffusers")
+    check(page)
+    check_width(page)
+    page.screenshot(path=OUT / f"{size}-{scheme}.png")
+    page.screenshot(path=OUT / f"{size}-{scheme}-whole.png", full_page=True)
