@@ -82,7 +82,7 @@ def _reading() -> list[str]:
         "**Error** is the squared distance of a sample to the fine solution from the same noise, and for stochastic solvers the same",
         "Brownian path, summed over dimensions: mean over fresh noises and seeds, ± one standard error over both. **Bold** is the best",
         "without the limit. *DDPM* is the better of diffusers' `leading` and `trailing` spacing, *published* the best of three published",
-        "tables stretched to the model's range, both in hindsight; *limit* is direct optimization by least squares on 128 noises, from our",
+        "tables stretched to the model's range, both in hindsight; *limit* is direct optimization by least squares, from our",
         "schedule among others.",
     ]
 

@@ -6,6 +6,8 @@ least squares, so this descends by Levenberg and Marquardt's method, Jacobian by
 evaluations of every other method; no validation guards it, as the training noises outnumber the knots by far.
 """
 
+import math
+
 import numpy as np
 from scipy.optimize import least_squares
 
@@ -17,7 +19,8 @@ from worker.ays.profile import log_grid
 from worker.ays.solvers import Solver
 from worker.ays.validate import HeldOut, deviations, hold_out, squared_errors
 
-NOISES, FINE_LEVELS, STARTS, ITERATIONS = 128, 64, 2, 10
+VALUES, NOISES, FINE_LEVELS, STARTS, ITERATIONS = 2**17, (32, 128), 64, 2, 10
+"""Residuals wanted, and the least and the most noises that provide them."""
 
 _STEP, _LEAST = 0.03, 1e-4
 _RULES = tuple(stock.hand_made(name) for name in ("edm", "log_snr", "time_uniform"))
@@ -37,7 +40,8 @@ def schedule(problem: Problem, n: int, solver: Solver, *, more: tuple[Array, ...
 def training_noises(problem: Problem, solver: Solver) -> HeldOut:
     """Noises with their fine solutions; none of them is a test noise."""
     grid = log_grid(problem.sigma_max, problem.sigma_min, FINE_LEVELS)
-    drawn = {"indices": range(NOISES), "seed": problem.seed, "stream": Stream.SEARCH}
+    count = int(np.clip(VALUES // math.prod(problem.denoise.shape), *NOISES))
+    drawn = {"indices": range(count), "seed": problem.seed, "stream": Stream.SEARCH}
     return hold_out(solver, problem.denoise, problem.denoise.shape, levels=grid, terminal="zero", **drawn)
 
 

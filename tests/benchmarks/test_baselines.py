@@ -8,7 +8,7 @@ import torch
 
 from ays_client.published import PUBLISHED
 from benchmarks.baselines import BASELINES, Problem, direct, dmn, entropic, gits, oss, schedule, score_optimal
-from benchmarks.baselines.problem import even, picked
+from benchmarks.baselines.problem import picked
 from benchmarks.baselines.teacher import teacher
 from tests.ays.problems import plane, spectrum
 from worker.ays.analytic import AnisotropicGaussian, Gaussian, GaussianMixture
@@ -74,11 +74,9 @@ def test_beta_times_are_those_of_a_table_of_timesteps() -> None:
 def test_entropic_time_of_a_gaussian_is_the_arctangent() -> None:
     """`integral c^2 / (c^2 + s^2) ds = c arctan(s / c)`: the schedule of the paper's Theorem 3.1."""
     law = Gaussian(0.5, sigma_min=LOW, sigma_max=HIGH)
-    grid = log_grid(HIGH, LOW, 800)
-    exact = entropic.time(grid, np.array([law.mmse(float(level)) for level in grid]))
-    assert even(grid, exact, 7)[:-1] == pytest.approx(law.arctan_levels(7)[:-1], rel=1e-3)
-    measured = entropic.time(grid, entropic.loss_curve(problem(Gaussian(0.5, 400, sigma_min=LOW, sigma_max=HIGH)), grid))
-    assert measured / measured[-1] == pytest.approx(exact / exact[-1], abs=0.01)
+    found = schedule("entropic", problem(Gaussian(0.5, 2000, sigma_min=LOW, sigma_max=HIGH)), 7, SOLVERS["ddim"])
+    assert found.levels[:-1] == pytest.approx(law.arctan_levels(7)[:-1], rel=0.03)
+    assert found.evaluations == entropic.POINTS * entropic.SAMPLES
 
 
 def test_score_optimal_lengths_of_a_gaussian() -> None:
