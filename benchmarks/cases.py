@@ -50,9 +50,16 @@ class Case:
 
 
 CASES = (
-    Case("fashion", "Fashion-MNIST 28 x 28, EDM network", counts=(5, 10), noises=64, chunk=64, seeds=(0,), limits=()),
-    Case("digits", "handwritten digits 8 x 8, DDPM network"),
-    Case("gaussian-3072", "Gaussian with a 1/f^2 spectrum in 3,072 dimensions (exact)", noises=128, chunk=32, density=True),
+    Case("fashion", "Fashion-MNIST 28 x 28, EDM network", counts=(10,), noises=64, chunk=64, seeds=(0,), limits=()),
+    Case("digits", "handwritten digits 8 x 8, DDPM network", counts=(5, 8, 12, 20), noises=256, seeds=(0,), limits=(8,)),
+    Case(
+        "gaussian-3072",
+        "Gaussian with a 1/f^2 spectrum in 3,072 dimensions (exact)",
+        counts=(5, 8, 12, 20),
+        noises=128,
+        chunk=32,
+        density=True,
+    ),
     Case("mixture", "64 sharp Gaussians in the plane (exact)", noises=1024, seeds=(0, 1, 2), density=True),
     Case("rough-brief", "digits, perceptron trained for 300 steps", counts=(5, 8, 12, 20)),
     Case("rough-top", "digits, perceptron that never saw sigma above 3", counts=(5, 8, 12, 20)),

@@ -2,9 +2,11 @@
 
 Ten steps by coordinate descent on the first-order bound, the schedule of every sweep recorded; the one that the real solver likes best on
 noises of the search is kept (the paper's early stopping, with a number in place of the eye), halved to 20 and 40 steps and
-interpolated to any other number. The paper draws 8,192 samples for every estimate; a seed shared by all candidates needs far fewer.
+interpolated to any other number. The paper draws 8,192 samples for every estimate; with numbers shared by all candidates far fewer do,
+and the fewer the more dimensions each has.
 """
 
+import math
 from itertools import islice
 
 import numpy as np
@@ -20,7 +22,8 @@ from worker.ays.schedule import edm, resample, time_uniform
 from worker.ays.solvers import Solver
 from worker.ays.validate import hold_out, squared_errors
 
-SAMPLES, SWEEPS, JUDGED = 64, 5, 32
+VALUES, SAMPLES, SWEEPS, JUDGED = 2**15, (32, 128), 5, 32
+"""Values wanted of an estimate, the least and the most samples that provide them, sweeps, and noises that choose among them."""
 
 _C, _FINE_LEVELS = 0.5, 64
 
@@ -29,12 +32,15 @@ def schedule(problem: Problem, n: int, solver: Solver) -> Array:
     """The kept schedule, interpolated to n steps."""
     record = problem.shared("ays", lambda: _record(problem))
     kept = problem.shared(("ays", solver.name), lambda: _kept(problem, solver, record))
+    if n == BASE_STEPS:
+        return closed(record[kept])
     finest = problem.shared(("ays", "midpoints", kept), lambda: _halved(problem, record[kept]))
     return closed(resample(finest, n))
 
 
 def _klub(problem: Problem) -> KlubEstimator:
-    return KlubEstimator(problem.denoise, problem.clean(SAMPLES), proposal=GaussianProposal(_C), seed=problem.seed)
+    count = int(np.clip(VALUES // math.prod(problem.denoise.shape), *SAMPLES))
+    return KlubEstimator(problem.denoise, problem.clean(count), proposal=GaussianProposal(_C), seed=problem.seed)
 
 
 def _record(problem: Problem) -> list[Array]:
