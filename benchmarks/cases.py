@@ -22,6 +22,8 @@ KEPT = Path("out/bench")
 """Where rough networks and finished cells are kept between runs."""
 
 SOLVER_NAMES = ("ddim", "dpmpp_2m", "sddim", "dpmpp_2m_sde")
+MORE_SOLVERS = ("dpmpp_3m", "unipc", "deis", "ipndm", "dpmpp_3m_sde")
+"""The solvers that every model is measured with, and those of a smaller table."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,7 @@ class Case:
         chunk: noises that are solved together, which bounds memory.
         seeds: seeds of the methods; each is a search of its own.
         limits: numbers of evaluations for which direct optimization is run.
+        more: numbers of evaluations for `MORE_SOLVERS`.
         density: whether the density is known, so that a likelihood can be computed.
     """
 
@@ -46,7 +49,14 @@ class Case:
     chunk: int = 256
     seeds: tuple[int, ...] = (0, 1)
     limits: tuple[int, ...] = (5, 8)
+    more: tuple[int, ...] = ()
     density: bool = False
+
+    @property
+    def cells(self) -> list[tuple[int, str]]:
+        """Numbers of evaluations and solvers."""
+        asked = (self.counts, SOLVER_NAMES), (self.more, MORE_SOLVERS)
+        return [(nfe, solver) for counts, solvers in asked for nfe in counts for solver in solvers]
 
 
 CASES = (
@@ -59,9 +69,10 @@ CASES = (
         counts=(5, 6, 8, 10, 15, 20),
         noises=1024,
         seeds=(0, 1, 2),
+        more=(8,),
         density=True,
     ),
-    Case("rough-brief", "digits, perceptron trained for 300 steps"),
+    Case("rough-brief", "digits, perceptron trained for 300 steps", more=(8,)),
     Case("rough-top", "digits, perceptron that never saw sigma above 3"),
     Case("rough-gap", "digits, perceptron that never saw sigma from 0.15 to 8"),
 )

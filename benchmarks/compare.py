@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from benchmarks.baselines import BASELINES, Problem, direct, schedule
-from benchmarks.cases import CASES, KEPT, QUICK, SOLVER_NAMES, Case, load
+from benchmarks.cases import CASES, KEPT, QUICK, Case, load
 from benchmarks.judging import Bench
 from benchmarks.ours import Ours
 from benchmarks.records import ROOT, Records, code_digest
@@ -56,9 +56,9 @@ class Task:
     seconds: float
 
     @property
-    def solvers(self) -> list[str]:
-        """Names of its solvers."""
-        return [name for name in SOLVER_NAMES if SOLVERS[name].stochastic == self.stochastic]
+    def cells(self) -> list[tuple[int, str]]:
+        """Its numbers of evaluations and solvers."""
+        return [(nfe, solver) for nfe, solver in self.case.cells if SOLVERS[solver].stochastic == self.stochastic]
 
     @property
     def records(self) -> Path:
@@ -124,13 +124,12 @@ def run(task: Task) -> dict[str, Any]:
     solving, bench = Solving(task, records), Bench(task.case, stochastic=task.stochastic)
     base = (load(task.case.id).fingerprint, task.case.noises, judging)
     cells: list[dict[str, Any]] = []
-    for nfe in task.case.counts:
-        for solver in task.solvers:
-            if time.monotonic() - started > task.seconds:
-                return {"cells": cells, "fine": None, "complete": False}
-            cells.append(_cell(task, solver, nfe, solving, bench, records, base))
-            sys.stderr.write(f"{task.case.id} {solver} {nfe}  {time.monotonic() - started:.0f} s\n")
-            sys.stderr.flush()
+    for nfe, solver in task.cells:
+        if time.monotonic() - started > task.seconds:
+            return {"cells": cells, "fine": None, "complete": False}
+        cells.append(_cell(task, solver, nfe, solving, bench, records, base))
+        sys.stderr.write(f"{task.case.id} {solver} {nfe}  {time.monotonic() - started:.0f} s\n")
+        sys.stderr.flush()
     fine = records.get("fine", *base) or records.put({"quality": bench.fine()}, "fine", *base)
     return {"cells": cells, "fine": fine["quality"], "complete": True}
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from benchmarks.cases import Case
+from benchmarks.cases import MORE_SOLVERS, SOLVER_NAMES, Case
 from benchmarks.comparison import FAST, GROUPS, LIMIT, OURS, Cell, Score, cells_of
 
 _NOTES = Path(__file__).with_name("results_notes.md")
@@ -142,13 +142,15 @@ def _measured_on(case: Case) -> str:
 
 def _tables(cells: list[Cell]) -> list[str]:
     lines = []
-    for solver in dict.fromkeys(cell.solver for cell in cells):
-        part = [cell for cell in cells if cell.solver == solver]
+    groups = [[cell for cell in cells if cell.solver == solver] for solver in SOLVER_NAMES]
+    for part in [*groups, [cell for cell in cells if cell.solver in MORE_SOLVERS]]:
+        if not part:
+            continue
         shown = [name for name in COLUMNS if any(_column(cell, name) for cell in part)]
-        lines += ["", f"`{solver}`", "", "| NFE | " + " | ".join(COLUMNS[name] for name in shown) + " |", "|" + "---|" * (len(shown) + 1)]
+        lines += ["", "| solver | NFE | " + " | ".join(COLUMNS[name] for name in shown) + " |", "|" + "---|" * (len(shown) + 2)]
         for cell in part:
             best = min(cell.ours.mean, cell.rival.mean, cell.scores[FAST].mean)
-            lines.append(f"| {cell.nfe} | " + " | ".join(_error(_column(cell, name), best) for name in shown) + " |")
+            lines.append(f"| {cell.solver} | {cell.nfe} | " + " | ".join(_error(_column(cell, name), best) for name in shown) + " |")
     return lines
 
 
@@ -186,7 +188,8 @@ def _label(score: Score) -> str:
 
 
 def _plot(cells: Sequence[Cell], path: Path) -> None:
-    models, solvers = (list(dict.fromkeys(getattr(cell, key) for cell in cells)) for key in ("model", "solver"))
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    solvers = [solver for solver in SOLVER_NAMES if any(cell.solver == solver for cell in cells)]
     figure = Figure(figsize=(3.1 * len(solvers), 2.5 * len(models)), facecolor="white")
     axes = figure.subplots(len(models), len(solvers), squeeze=False, sharex=True)
     for row, model in enumerate(models):

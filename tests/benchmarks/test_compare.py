@@ -35,7 +35,7 @@ def test_a_finished_cell_is_not_computed_again(tmp_path: Path, monkeypatch: pyte
     write_results(body, tmp_path)
     page = (tmp_path / "results.md").read_text()
     assert "in **" in page
-    assert page.count("| 5 |") >= 2
+    assert page.count("| dpmpp_2m | 5 |") >= 2
     assert (tmp_path / "images" / "results.png").stat().st_size > 10_000
 
 
