@@ -165,6 +165,7 @@ def main(arguments: list[str] | None = None) -> None:
     args = parser.parse_args(arguments)
     cases = [case for case in (QUICK if args.quick else CASES) if not args.models or case.id in args.models]
     tasks = [Task(case, stochastic, args.seconds) for case in cases for stochastic in (True, False)]
+    tasks = [task for task in tasks if task.cells]
     for case in cases:
         load(case.id)  # a rough network is trained once, not by every process
     started = time.monotonic()

@@ -169,8 +169,9 @@ def _error(score: Score | None, best: float) -> str:
 def _quality(case: Case, cells: list[Cell], fine: dict[tuple[str, bool], float | None]) -> list[str]:
     """Quality of the set beside the error; marked where the two disagree about ours and the best other."""
     kind = "NLL per dimension" if case.density else "Frechet distance in the classifier's features"
-    ends = [f"{fine[case.id, stochastic]:.3g}" for stochastic in (False, True) if fine.get((case.id, stochastic)) is not None]
-    lines = [f"{kind} of the samples; the fine solutions themselves: {', '.join(ends)} (ODE, SDE). * error and quality disagree.", ""]
+    kinds = {False: "ODE", True: "SDE"}
+    ends = [f"{fine[case.id, is_sde]:.3g} ({name})" for is_sde, name in kinds.items() if fine.get((case.id, is_sde)) is not None]
+    lines = [f"{kind} of the samples; the fine solutions themselves: {', '.join(ends)}. * error and quality disagree.", ""]
     lines += ["| solver | NFE | ours | best other by error | | best by quality | | |", "|---|---|---|---|---|---|---|---|"]
     for cell in cells:
         rivals = [score for name, score in cell.scores.items() if name not in (FAST, LIMIT, OURS) and score.quality is not None]

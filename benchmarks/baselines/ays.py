@@ -22,7 +22,7 @@ from worker.ays.schedule import edm, resample, time_uniform
 from worker.ays.solvers import Solver
 from worker.ays.validate import hold_out, squared_errors
 
-VALUES, SAMPLES, SWEEPS, JUDGED = 2**14, (24, 128), 5, 32
+VALUES, SAMPLES, SWEEPS, JUDGED = 2**14, (24, 64), 5, 32
 """Values wanted of an estimate, the least and the most samples that provide them, sweeps, and noises that choose among them."""
 
 _C, _FINE_LEVELS = 0.5, 64
