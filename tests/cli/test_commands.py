@@ -77,7 +77,7 @@ def test_optimize_schedule_and_models_through_the_api(served: Served, tmp_path: 
 
     models = ays("models", "--json", cwd=tmp_path, AYS_URL=served.url)
     facts = {model["id"]: model for model in json.loads(models.stdout)}
-    assert set(facts) - set(PUBLISHED) == {"digits", "mixture", "gaussian", "small", "faulty", "slow"}
+    assert set(facts) - set(PUBLISHED) == {"digits", "fashion", "mixture", "gaussian", "small", "faulty", "slow"}
     assert facts["small"]["profile_state"] == "ready"
 
 
@@ -127,7 +127,7 @@ def test_local_needs_neither_service_nor_redis(tmp_path: Path, models_toml: Path
 
 @pytest.mark.parametrize(
     ("model", "status", "message"),
-    [("nope", 2, "expected one of digits, mixture, gaussian, small"), ("faulty", 4, "NaN or infinity from denoise")],
+    [("nope", 2, "expected one of digits, fashion, mixture, gaussian, small"), ("faulty", 4, "NaN or infinity from denoise")],
 )
 def test_local_failures(tmp_path: Path, models_toml: Path, model: str, status: int, message: str):
     done = ays("optimize", model, "--local", cwd=tmp_path, AYS_MODELS=str(models_toml))

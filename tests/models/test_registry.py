@@ -21,7 +21,7 @@ width = 2.0
 
 def test_built_in_models():
     cards = {card.id: card for card in Registry(None).cards()}
-    assert list(cards) == ["digits", "mixture", "gaussian"]
+    assert list(cards) == ["digits", "fashion", "mixture", "gaussian"]
     assert (cards["mixture"].shape, cards["gaussian"].shape) == ((2,), (512,))
     assert cards["gaussian"].kind == "ve"
 
@@ -36,7 +36,7 @@ def test_analytic_models_load_and_have_data(model_id: str):
 
 def test_the_models_file_adds_models(models_file: Callable[[str], Path]):
     registry = Registry(models_file(GOOD))
-    assert registry.ids == ["digits", "mixture", "gaussian", "mine"]
+    assert registry.ids == ["digits", "fashion", "mixture", "gaussian", "mine"]
     model = registry.load("mine")
     assert (model.title, model.denoiser.shape, model.process.kind) == ("Mine", (2,), "ve")
 
@@ -88,7 +88,7 @@ def test_an_entry_may_name_a_published_table(copy: Path, models_file: Callable[[
 def test_no_other_id_is_looked_at(model_id: str, models_file: Callable[[str], Path]):
     registry = Registry(models_file(GOOD))
     before = set(sys.modules)
-    with pytest.raises(ModelError, match="expected one of digits, mixture, gaussian, mine; fix: "):
+    with pytest.raises(ModelError, match="expected one of digits, fashion, mixture, gaussian, mine; fix: "):
         registry.load(model_id)
     assert set(sys.modules) == before
 

@@ -1,4 +1,4 @@
-"""The models in the box: the trained digits, and two laws whose exact denoiser is known."""
+"""The models in the box: two trained networks, and two laws whose exact denoiser is known."""
 
 import importlib.util
 from collections.abc import Callable
@@ -9,12 +9,15 @@ from worker.ays.noise import VE
 from worker.models.card import Card
 from worker.models.diffusers_entry import DiffusersEntry
 from worker.models.diffusers_model import load_diffusers
-from worker.models.digits import PIPELINE
+from worker.models.digits import PIPELINE as DIGITS_PIPELINE
+from worker.models.fashion import PIPELINE as FASHION_PIPELINE
 from worker.models.fingerprint import digest, tensor_digest
 from worker.models.hub import Hub
 from worker.models.loaded import LoadedModel, resampled
 
-DIGITS = DiffusersEntry(id="digits", title="Handwritten digits, 8 x 8 (DDPM, trained here)", source=PIPELINE)
+DIGITS = DiffusersEntry(id="digits", title="Handwritten digits, 8 x 8 (DDPM, trained here)", source=DIGITS_PIPELINE)
+
+FASHION = DiffusersEntry(id="fashion", title="Fashion-MNIST, 28 x 28 (EDM, trained here)", source=FASHION_PIPELINE)
 
 
 @dataclass(frozen=True, kw_only=True)

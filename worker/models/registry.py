@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from worker.models.builtin import ANALYTIC, DIGITS, AnalyticEntry, analytic_card, load_analytic, load_digits
+from worker.models.builtin import ANALYTIC, DIGITS, FASHION, AnalyticEntry, analytic_card, load_analytic, load_digits
 from worker.models.card import Card
 from worker.models.diffusers_entry import DiffusersEntry
 from worker.models.diffusers_model import diffusers_card, load_diffusers
@@ -34,7 +34,7 @@ class Registry:
             ModelError: the models file is malformed, or an entry takes a built-in id.
         """
         self._hub = Hub(allowed=allow_hub)
-        self._entries: dict[str, Entry | AnalyticEntry] = {entry.id: entry for entry in (DIGITS, *ANALYTIC)}
+        self._entries: dict[str, Entry | AnalyticEntry] = {entry.id: entry for entry in (DIGITS, FASHION, *ANALYTIC)}
         for name, entry in (read_models_file(path) if path is not None else {}).items():
             if name in self._entries:
                 where, fix = f"model {name!r}", "choose another id for the entry of the models file"
