@@ -54,7 +54,7 @@ export async function code(api, format, { path, state }) {
 export async function unanswered(format, { path, state, request }) {
   if (format === "python") return request ? submitted(request) : client(state);
   if (format === "curl" && !request) return curl(path);
-  throw new Error(request ? "Computed in this page. Validate it, and the service has it in every format." : "Nothing to copy yet: a job has to measure the model first.");
+  throw new Error(request ? "Computed in this page. Validate it, and the service has it in every format." : "Nothing to copy yet: a job has to compute it first.");
 }
 
 const curl = (path) => `curl -sS --fail-with-body '${location.origin}${path}'`;

@@ -54,8 +54,10 @@ function complain(problem) {
 function choose(changes, { push = false } = {}) {
   state = { ...state, ...changes };
   state.nfe = possible(state.solver, state.nfe);
-  history[push ? "pushState" : "replaceState"](null, "", write(state));
-  if (push) say("");
+  if (push) {
+    history.pushState(null, "", write(state));
+    say("");
+  }
   later();
 }
 
@@ -94,8 +96,12 @@ function redraw() {
   drawSides();
   shown = look();
   if (!shown) {
-    byId("model-title").textContent = state.model ? `There is no model ${state.model}` : "No worker offers a model yet";
-    byId("facts").textContent = state.model ? "Pick one from the list." : "Start one with: ays worker";
+    const curve = state.model?.startsWith("curve-");
+    byId("model-title").textContent = curve ? "A loss curve" : state.model ? `There is no model ${state.model}` : "No worker offers a model yet";
+    byId("facts").textContent = curve
+      ? "Its schedules are in the API: see POST /v1/curves. This page shows models."
+      : state.model ? "Pick one from the list." : "Start a worker: ays worker";
+    for (const section of document.querySelectorAll("main > section:not(#choose), #controls")) section.hidden = true;
     return;
   }
   draw.drawControls(shown);
@@ -105,9 +111,9 @@ function redraw() {
   draw.drawErrors(shown, act);
   draw.drawProfile(shown, act);
   draw.drawFormats(shown, act);
-  // What needs the service waits for the slider to rest.
+  // What needs the service, and the URL, wait for the slider to rest: browsers slow down pages that change it at every move.
   clearTimeout(settling);
-  settling = setTimeout(drawCode, SETTLE);
+  settling = setTimeout(settle, SETTLE);
 }
 
 function drawSides() {
@@ -124,6 +130,11 @@ function drawSides() {
   const { workers } = data;
   byId("health").textContent = away ? "no answer" : workers ? `ready, ${workers} worker${workers > 1 ? "s" : ""}` : "no worker";
   byId("health").className = `badge ${workers && !away ? "ready" : "failed"}`;
+}
+
+function settle() {
+  if (location.search !== write(state)) history.replaceState(null, "", write(state));
+  drawCode();
 }
 
 async function drawCode() {

@@ -12,6 +12,7 @@ export const STOCK_TITLES = {
   time_uniform: "uniform time",
   leading: "DDPM leading",
   trailing: "DDPM trailing",
+  shifted: "shifted flow",
 };
 
 /**

@@ -54,7 +54,7 @@ export function drawAnswer(view, act) {
   byId("answer").classList.toggle("good", Boolean(cell?.validated && cell.source !== "stock"));
   show("answer", true);
   const possible = offered(model);
-  const label = cell?.validated && !view.here ? "Search again" : model.profile_state === "ready" ? "Validate it" : "Measure and optimize";
+  const label = cell?.validated && !view.here ? "Search again" : model.profile_state !== "ready" ? "Measure and optimize" : cell || view.here ? "Validate it" : "Optimize it";
   const action = byId("action");
   redraw(action, [job?.id, label, possible, state.effort], () => {
     if (job) {

@@ -12,10 +12,10 @@ const titled = (name) => STOCK_TITLES[name] ?? name;
 /**
  * What there is to say about the schedule on display.
  *
- * @param {{state: object, model: object, cell: object | null, job: object | null, here: boolean, published: object | null}} view
+ * @param {{state: object, model: object, row: object | null, cell: object | null, job: object | null, here: boolean, published: object | null}} view
  * @returns {[string, string]} A headline and its reason.
  */
-export function verdict({ state, model, cell, job, here, published }) {
+export function verdict({ state, model, row, cell, job, here, published }) {
   const budget = `At ${state.nfe} evaluations`;
   if (here) {
     return [
@@ -35,6 +35,7 @@ export function verdict({ state, model, cell, job, here, published }) {
   }
   if (job) return ["A job is at work.", "The schedule appears here when it ends. You may close this page; the job goes on."];
   if (published) return ["A published schedule.", `Made by the paper's authors, taken to your number of evaluations. ${offered(model) ? OPTIMIZE : WEIGHTS}`];
+  if (model.profile_state === "ready" && row) return ["Not in the table yet.", "The model was measured before the service had this solver. A job adds its row."];
   if (model.profile_state === "ready") return ["Loading.", ""];
   if (!offered(model)) return ["Loading.", ""];
   return [

@@ -127,7 +127,8 @@ def test_the_sliders_move_the_schedule_and_the_url_holds_it(measured, open_tab, 
     until(lambda: levels(page)[-1] > 0, what="a schedule that ends at sigma_min")
     page.get_by_label("Solver").select_option("heun")
     expect(page.locator("#nfe-value")).to_have_text("9")
-    assert query(page) == {"model": "digits", "solver": "heun", "nfe": "9", "terminal": "sigma_min", "detail": "3"}
+    held = {"model": "digits", "solver": "heun", "nfe": "9", "terminal": "sigma_min", "detail": "3"}
+    until(lambda: query(page) == held, what="the whole state in the URL")
     expect(page.locator("#steps-table tbody tr")).to_have_count(6)
     shown = levels(page)
     again = open_tab(page.url).page
@@ -161,7 +162,7 @@ def test_what_is_copied_is_what_the_api_answers(measured, open_tab, api):
     exec(next(line for line in copied["k-diffusion"].splitlines() if line.startswith("sigmas")), {"torch": torch}, given)
     assert given["sigmas"] == sigmas
     assert f"scheduler.set_timesteps({len(sigmas) - 1})" in copied["diffusers"]
-    assert query(page)["format"] == "python"
+    until(lambda: query(page).get("format") == "python", what="the format in the URL")
 
 
 def test_a_failed_job_says_why_and_a_running_one_can_be_stopped(stack, open_tab):
