@@ -165,6 +165,17 @@ def test_what_is_copied_is_what_the_api_answers(measured, open_tab, api):
     until(lambda: query(page).get("format") == "python", what="the format in the URL")
 
 
+def test_a_published_schedule_is_shown_and_copied_before_any_job(stack, open_tab, api):
+    page = open_tab(f"{stack.url}/?model=stable-diffusion-1.5&nfe=10&format=comfyui").page
+    expect(page.get_by_text("A published schedule.")).to_be_visible()
+    assert titles(page) == ["EDM", "log-SNR", "Published"]
+    lookup = "/v1/schedules?model=stable-diffusion-1.5&nfe=10&solver=dpmpp_2m&source=published"
+    assert levels(page, 2) == pytest.approx(api.get(lookup).json()["sigmas"], rel=1e-4)
+    expect(page.locator("#code")).to_have_text(api.get(f"{lookup}&format=comfyui").text)
+    expect(page.get_by_role("button", name="Measure and optimize")).to_have_count(0)
+    check(page)
+
+
 def test_a_failed_job_says_why_and_a_running_one_can_be_stopped(stack, open_tab):
     page = open_tab(f"{stack.url}/?model=faulty").page
     page.get_by_role("button", name="Measure and optimize").click()
