@@ -66,9 +66,11 @@ REFUSED = {
 
 _MULTISTEP = {
     ("dpmsolver++", 1, "midpoint"): "ddim",
+    ("dpmsolver++", 1, "heun"): "ddim",
     ("dpmsolver++", 2, "midpoint"): "dpmpp_2m",
     ("dpmsolver++", 3, "heun"): "dpmpp_3m",
     ("sde-dpmsolver++", 1, "midpoint"): "sddim",
+    ("sde-dpmsolver++", 1, "heun"): "sddim",
     ("sde-dpmsolver++", 2, "midpoint"): "dpmpp_2m_sde",
 }
 

@@ -107,6 +107,9 @@ def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
     name = type(stock).__name__
     if name in SWAPPED or (swap and not same_method(solver_of(stock), schedule.solver.value)):
         return _swapped(stock, schedule)
+    if name == "DPMSolverSinglestepScheduler" and schedule.nfe != schedule.steps:
+        why = f"it would spend {schedule.steps} evaluations on a schedule of {schedule.nfe}"
+        raise ScheduleRefused.of(name, why=why, fix="ask for a schedule of solver=dpmpp_2m, and pass swap=True")
     rule = RULES[name]
     if stock.config.get("algorithm_type", "") in {"dpmsolver", "sde-dpmsolver"}:
         rule = rule._replace(positive_end=True)

@@ -64,12 +64,19 @@ def test_it_is_our_sampler(kind, name, config, solver, terminal):
     torch.testing.assert_close(run(made, kind, NOISE), ours(solver, wanted.sigmas, NOISE), **EXACT)
 
 
-@pytest.mark.parametrize("solver", ["sddim", "dpmpp_2m_sde"])
-@pytest.mark.parametrize("name", [MULTISTEP, "DDPMScheduler"])
-def test_a_stochastic_one_is_our_sampler_on_the_same_brownian_path(name, solver):
-    config = LATENT | {"algorithm_type": "sde-dpmsolver++", "solver_order": 1 if solver == "sddim" else 2} if name == MULTISTEP else LATENT
+@pytest.mark.parametrize(
+    ("name", "config", "solver"),
+    [
+        (MULTISTEP, {"algorithm_type": "sde-dpmsolver++", "solver_order": 1}, "sddim"),
+        (MULTISTEP, {"algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m_sde"),
+        ("DDPMScheduler", {}, "sddim"),
+        ("DDPMScheduler", {}, "dpmpp_2m_sde"),
+        ("EulerAncestralDiscreteScheduler", {}, "sddim"),
+    ],
+)
+def test_a_stochastic_one_is_our_sampler_on_the_same_brownian_path(name, config, solver):
     wanted = schedule(solver=Solver(solver))
-    made = with_schedule(stock(name, config), wanted)
+    made = with_schedule(stock(name, LATENT | config), wanted)
     found = run(made, "vp", NOISE, generator=torch.Generator().manual_seed(1))
     again = torch.Generator().manual_seed(1)
     path = brownian_of(wanted.sigmas, [torch.randn(64, 2, generator=again) for _ in LEVELS])
@@ -119,10 +126,29 @@ def test_methods_that_are_not_ours_run_on_our_levels_and_end_in_the_data(name, c
     assert distance.median() < 0.1
 
 
-def test_singlestep_is_its_own_recursion():
-    """Pairs of steps: a first-order one to the middle, then from the start of the pair by both estimates (Lu et al. 2022, 2S)."""
-    made = with_schedule(stock("DPMSolverSinglestepScheduler", LATENT), schedule(levels=LEVELS[:7], terminal=Terminal.ZERO))
+def test_singlestep_pairs_the_levels_and_refuses_those_that_are_pairs_already():
+    """A first-order step to the middle of a pair, then from its start by both estimates (Lu et al. 2022, 2S)."""
+    singlestep = stock("DPMSolverSinglestepScheduler", LATENT)
+    made = with_schedule(singlestep, schedule(levels=LEVELS[:7]))
     assert made.order_list == [1, 2, 1, 2, 1, 2, 1]
+    with pytest.raises(ScheduleRefused, match="8 evaluations on a schedule of 15"):
+        with_schedule(singlestep, schedule(solver=Solver.HEUN))
+
+
+@pytest.mark.parametrize(
+    ("name", "config", "solver"),
+    [
+        (MULTISTEP, {"solver_order": 3, "solver_type": "heun"}, "dpmpp_3m"),
+        (MULTISTEP, {"solver_order": 3}, None),
+        (MULTISTEP, {"solver_type": "heun"}, None),
+        ("UniPCMultistepScheduler", {}, "unipc"),
+        ("UniPCMultistepScheduler", {"solver_order": 3}, "unipc_3"),
+        ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True}, None),
+        ("LMSDiscreteScheduler", {}, None),
+    ],
+)
+def test_the_solver_of_a_scheduler_has_a_name_where_it_is_one_of_ours(name, config, solver):
+    assert solver_of(stock(name, config)) == solver
 
 
 # Those that need a package of their own exist as names only where it is missing.
