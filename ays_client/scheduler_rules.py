@@ -11,11 +11,13 @@ class Rule(NamedTuple):
             `(1 - t) x_0 + t eps`, as it is configured), `flow` the latter always.
         twice: whether inner levels are listed twice.
         positive_end: whether it divides by the last level, so that it cannot be 0.
+        first_order_end: up to how many steps its last step is of first order, so that a level of nearly 0 is as good as 0.
     """
 
     state: Literal["ve", "vp", "flow"]
     twice: bool = False
     positive_end: bool = False
+    first_order_end: int = 0
 
 
 RULES = {
@@ -26,7 +28,7 @@ RULES = {
     "DPMSolverMultistepScheduler": Rule("vp"),
     "DPMSolverSinglestepScheduler": Rule("vp"),
     "UniPCMultistepScheduler": Rule("vp"),
-    "DEISMultistepScheduler": Rule("vp", positive_end=True),
+    "DEISMultistepScheduler": Rule("vp", positive_end=True, first_order_end=14),
     "SASolverScheduler": Rule("vp", positive_end=True),
     "EDMEulerScheduler": Rule("ve"),
     "EDMDPMSolverMultistepScheduler": Rule("ve"),

@@ -26,6 +26,9 @@ KEY = "_schedule"
 
 _MARK = "_runs_its_schedule"
 
+_NEARLY_ZERO = 1e-6
+"""Share of the last level: a first-order step down to it returns the denoised sample to a millionth."""
+
 
 class Plan(NamedTuple):
     """What a scheduler becomes: another class or its own, changes of its configuration, and how the class takes levels."""
@@ -114,6 +117,8 @@ def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
     if stock.config.get("algorithm_type", "") in {"dpmsolver", "sde-dpmsolver"}:
         rule = rule._replace(positive_end=True)
     ending = _ending(stock.config, to_zero=schedule.terminal == "zero" and not rule.positive_end)
+    if rule.first_order_end:
+        ending["lower_order_final"] = schedule.terminal == "zero"
     if solver_of(stock) == "dpmpp_3m":
         # It lowers its order for the last step alone.
         ending["lower_order_final"] = False
@@ -153,7 +158,7 @@ def _ending(config: Any, *, to_zero: bool) -> dict[str, object]:
 def _values(rule: Rule, schedule: Schedule, config: Any) -> dict[str, object]:
     """What the scheduler is to hold: `sigmas`, `timesteps`, the scale of the starting noise, and the number of steps."""
     if rule.positive_end and schedule.sigmas[-1] == 0:
-        schedule = schedule.model_copy(update={"sigmas": _positive_end(schedule), "t": None})
+        schedule = schedule.model_copy(update={"sigmas": _positive_end(rule, schedule), "t": None})
     levels, flow = model_levels(schedule), schedule.kind == "flow"
     times = [config["num_train_timesteps"] * level for level in levels[:-1]] if flow else list(schedule.timesteps)
     scale = 1.0 / math.hypot(1.0, levels[0]) if rule.state == "vp" and not flow else 1.0
@@ -164,9 +169,11 @@ def _values(rule: Rule, schedule: Schedule, config: Any) -> dict[str, object]:
     return {"sigmas": levels, "timesteps": times, "start": scale * levels[0], "steps": schedule.steps}
 
 
-def _positive_end(schedule: Schedule) -> list[float]:
-    """The levels with sigma_min instead of 0 or, where that has been reached already, with one more step like the last one."""
+def _positive_end(rule: Rule, schedule: Schedule) -> list[float]:
+    """The levels with one instead of 0 that is nearly 0, or sigma_min, or where that has been reached already, one more step down."""
     *_, before, last = schedule.sigmas[:-1]
+    if schedule.steps <= rule.first_order_end:
+        return [*schedule.sigmas[:-1], _NEARLY_ZERO * last]
     end = schedule.sigma_min if schedule.sigma_min < last * (1 - 1e-6) else last * last / before
     return [*schedule.sigmas[:-1], end]
 

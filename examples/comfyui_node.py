@@ -9,6 +9,7 @@ import torch
 
 from ays_client import Schedules, Solver
 from ays_client.formats import model_levels
+from ays_client.solvers import CARDS
 
 _SCHEDULES = Schedules(os.environ.get("AYS_URL", "http://127.0.0.1:8000"))
 
@@ -36,7 +37,7 @@ class OptimizedSchedule:
         return float("nan")
 
     def levels(self, model, service_model, steps, solver, denoise):
-        nfe = 2 * steps - 1 if solver == "heun" else steps
+        nfe = 1 + (steps - 1) * CARDS[solver].evaluations_per_step
         schedule = _SCHEDULES.get(model=service_model, nfe=nfe, solver=solver)
         if schedule is None:
             import comfy.samplers

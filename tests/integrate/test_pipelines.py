@@ -65,6 +65,7 @@ CASES = {
     "stable-diffusion-xl-swapped": (tiny.stable_diffusion_xl, "vp", Solver.DPMPP_2M, {"swap": True}),
     "stable-diffusion-3": (tiny.stable_diffusion_3, "flow", Solver.EULER, {}),
     "flux": (tiny.flux, "flow", Solver.EULER, {}),
+    "wan": (tiny.wan, "flow", Solver.UNIPC, {}),
     "wan-swapped": (tiny.wan, "flow", Solver.DPMPP_2M, {"swap": True}),
 }
 

@@ -39,6 +39,10 @@ CASES = [
     ("vp", "DDIMScheduler", LATENT | {"clip_sample": False}, "euler"),
     ("vp", "PNDMScheduler", LATENT | {"skip_prk_steps": True}, "dpmpp_2m"),
     ("vp", "DDPMScheduler", LATENT, "dpmpp_2m"),
+    ("vp", MULTISTEP, LATENT | {"solver_order": 3, "solver_type": "heun"}, "dpmpp_3m"),
+    ("vp", "UniPCMultistepScheduler", LATENT | {"use_karras_sigmas": True}, "unipc"),
+    ("vp", "UniPCMultistepScheduler", LATENT | {"solver_order": 3}, "unipc_3"),
+    ("vp", "DEISMultistepScheduler", LATENT | {"solver_order": 3}, "deis"),
     ("edm", "EDMEulerScheduler", EDM, "euler"),
     ("edm", "EDMDPMSolverMultistepScheduler", EDM, "dpmpp_2m"),
     ("flow", "FlowMatchEulerDiscreteScheduler", {}, "euler"),
@@ -46,6 +50,7 @@ CASES = [
     ("flow", "FlowMatchEulerDiscreteScheduler", {"use_dynamic_shifting": True, "use_karras_sigmas": True}, "euler"),
     ("flow", MULTISTEP, FLOW, "dpmpp_2m"),
     ("flow", MULTISTEP, FLOW | {"solver_order": 1}, "ddim"),
+    ("flow", "UniPCMultistepScheduler", FLOW, "unipc"),
 ]
 
 
@@ -71,7 +76,7 @@ def test_it_is_our_sampler(kind, name, config, solver, terminal):
         (MULTISTEP, {"algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m_sde"),
         ("DDPMScheduler", {}, "sddim"),
         ("DDPMScheduler", {}, "dpmpp_2m_sde"),
-        ("EulerAncestralDiscreteScheduler", {}, "sddim"),
+        ("EulerAncestralDiscreteScheduler", {}, "euler_ancestral"),
     ],
 )
 def test_a_stochastic_one_is_our_sampler_on_the_same_brownian_path(name, config, solver):
