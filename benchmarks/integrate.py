@@ -26,13 +26,13 @@ from worker.ays.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample
 from worker.local import LocalHost
 from worker.models.digits import PIPELINE
-from worker.models.digits.data import HELD_OUT, digits
+from worker.models.digits.data import digits
 from worker.models.frechet import frechet_distance
 from worker.models.registry import Registry
 from worker.pipeline import optimize
 
 DOCS = Path(__file__).parents[1] / "docs"
-NFE, NOISES, COLUMNS, FINE = 8, 2000, 16, 64
+NFE, NOISES, PART, COLUMNS, FINE = 8, 1000, 250, 16, 48
 
 Pipeline = diffusers.DDPMPipeline | diffusers.DDIMPipeline
 
@@ -73,7 +73,7 @@ def fine() -> torch.Tensor:
 def row(label: str, samples: torch.Tensor, reference: torch.Tensor | None) -> Row:
     """Errors and distances of samples."""
     held_out = digits()[1]
-    parts = [frechet_distance(part.double(), held_out) for part in samples.split(HELD_OUT)]
+    parts = [frechet_distance(part.double(), held_out) for part in samples.split(PART)]
     errors = None if reference is None else (samples - reference).double().square().flatten(1).sum(1)
     return Row(label, errors, torch.tensor(parts), samples)
 
