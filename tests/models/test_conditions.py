@@ -11,12 +11,13 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from ays_client.contract import JobRequest
+from ays_client.contract import JobRequest, identity
 from tests.models.cases import build, load
 from tests.models.families import FAMILIES, PROMPTS, random
 from tests.pipelines import Memory
+from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream
-from worker.measure import clean_samples, shard_paths
+from worker.measure import Measured, clean_samples, measure, shard_paths
 from worker.models.errors import ModelError
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
@@ -56,28 +57,34 @@ def test_guidance_is_a_line_through_both_sides(folder: Path):
     torch.testing.assert_close(answer(model), answer(model.at_guidance(7.5)))
 
 
+REQUEST = JobRequest(model="x", nfe=3, grid=16, paths=2, effort="fast")
+
+
+def measured(request: JobRequest, model: LoadedModel, host: Memory | None = None) -> tuple[Measured, Evaluator]:
+    denoise = Evaluator(model.denoiser, batch=64)
+    return measure(request.variant, model, denoise, host or Memory()), denoise
+
+
 def test_a_request_may_ask_for_another_guidance_scale(folder: Path):
-    model = sd(folder)
-    request = {"model": "x", "nfe": 3, "grid": 16, "paths": 2, "effort": "fast"}
-    own, other = (optimize(JobRequest(**request, guidance_scale=scale), model, Memory()) for scale in (None, 2.0))
-    assert (own.requested.guidance_scale, other.requested.guidance_scale) == (7.5, 2.0)
-    assert own.profile.moments != other.profile.moments
+    model, asked = sd(folder), REQUEST.model_copy(update={"guidance_scale": 2.0})
+    own, other = measured(REQUEST, model)[0], measured(asked, model.at_guidance(2.0))[0]
+    assert (own.info.id, own.info.moments) != (other.info.id, other.info.moments)
+    assert optimize(asked, model, Memory(stored=other.info)).requested.guidance_scale == 2.0
+    assert optimize(REQUEST, model, Memory(stored=own.info)).requested.guidance_scale == 7.5
     with pytest.raises(ModelError, match="expected none: it has no guidance"):
-        optimize(JobRequest(**request, guidance_scale=2.0), load(folder / "unet2d", FAMILIES["unet2d"]), Memory())
+        optimize(asked, load(folder / "unet2d", FAMILIES["unet2d"]), Memory())
 
 
 def test_a_profile_of_the_same_weights_under_another_name_is_taken_over(folder: Path):
-    model = load(folder / "unet2d", FAMILIES["unet2d"])
-    request = {"nfe": 3, "grid": 16, "paths": 2, "effort": "fast"}
-    first = optimize(JobRequest(model="x", **request), model, Memory())
-    host = Memory(stored=first.profile)
-    second = optimize(JobRequest(model="copy", **request), replace(model, id="copy"), host)
-    assert second.profile.variant.model == "copy"
-    assert second.profile.moments == first.profile.moments
-    assert second.requested.sigmas == first.requested.sigmas
-    assert (second.requested.model, second.requested.provenance.profile) == ("copy", second.profile.id)
-    assert len(second.schedules) == len(first.schedules)
-    assert max(progress.evaluations for progress in host.seen) == 0
+    model, request = load(folder / "unet2d", FAMILIES["unet2d"]), REQUEST.model_copy(update={"model": "copy"})
+    first, _ = measured(REQUEST, model)
+    second, denoise = measured(request, replace(model, id="copy"), Memory(stored=first.info))
+    assert denoise.evaluations == 0
+    assert second.new, "so that it is stored, with a whole table, under this name"
+    assert (second.info.id, second.info.variant) == (identity(request.variant), request.variant)
+    assert (second.flow.moments == first.flow.moments).all()
+    other = measured(request, replace(model, id="copy", fingerprint="other"), Memory(stored=first.info))[1]
+    assert other.evaluations > 0
 
 
 def test_without_an_unconditional_side_there_is_no_guidance(folder: Path):

@@ -8,12 +8,17 @@ import pytest
 import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler, UNet2DModel
 
-from worker.ays.noise import VP
+from ays_client.contract import JobRequest
+from tests.pipelines import Memory
+from worker.ays.denoise import Evaluator
+from worker.ays.noise import SIGMA_CAP, VP
+from worker.measure import measure
 from worker.models.diffusers_entry import DiffusersEntry
 from worker.models.diffusers_model import load_diffusers
 from worker.models.digits.train import scheduler, unet
 from worker.models.hub import Hub
 from worker.models.loaded import LoadedModel
+from worker.pipeline import optimize
 
 
 def load(path: Path) -> LoadedModel:
@@ -104,3 +109,14 @@ def test_a_loaded_folder_knows_its_process(pipeline: Path):
     assert model.denoiser.sigma_min == pytest.approx(float(table[0]), rel=1e-3)
     assert model.denoiser.sigma_max == pytest.approx(float(table[-1]), rel=1e-3)
     assert model.data is None
+
+
+def test_zero_terminal_snr_leaves_everything_finite(copy: Path):
+    edit_scheduler(copy, prediction_type="v_prediction", rescale_betas_zero_snr=True, beta_schedule="scaled_linear")
+    model, request = load(copy), JobRequest(model="x", nfe=4, grid=16, paths=2, effort="fast")
+    profile = measure(request.variant, model, Evaluator(model.denoiser, batch=64), Memory()).info
+    schedule = optimize(request, model, Memory(stored=profile)).requested
+    for body in (profile, schedule):
+        json.loads(body.model_dump_json(), parse_constant=pytest.fail)
+    assert schedule.sigmas[0] <= model.process.sigma_max < SIGMA_CAP
+    assert schedule.timesteps[0] <= 998

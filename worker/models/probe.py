@@ -18,6 +18,10 @@ REPEAT_TOLERANCE = 1e-4
 BATCH_TOLERANCE = 1e-3
 """Largest difference between a batch of two and two batches of one: kernels may depend on the batch, answers may not."""
 
+_ROUNDINGS = 16
+"""The same where the forward pass rounds coarsely, in roundings of the network's output, which have the size of sigma in the answer."""
+_TF32_ROUNDING = 2.0**-10
+
 
 def probe(model: LoadedModel) -> None:
     """Raise when a model cannot be measured.
@@ -33,15 +37,19 @@ def probe(model: LoadedModel) -> None:
     sigma = torch.tensor([denoiser.sigma_max, middle], dtype=denoiser.dtype, device=denoiser.device)
     noise = torch.randn(2, *denoiser.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     x = noise.to(sigma) * sigma.view(-1, *[1] * len(denoiser.shape))
+    rounding = _coarse_rounding(model)
+    floor = sigma.double() if rounding else torch.zeros_like(sigma, dtype=torch.float64)
     first = _answer(model, x, sigma)
     again = _answer(model, x, sigma)
-    if _distance(first, again) > REPEAT_TOLERANCE:
-        received = f"two answers to the same input that differ by {_distance(first, again):.2g} of their size"
+    repeated = _distance(first, again, floor)
+    if repeated > max(REPEAT_TOLERANCE, _ROUNDINGS * rounding):
+        received = f"two answers to the same input that differ by {repeated:.2g} of their size"
         fix = "switch off dropout (model.eval()) and draw no random numbers inside denoise"
         raise ModelError.of(where, received=received, expected="the same answer every time (deterministic)", fix=fix)
     apart = torch.cat([_answer(model, x[i : i + 1], sigma[i : i + 1]) for i in range(2)])
-    if _distance(first, apart) > BATCH_TOLERANCE:
-        received = f"answers that change by {_distance(first, apart):.2g} of their size with the batch they come in"
+    changed = _distance(first, apart, floor)
+    if changed > max(BATCH_TOLERANCE, _ROUNDINGS * rounding):
+        received = f"answers that change by {changed:.2g} of their size with the batch they come in"
         fix = "use sigma[i] for x[i] (view it as (batch, 1, ...)), and no batch statistics (model.eval())"
         raise ModelError.of(where, received=received, expected="each sample treated alone", fix=fix)
     if model.data is not None:
@@ -95,7 +103,16 @@ def _check_tensor(where: str, name: str, value: object, shape: tuple[int, ...]) 
         raise ModelError.of(where, received=f"NaN or infinity from {name}", expected="finite values", fix=fix)
 
 
-def _distance(a: Tensor, b: Tensor) -> float:
-    """Largest difference, relative to the root mean square of each sample (rows differ in size by orders of magnitude)."""
-    size = a.double().flatten(1).square().mean(1).sqrt().clamp(min=1e-12)
+def _coarse_rounding(model: LoadedModel) -> float:
+    """Rounding of a forward pass in half precision, or in the TF32 of a GPU's convolutions; 0 in full precision."""
+    denoiser = model.denoiser
+    precision: torch.dtype = getattr(denoiser, "precision", denoiser.dtype)
+    if precision in {torch.bfloat16, torch.float16}:
+        return torch.finfo(precision).eps
+    return _TF32_ROUNDING if denoiser.device.type == "cuda" and precision == torch.float32 else 0.0
+
+
+def _distance(a: Tensor, b: Tensor, floor: Tensor) -> float:
+    """Largest difference, relative to the root mean square of each sample (rows differ in size by orders of magnitude) or its floor."""
+    size = a.double().flatten(1).square().mean(1).sqrt().maximum(floor).clamp(min=1e-12)
     return float(((a.double() - b.double()).abs().flatten(1).amax(1) / size).max())
