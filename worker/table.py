@@ -82,6 +82,8 @@ class Optimizer:
         self._solution: Solution = solve(table, steps_max=steps_max, to_zero=self._to_zero, ratio_bound=choice.ratio_bound)
         self._factor = max(4, ceil(_FINE_LEVELS / (len(profile.levels) - 1)))
         self._fine = StepCost(refine_grid(profile, self._factor), solver, detail=choice.detail)
+        # The optimum of the measured grid is within a cell of the finer one's; that of a shorter history may be further away.
+        self._reach = self._factor * (1 if solver.history <= 2 else 4)
 
     def levels(self, steps: int) -> Array:
         """Polished optimum, shape (steps + 1,)."""
@@ -90,7 +92,7 @@ class Optimizer:
     def all_levels(self, counts: Sequence[int]) -> list[Array]:
         """The same for several numbers of steps, polished side by side."""
         starts = [self._start(steps) for steps in counts]
-        polished = polish_all(self._fine, starts, to_zero=self._to_zero, ratio_bound=self._bound)
+        polished = polish_all(self._fine, starts, to_zero=self._to_zero, ratio_bound=self._bound, reach=self._reach)
         schedules = [self._fine.levels[knots] for knots in polished]
         return [np.append(levels, 0.0) if self._to_zero else levels for levels in schedules]
 

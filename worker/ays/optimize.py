@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from worker.ays.cost import CostTable, Index, StepCost
 from worker.ays.noise import Array
+
+_WORTHWHILE = 1e-3
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,9 @@ def polish(cost: StepCost, knots: Index, *, to_zero: bool, ratio_bound: float | 
     return polish_all(cost, [knots], to_zero=to_zero, ratio_bound=ratio_bound)[0]
 
 
-def polish_all(cost: StepCost, schedules: Sequence[Index], *, to_zero: bool, ratio_bound: float | None = None) -> list[Index]:
+def polish_all(
+    cost: StepCost, schedules: Sequence[Index], *, to_zero: bool, ratio_bound: float | None = None, reach: int | None = None
+) -> list[Index]:
     """Coordinate descent of the interior knots of several schedules side by side.
 
     Every knot tries a move of the current width either way and takes the better one if it helps. Knots that share no step move at once:
@@ -140,6 +143,7 @@ def polish_all(cost: StepCost, schedules: Sequence[Index], *, to_zero: bool, rat
         schedules: indices on its grid, each of shape (n,); the first stays, and so does the last unless a step to 0 follows.
         to_zero: whether a step to noise level 0 follows.
         ratio_bound: as in `solve`.
+        reach: width of the first moves; None: half of a schedule's widest gap.
 
     Returns:
         Indices of schedules that cost no more, each of shape (n,).
@@ -152,11 +156,13 @@ def polish_all(cost: StepCost, schedules: Sequence[Index], *, to_zero: bool, rat
         table[row, : len(knots)] = knots
     gaps = np.where(np.arange(table.shape[1])[None, 1:] < counts[:, None], np.diff(table, axis=1), 0)
     width = np.maximum(1, gaps.max(axis=1, initial=1) // 2)
+    width = width if reach is None else np.minimum(width, reach)
     descent = _Descent(cost, to_zero, ratio_bound)
     while (width > 0).any():
         active = np.flatnonzero(width > 0)
-        moved, table[active] = descent.sweep(table[active], counts[active], width[active])
-        width[active[~moved]] //= 2
+        gain, table[active] = descent.sweep(table[active], counts[active], width[active])
+        # The narrowest moves go on until none helps; wider ones are not worth their last per mille.
+        width[active[(gain == 0) | ((gain < _WORTHWHILE) & (width[active] > 1))]] //= 2
     return [table[row, :count] for row, count in enumerate(counts)]
 
 
@@ -173,10 +179,11 @@ class _Descent:
         self._touched = cost.solver.history + 1
         self._log = np.log(cost.levels)
 
-    def sweep(self, knots: Index, counts: Index, width: Index) -> tuple[NDArray[np.bool_], Index]:
-        """Move every group of knots once: whether each schedule improved, and all of them."""
+    def sweep(self, knots: Index, counts: Index, width: Index) -> tuple[Array, Index]:
+        """Move every group of knots once: the share by which the cost of each schedule fell, and all of them."""
         knots, moved = knots.copy(), np.zeros(len(knots), dtype=bool)
         costs = self._steps(knots, counts)
+        before = costs.sum(axis=1)
         end = counts if self._to_zero else counts - 1
         for group in range(min(self._touched, knots.shape[1])):
             position = np.arange(group, knots.shape[1], self._touched)
@@ -192,7 +199,10 @@ class _Descent:
             knots[:, position] += np.take_along_axis(move, choice[None], axis=0)[0]
             costs[:, span] = np.take_along_axis(windows, choice[None, :, :, None], axis=0)[0].reshape(len(knots), -1)
             moved |= (choice > 0).any(axis=1)
-        return moved, knots
+        with np.errstate(invalid="ignore"):
+            fallen = 1 - costs.sum(axis=1) / np.where(before > 0, before, 1)
+        # Any move is a gain, however small, and one out of what is not allowed is a whole one.
+        return np.where(moved, np.maximum(np.nan_to_num(fallen, nan=1.0), np.finfo(np.float64).tiny), 0.0), knots
 
     def _steps(self, knots: Index, counts: Index) -> Array:
         """Costs of steps, inf where they are not allowed, with zeros around."""

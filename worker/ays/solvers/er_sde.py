@@ -31,21 +31,29 @@ def _slope(sigma: Array) -> Array:
 ER = Noise("er", _scale, _slope)
 
 
+def _sums(now: Array, then: Array) -> tuple[Array, Array]:
+    """S_0 and S_1, shapes as given; a cost asks for the same steps many times, so equal ones are summed once."""
+    steps, which = np.unique(now.ravel() + 1j * then.ravel(), return_inverse=True)
+    start, width = steps.real, (steps.real - steps.imag) / _POINTS
+    points = steps.imag + np.arange(_POINTS)[:, None] * width
+    density = 1 / _scale(points)
+    zeroth, first = density.sum(0) * width, ((points - start) * density).sum(0) * width
+    return zeroth[which].reshape(now.shape), first[which].reshape(now.shape)
+
+
 def polynomial_in_sigma(levels: Array) -> Array:
     """Weights of up to three evaluations."""
     if len(levels) == 2:
         return newest(levels)
     then, now, before = levels[:3]
     dt, gain = then - now, 1 - _scale(then) / _scale(now)
-    width = -dt / _POINTS
-    points = then + np.arange(_POINTS).reshape(-1, *[1] * then.ndim) * width
-    density = 1 / _scale(points)
-    first = (dt + _scale(then) * density.sum(0) * width) / gain / (now - before)
+    zeroth, first = _sums(now, then)
+    slope = (dt + _scale(then) * zeroth) / gain / (now - before)
     if len(levels) == 3:
-        return np.stack([1 + first, -first])
+        return np.stack([1 + slope, -slope])
     oldest = levels[3]
-    second = (dt**2 / 2 + _scale(then) * ((points - now) * density).sum(0) * width) / gain * 2 / (now - oldest)
-    newer, older = first + second / (now - before), second / (before - oldest)
+    bend = (dt**2 / 2 + _scale(then) * first) / gain * 2 / (now - oldest)
+    newer, older = slope + bend / (now - before), bend / (before - oldest)
     return np.stack([1 + newer, -newer - older, older])
 
 
