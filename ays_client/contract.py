@@ -108,8 +108,11 @@ class Variant(_Body):
 CURVE_PREFIX = "curve-"
 """Beginning of the id of a loss curve, which is asked for like a model."""
 
-OF_A_CURVE = (Solver.SDDIM, Solver.DDIM, Solver.EULER)
-"""Solvers of first order: a loss curve decides the bound of the first, which serves the other two as well."""
+BOUND_OF_A_CURVE = (Solver.SDDIM, Solver.DDPM, Solver.EULER_ANCESTRAL)
+"""Names of the first-order stochastic method, whose bound a loss curve decides."""
+
+OF_A_CURVE = (*BOUND_OF_A_CURVE, Solver.DDIM, Solver.EULER)
+"""Solvers that a curve is served for: the last ones borrow the schedule of the first."""
 
 
 def is_curve(model_id: str) -> bool:

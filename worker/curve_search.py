@@ -6,7 +6,7 @@ from typing import get_args
 
 import numpy as np
 
-from ays_client.contract import NFE_MAX, NFE_MIN, OF_A_CURVE, Effort, JobRequest, Method, Solver
+from ays_client.contract import BOUND_OF_A_CURVE, NFE_MAX, NFE_MIN, OF_A_CURVE, Effort, JobRequest, Method, Solver
 from ays_client.contract import Terminal as TerminalName
 from ays_client.curve import LossCurve
 from worker.answer import Origin, Place, unjudged
@@ -93,7 +93,7 @@ def _candidate(method: Method, solver: Solver) -> str:
     """What the levels minimize; the bound is that of sddim, and first-order ODE solvers borrow its optimum."""
     if method is Method.ENTROPIC:
         return "entropic"
-    return "bound" if solver is Solver.SDDIM else "bound of sddim"
+    return "bound" if solver in BOUND_OF_A_CURVE else "bound of sddim"
 
 
 def _process(curve: LossCurve) -> NoiseProcess:

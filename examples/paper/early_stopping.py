@@ -83,7 +83,7 @@ def main() -> None:
         axis.axhline(kls[0], color=INK, lw=0.6, ls="--", label="divergence of EDM")
         axis.set(title=name, xlabel="sweeps over the ten-step schedule", ylim=(0.02, None))
     axes[0].set_ylabel("per dimension")
-    axes[0].legend(loc="upper right", labelcolor=INK)
+    axes[0].legend(loc="upper right", bbox_to_anchor=(1.02, 0.7), fontsize=6.5, labelcolor=INK)
     figure.savefig(out)
     print(out)
 

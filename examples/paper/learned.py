@@ -28,6 +28,7 @@ from worker.pipeline import optimize
 
 SPAN = {"sigma_max": Network.sigma_max, "sigma_min": Network.sigma_min}
 STEPS = 6
+LIMIT = (1.35, 1.35)
 
 
 def checkerboard(n: int, generator: torch.Generator) -> Tensor:
@@ -90,9 +91,9 @@ def main() -> None:
             errors = squared_errors(solver, denoise, levels[None], noises)[0]
             cells.append(f"{errors.mean():.4f} ± {errors.std() / math.sqrt(count):.4f}")
             points = sample(solver, denoise, levels, noises.noise)
-            cloud(axis, points, limit=1.6, title=f"{label}: error {errors.mean():.3g}", colour=OURS if label == "ours" else INK)
-        cloud(row[3], noises.reference, limit=1.6, title="fine solution, 128 steps")
-        cloud(row[4], data(count, torch.Generator().manual_seed(1)), limit=1.6, title="data")
+            cloud(axis, points, limit=LIMIT, title=f"{label}: error {errors.mean():.3g}", colour=OURS if label == "ours" else INK)
+        cloud(row[3], noises.reference, limit=LIMIT, title="fine solution, 128 steps")
+        cloud(row[4], data(count, torch.Generator().manual_seed(1)), limit=LIMIT, title="data")
         row[0].set_ylabel(name)
         print(f"| {name} | {' | '.join(cells)} |", flush=True)
     figure.savefig(out)

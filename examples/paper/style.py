@@ -43,9 +43,9 @@ def panels(rows: int, columns: int, *, size: tuple[float, float], title: str, **
     return figure, [list(row) for row in axes]
 
 
-def cloud(axis: Axes, points: object, *, limit: float, title: str, colour: str = INK) -> None:
+def cloud(axis: Axes, points: object, *, limit: tuple[float, float], title: str, colour: str = INK) -> None:
     """Points in the plane, small enough to show their density."""
     axis.scatter(points[:, 0], points[:, 1], s=0.6, c=colour, linewidths=0, alpha=0.6)  # type: ignore[index]
-    axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xticks=[], yticks=[])
+    axis.set(xlim=(-limit[0], limit[0]), ylim=(-limit[1], limit[1]), aspect="equal", xticks=[], yticks=[])
     axis.spines[["left", "bottom"]].set_visible(False)
     axis.set_title(title, color=colour)

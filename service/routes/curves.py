@@ -16,7 +16,7 @@ def submit_curve(body: CurveRequest, response: Response, store: StoreDep, queue:
     """Queue the computation of all first-order schedules of a denoising-loss curve; takes a worker a few seconds, no model and no GPU.
 
     The answer is a job like any other. Its `request.model` is the id of the curve, under which `/v1/schedules` serves every `nfe` for
-    the solvers `sddim`, `ddim` and `euler`.
+    the solvers of first order: `sddim` (`ddpm`, `euler_ancestral`), `ddim` and `euler`.
     """
     store.results.keep_curve(body.curve)
     return submit_job(body.request, response, store, queue)
