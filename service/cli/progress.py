@@ -13,6 +13,8 @@ _STAGES = {
     "waiting": "waiting for a worker",
     "loading": "loading the model",
     "profile": "measuring the profile",
+    "sweep": "searching ten steps",
+    "subdivide": "searching twenty and forty steps",
     "table": "optimizing all schedules",
     "validate": "validating candidates",
     "refine": "refining",
