@@ -15,8 +15,6 @@ const STAGES = {
   sweep: "searching as the paper does",
   subdivide: "halving its steps",
   table: "computing the table",
-  sweep: "searching ten steps",
-  subdivide: "searching twenty and forty steps",
   validate: "validating",
   refine: "refining",
   store: "storing",
