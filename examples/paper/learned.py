@@ -28,7 +28,7 @@ from worker.pipeline import optimize
 
 SPAN = {"sigma_max": Network.sigma_max, "sigma_min": Network.sigma_min}
 STEPS = 6
-LIMIT = (1.35, 1.35)
+LIMIT = (1.6, 1.6)
 
 
 def checkerboard(n: int, generator: torch.Generator) -> Tensor:
