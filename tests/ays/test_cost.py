@@ -12,7 +12,8 @@ from scipy.integrate import quad
 from tests.ays import naive, naive_solvers
 from tests.ays.problems import exact_flow_profile, exact_forward_profile, flow_profile, forward_profile, line, plane, spectrum
 from worker.ays.analytic import AnisotropicGaussian, Gaussian
-from worker.ays.cost import StepCost, contraction, klub, tabulate
+from worker.ays.cost import StepCost, klub, tabulate
+from worker.ays.integrals import contraction
 from worker.ays.paths import Stream, forward_paths
 from worker.ays.profile import Profile, log_grid, measure_forward, merge
 from worker.ays.solvers import SOLVERS, sample, trajectory

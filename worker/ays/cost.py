@@ -9,13 +9,13 @@ entry is read off K and its cumulative integrals. Integrals between levels take 
 sigma. A step to noise level 0 is weighted with `max(sigma, sigma_min)`.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.ays.integrals import contraction, cumulative
 from worker.ays.noise import Array
 from worker.ays.profile import Profile
 from worker.ays.solvers import SDE, Solver
@@ -25,50 +25,6 @@ Index = NDArray[np.intp]
 
 _Terms = list[tuple[Index, Array | float]]
 """A linear functional: positions and coefficients."""
-
-_SERIES, _INTERVALS = 8, 24
-
-
-def _cell_weights(levels: Array, kernel: Array) -> tuple[Array, Array]:
-    """Weights of the upper and lower ends of each cell in `integral kernel(u) f(u) d ln u`, f linear in ln u, each of shape (G - 1,).
-
-    The kernel is given at the levels and taken as a power of u within each cell.
-    """
-    width = np.log(levels[:-1] / levels[1:])
-    a = np.log(kernel[:-1] / kernel[1:])
-    small = np.abs(a) < 0.05
-    safe = np.where(small, 1.0, a)
-    total_series = sum(a**n / math.factorial(n + 1) for n in range(_SERIES))  # integral of e^(a s) over s in [0, 1]
-    upper_series = sum(a**n / (math.factorial(n) * (n + 2)) for n in range(_SERIES))  # integral of s e^(a s)
-    total = np.where(small, total_series, np.expm1(safe) / safe)
-    upper = np.where(small, upper_series, (np.exp(safe) * (safe - 1) + 1) / safe**2)
-    scale = kernel[1:] * width
-    return scale * upper, scale * (total - upper)
-
-
-def _cumulative(levels: Array, kernel: Array) -> Array:
-    """Matrix C with `(C f)[g] = integral from levels[g] to levels[0] of kernel(u) f(u) d ln u`, shape (G, G)."""
-    upper, lower = _cell_weights(levels, kernel)
-    cells = np.zeros((len(levels), len(levels)))
-    index = np.arange(len(levels) - 1)
-    cells[index + 1, index] = upper
-    cells[index + 1, index + 1] = lower
-    return cells.cumsum(axis=0)
-
-
-def contraction(levels: Array, moments: Array) -> Array:
-    """How much of a displacement of x the denoiser passes on, at every level, in [0, 1]; shape (G,).
-
-    With lambda = -ln sigma and D' = dD / d lambda along the ODE, a Gaussian coordinate has `D'' = (1 - 3 kappa) D'`
-    (docs/theory.md, 18), so kappa follows from the logarithmic derivative of `E ||D'||^2`, here by differences over some 24 intervals.
-    """
-    index = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), _INTERVALS + 1)).astype(int))
-    knots = -np.log(levels[index])
-    own = moments[index, index]
-    change = np.maximum(own[:-1] - 2 * moments[index[:-1], index[1:]] + own[1:], 1e-300) / np.diff(knots) ** 2
-    middle = (knots[:-1] + knots[1:]) / 2
-    growth = np.gradient(np.log(change), middle) if len(middle) > 1 else np.ones_like(middle)
-    return np.clip((1 - np.interp(-np.log(levels), middle, growth) / 2) / 3, 0, 1)
 
 
 class StepCost:
@@ -86,7 +42,7 @@ class StepCost:
         self._k, self._diagonal = profile.moments, np.diag(profile.moments)
         self._bound = solver.noise is SDE
         self._phi = solver.noise.scale(self.levels)
-        integral = _cumulative(self.levels, self.levels ** (detail - 2) if self._bound else solver.noise.slope(self.levels) / self._phi)
+        integral = cumulative(self.levels, self.levels ** (detail - 2) if self._bound else solver.noise.slope(self.levels) / self._phi)
         self._norm = integral.sum(1)
         self._cross = integral @ profile.moments
         self._square = self._cross @ integral.T
