@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
@@ -86,12 +87,38 @@ def _digest(name: str) -> str:
     return code_digest([own if (ROOT / own).exists() else "benchmarks/baselines/stock.py", *_SHARED])
 
 
+class OutOfTimeError(Exception):
+    """A cell needs more than what earlier runs have finished, and the time is over."""
+
+
+class Clock:
+    """How long a task has run, and whether it may begin something new."""
+
+    def __init__(self, seconds: float) -> None:
+        """Start."""
+        self._start, self._seconds = time.monotonic(), seconds
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the start."""
+        return time.monotonic() - self._start
+
+    def check(self) -> None:
+        """Raise unless there is time left.
+
+        Raises:
+            OutOfTimeError: there is none.
+        """
+        if self.elapsed > self._seconds:
+            raise OutOfTimeError
+
+
 class Solving:
     """Schedules of every method on one model, remembered."""
 
-    def __init__(self, task: Task, records: Records) -> None:
+    def __init__(self, task: Task, records: Records, clock: Clock) -> None:
         """Prepare; models are shared by all methods of a seed."""
-        self._case, self._records = task.case, records
+        self._case, self._records, self._clock = task.case, records, clock
         model = load(task.case.id)
         self._problems = {seed: Problem.of(model, seed=seed + 1) for seed in task.case.seeds}
         self._ours = {seed: Ours(model, seed=seed + 1) for seed in task.case.seeds}
@@ -105,6 +132,7 @@ class Solving:
         kept = self._records.get(*key)
         if kept is not None:
             return kept
+        self._clock.check()
         if name in OURS:
             answer = self._ours[seed].schedule(name, nfe, solver)
         elif name == LIMIT:
@@ -117,41 +145,56 @@ class Solving:
 
 
 def run(task: Task) -> dict[str, Any]:
-    """All cells of a task that fit into its time, with the quality of the fine solutions."""
+    """All cells of a task that earlier runs have finished or that fit into its time, with the quality of the fine solutions."""
     torch.set_num_threads(1)
-    started = time.monotonic()
-    records, judging = Records(task.records), code_digest(_JUDGING)
-    solving, bench = Solving(task, records), Bench(task.case, stochastic=task.stochastic)
-    base = (load(task.case.id).fingerprint, task.case.noises, judging)
+    records, clock = Records(task.records), Clock(task.seconds)
+    solving, judging = Solving(task, records, clock), Judging(task, records, clock)
     cells: list[dict[str, Any]] = []
     for nfe, solver in task.cells:
-        if time.monotonic() - started > task.seconds:
-            return {"cells": cells, "fine": None, "complete": False}
-        cells.append(_cell(task, solver, nfe, solving, bench, records, base))
-        sys.stderr.write(f"{task.case.id} {solver} {nfe}  {time.monotonic() - started:.0f} s\n")
-        sys.stderr.flush()
-    fine = records.get("fine", *base) or records.put({"quality": bench.fine()}, "fine", *base)
-    return {"cells": cells, "fine": fine["quality"], "complete": True}
+        with suppress(OutOfTimeError):
+            cells.append(_cell(task, solver, nfe, solving, judging))
+            sys.stderr.write(f"{task.case.id} {solver} {nfe}  {clock.elapsed:.0f} s\n")
+            sys.stderr.flush()
+    return {"cells": cells, "fine": judging.fine()}
 
 
-def _cell(task: Task, solver: str, nfe: int, solving: Solving, bench: Bench, records: Records, base: tuple[object, ...]) -> dict[str, Any]:
-    """One cell: every method's schedule, those not yet judged judged together."""
-    methods = {(name, seed): solving.found(name, seed, solver, nfe) for name, seed in asked(task.case, nfe)}
-    key = partial(_judged_key, base, solver)
-    unknown = [each["levels"] for each in methods.values() if records.get(*key(each)) is None]
-    if unknown:
-        for levels, judged in zip(unknown, bench.judge(solver, np.array(unknown)), strict=True):
-            records.put(judged, *key({"levels": levels}))
-    rows = []
-    for (name, seed), found in methods.items():
-        judged = records.get(*key(found))
-        assert judged is not None
-        rows.append({"method": name, "seed": seed, **found, **judged})
+class Judging:
+    """Judgements of the schedules of a task, remembered."""
+
+    def __init__(self, task: Task, records: Records, clock: Clock) -> None:
+        """Prepare; nothing is solved before the first schedule that is not yet judged."""
+        self._records, self._clock = records, clock
+        self._bench = Bench(task.case, stochastic=task.stochastic)
+        self._base = (load(task.case.id).fingerprint, task.case.noises, code_digest(_JUDGING))
+
+    def judged(self, solver: str, schedules: list[list[float]]) -> list[dict[str, Any]]:
+        """Errors and quality of schedules of one cell; those not yet judged are judged together."""
+        keys = [("judged", *self._base, solver, levels) for levels in schedules]
+        unknown = [key for key in keys if self._records.get(*key) is None]
+        if unknown:
+            self._clock.check()
+            for key, body in zip(unknown, self._bench.judge(solver, np.array([key[-1] for key in unknown])), strict=True):
+                self._records.put(body, *key)
+        return [body for key in keys if (body := self._records.get(*key)) is not None]
+
+    def fine(self) -> float | None:
+        """Quality of the fine solutions; None where it is not known and there is no time to find out."""
+        kept = self._records.get("fine", *self._base)
+        if kept is None:
+            with suppress(OutOfTimeError):
+                self._clock.check()
+                kept = self._records.put({"quality": self._bench.fine()}, "fine", *self._base)
+        return None if kept is None else kept["quality"]
+
+
+def _cell(task: Task, solver: str, nfe: int, solving: Solving, judging: Judging) -> dict[str, Any]:
+    """One cell: every method's schedule, and what it is worth."""
+    methods = list(asked(task.case, nfe))
+    found = [solving.found(name, seed, solver, nfe) for name, seed in methods]
+    judged = judging.judged(solver, [each["levels"] for each in found])
+    parts = zip(methods, found, judged, strict=True)
+    rows = [{"method": name, "seed": seed, **answer, **verdict} for (name, seed), answer, verdict in parts]
     return {"model": task.case.id, "solver": solver, "nfe": nfe, "rows": rows}
-
-
-def _judged_key(base: tuple[object, ...], solver: str, found: dict[str, Any]) -> tuple[object, ...]:
-    return ("judged", *base, solver, found["levels"])
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -160,7 +203,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("docs"), help="folder of results.md")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--models", nargs="*", help="only these; their finished cells are kept for the next run")
-    parser.add_argument("--seconds", type=float, default=1e9, help="stop each task before its next cell after that long, without a report")
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin nothing new after that long; the report has what is finished")
     parser.add_argument("--quick", action="store_true", help="two models, one number of evaluations: about two minutes")
     args = parser.parse_args(arguments)
     cases = [case for case in (QUICK if args.quick else CASES) if not args.models or case.id in args.models]
@@ -171,14 +214,12 @@ def main(arguments: list[str] | None = None) -> None:
     started = time.monotonic()
     with ProcessPoolExecutor(args.processes, mp_context=get_context("spawn")) as pool:
         found = list(pool.map(run, tasks))
-    if not all(part["complete"] for part in found):
-        sys.stderr.write("stopped in time; the same command goes on\n")
-        return
     spent = resource.getrusage(resource.RUSAGE_CHILDREN)
     body = {
         "cells": [cell for part in found for cell in part["cells"]],
         "fine": {(task.case.id, task.stochastic): part["fine"] for task, part in zip(tasks, found, strict=True)},
         "cases": cases,
+        "wanted": sum(len(task.cells) for task in tasks),
         "seconds": time.monotonic() - started,
         "cpu_seconds": spent.ru_utime + spent.ru_stime,
     }

@@ -24,24 +24,32 @@ def test_a_finished_cell_is_not_computed_again(tmp_path: Path, monkeypatch: pyte
     task = compare.Task(case, stochastic=False, seconds=1e9)
     found = compare.run(task)
     written = task.records.read_bytes()
-    assert compare.run(task) == found
+    assert compare.run(replace(task, seconds=-1.0)) == found
     assert task.records.read_bytes() == written
 
     rows = found["cells"][0]["rows"]
     assert {row["method"] for row in rows} == (set(BASELINES) | set(compare.OURS)) - compare.VP_ONLY
     assert all(len(row["errors"]) == case.noises for row in rows)
 
-    body = {"cells": found["cells"], "fine": {(case.id, False): found["fine"]}, "cases": [case], "seconds": 1.0, "cpu_seconds": 1.0}
+    body = {
+        "cells": found["cells"],
+        "fine": {(case.id, False): found["fine"]},
+        "cases": [case],
+        "wanted": 3,
+        "seconds": 1.0,
+        "cpu_seconds": 1.0,
+    }
     write_results(body, tmp_path)
     page = (tmp_path / "results.md").read_text()
     assert "in **" in page
+    assert "1 of 3 cells are not finished" in page
     assert page.count("| dpmpp_2m | 5 |") >= 2
     assert (tmp_path / "images" / "results.png").stat().st_size > 10_000
 
 
 def test_a_task_stops_in_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert compare.run(compare.Task(QUICK[0], stochastic=False, seconds=-1.0)) == {"cells": [], "fine": None, "complete": False}
+    assert compare.run(compare.Task(QUICK[0], stochastic=False, seconds=-1.0)) == {"cells": [], "fine": None}
 
 
 def test_a_line_that_was_cut_off_is_forgotten(tmp_path: Path) -> None:
