@@ -99,7 +99,7 @@ def _lost(cells: list[Cell]) -> list[str]:
     for cell in lost:
         value, error = cell.ratio(cell.rival)
         name = COLUMNS.get(_group(cell.rival.name), cell.rival.name)
-        lines.append(f"| {cell.model} | {cell.solver} | {cell.nfe} | {name} | {value:.2f} ± {error:.2f} |")
+        lines.append(f"| {cell.model} | {cell.solver} | {cell.nfe} | {name} | {value:.3f} ± {error:.3f} |")
     return lines
 
 
