@@ -94,7 +94,9 @@ class Variant(_Body):
     sigma_max: Sigma | None = Field(None, description="highest noise level; null: the model's own")
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = Field(None, description="null: the model's own")
     grid: Annotated[int, Field(ge=16, le=256)] = Field(64, description="noise levels of the profile, G")
-    paths: Annotated[int, Field(ge=2, le=4096)] = Field(16, description="paths of the profile, M")
+    paths: Annotated[int, Field(ge=2, le=4096)] | Literal["auto"] = Field(
+        "auto", description="paths of the profile, M; auto: 16, and more until the requested schedule is stable, at most 256"
+    )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")
@@ -276,18 +278,34 @@ class Sweep(_Body):
     kept: bool
 
 
+class Range(_Body):
+    """A range of noise levels."""
+
+    sigma_min: float
+    sigma_max: float
+
+
 class Provenance(_Body):
     """Where a schedule comes from, enough to compute it again."""
 
     method: Method = Method.PROFILE
     profile: str | None = Field(None, description="id of the profile")
-    detail: float | None = None
+    detail: float | None = Field(None, description="exponent p of the weight (sigma^-2 + knee^-2)^(-p/2) it was optimized for")
+    knee: float | None = Field(None, description="noise level above which errors count alike; null: none")
     ratio_bound: float | None = Field(None, description="largest allowed h_i / h_(i-1); null: none")
     candidate: str | None = Field(None, description="the ladder's candidate that was kept, or the stock schedule's name")
     refined: bool = False
     effort: Effort | None = None
     evaluations: int = Field(0, description="evaluations spent on this schedule beside the profile's")
     profile_evaluations: int = 0
+    cost: Estimate | None = Field(None, description="its cost in the weight it was optimized for, with the standard error of the profile")
+    regret: float | None = Field(
+        None, description="what a schedule from half of the profile's paths costs more than the optimum of the other half, as a fraction"
+    )
+    stable: bool | None = Field(None, description="whether the regret is at most a fifth, about a tenth with all paths")
+    contradictions: list[Range] = Field(
+        default_factory=list, description="noise levels where the network cannot be the denoiser of one distribution of data"
+    )
     seed: int = 0
     sweeps: list[Sweep] | None = Field(None, description="method=paper: the record of its search")
     code_version: str
@@ -333,6 +351,17 @@ class ProfileInfo(_Body):
     loss: list[float] | None = Field(None, description="forward measure: E ||D(x_sigma, sigma) - x_0||^2 at each level")
     moments: dict[Literal["flow", "forward"], list[list[float]]] = Field(description="K = E <r_g, r_h>, G x G, per path measure")
     standard_errors: dict[Literal["flow", "forward"], list[list[float]]]
+    origin: dict[Literal["flow", "forward"], list[float]] = Field(
+        default_factory=dict,
+        description="the same moments with the mean in place of the denoiser, G, then its own: what a start below sigma_max costs",
+    )
+    groups: dict[Literal["flow", "forward"], list[list[float]]] = Field(
+        default_factory=dict,
+        description="lower triangles of the moments of up to four groups of paths, the origin last, for standard errors of costs",
+    )
+    contradictions: list[Range] = Field(
+        default_factory=list, description="noise levels where the network cannot be the denoiser of one distribution of data"
+    )
     created_at: float
 
 

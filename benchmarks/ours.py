@@ -5,12 +5,13 @@ import time
 from ays_client.contract import Effort, JobRequest, Solver, Variant
 from benchmarks.baselines import Found
 from benchmarks.quality import Nowhere
+from worker.ays.choice import default_choice
 from worker.ays.denoise import Evaluator
 from worker.ays.solvers import SOLVERS
 from worker.measure import Measured, measure
 from worker.models.loaded import LoadedModel
 from worker.stages import Stages
-from worker.table import Optimizer, default_choice
+from worker.table import Optimizer
 from worker.validation import Validator
 
 _BATCH = 256
@@ -49,7 +50,7 @@ class Ours:
         solver, started = SOLVERS[solver_name], time.process_time()
         profile = measured.of(solver.measure)
         if effort == Effort.FAST.value:
-            levels = Optimizer(profile, solver, "zero", default_choice(solver), steps_max=n).levels(n)
+            levels = Optimizer(profile, solver, "zero", default_choice(profile, solver), steps_max=n).levels(n)
             return Found(levels, profile.evaluations, profile_seconds + time.process_time() - started)
         request = JobRequest(model=self._model.id, nfe=n, solver=Solver(solver_name), effort=Effort(effort), seed=self._seed)
         verdict = Validator(request, self._model, profile, self._denoise, Stages(Nowhere())).search()

@@ -3,12 +3,13 @@
 For every model, solver and NFE the schedules come from the code that jobs run, at each effort. They are judged on 2,048 fresh noises
 that neither profile nor search nor judge has seen, by the mean squared distance to a fine solution from the same noise (and the same
 Brownian path). `stock` is the best hand-made schedule in hindsight, on the first 256 of those noises. `limit` is a direct numerical search
-(Nelder-Mead over the knots, started at our schedule) on a part of those very noises: what no honest method can reach.
+(Nelder-Mead over the evaluated levels, started at our schedule) on a part of those very noises: what no honest method can reach.
 
 Writes `docs/results/quality.md`, `quality.json` and `quality.png`.
 """
 
 import argparse
+import itertools
 import json
 import resource
 import time
@@ -23,9 +24,9 @@ from scipy.optimize import minimize
 
 from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule, Solver, Variant
 from benchmarks.report import write_report
+from worker.ays.choice import default_choice
 from worker.ays.cost import StepCost, tabulate
 from worker.ays.denoise import Evaluator
-from worker.ays.ladder import DEFAULT_DETAIL, DEFAULT_RATIO_BOUND
 from worker.ays.noise import Array
 from worker.ays.optimize import solve
 from worker.ays.paths import Stream, starting_noise
@@ -40,13 +41,15 @@ from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
 from worker.pipeline import BATCH
 from worker.stages import Stages
-from worker.table import Optimizer, default_choice
+from worker.table import Optimizer
 from worker.validation import Validator
 
 MODELS = ("digits", "mixture", "gaussian")
 SOLVER_NAMES = ("ddim", "dpmpp_2m", "sddim", "dpmpp_2m_sde")
 COUNTS = (4, 5, 6, 8, 10, 15, 20)
 FRESH, CHUNK, FINE_LEVELS = 2048, 256, 64
+STOCK_HEATS = ((64, 2), (256, 1))
+"""After so many noises so many stock schedules go on."""
 LIMIT_COUNTS, LIMIT_TRIALS, LIMIT_NOISES = (5, 8), 50, 256
 MAX_COUNTS = (8,)
 
@@ -90,7 +93,7 @@ def schedules(model: LoadedModel, solver: str, nfe: int, measured: Measured, den
     method = SOLVERS[solver]
     profile = measured.of(method.measure)
     found = {f"stock {name}": value for name, value in levels.items()}
-    found["fast"] = Optimizer(profile, method, "zero", default_choice(method), steps_max=nfe).levels(nfe)
+    found["fast"] = Optimizer(profile, method, "zero", default_choice(profile, method), steps_max=nfe).levels(nfe)
     evaluations = {"fast": 0}
     for effort in (Effort.STANDARD, Effort.MAX) if nfe in MAX_COUNTS else (Effort.STANDARD,):
         request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver), effort=effort)
@@ -100,21 +103,20 @@ def schedules(model: LoadedModel, solver: str, nfe: int, measured: Measured, den
 
 
 def direct_search(model: LoadedModel, solver: str, start: Array, noises: HeldOut, denoise: Evaluator) -> Array:
-    """Nelder-Mead over ln sigma of the interior knots on the error itself."""
-    low = model.process.sigma_min
+    """Nelder-Mead over ln sigma of the evaluated levels on the error itself."""
+    low, high = model.process.sigma_min, model.process.sigma_max
 
     def levels(z: Array) -> Array:
-        moved = start.copy()
-        moved[1:-1] = np.exp(z)
-        return moved
+        return np.append(np.exp(z), start[-1])
 
     def objective(z: Array) -> float:
         candidate = levels(z)
-        if np.any(np.diff(candidate) >= 0) or candidate[-2] < low:
+        if np.any(np.diff(candidate) >= 0) or candidate[-2] < low or candidate[0] > high:
             return 1e9
         return float(squared_errors(SOLVERS[solver], denoise, candidate[None], noises).mean())
 
-    simplex = np.log(start[1:-1])[None] + np.vstack([np.zeros(len(start) - 2), 0.15 * np.eye(len(start) - 2)])
+    free = len(start) - 1
+    simplex = np.log(start[:-1])[None] - np.vstack([np.zeros(free), 0.15 * np.eye(free)])
     found = minimize(
         objective, simplex[0], method="Nelder-Mead", options={"maxfev": LIMIT_TRIALS, "initial_simplex": simplex, "adaptive": True}
     )
@@ -135,10 +137,12 @@ def run(task: tuple[str, bool]) -> list[dict[str, object]]:
         if nfe in LIMIT_COUNTS:
             best = cell.levels[Effort.MAX.value if nfe in MAX_COUNTS else Effort.STANDARD.value]
             cell.levels["limit"] = direct_search(model, solver, best, first, denoise)
-    for start in range(0, FRESH, CHUNK):
-        noises = fresh(model, solvers[0], denoise, range(start, start + CHUNK))
+    edges = sorted({*(heat for heat, _ in STOCK_HEATS), *range(0, FRESH + 1, CHUNK)})
+    for start, stop in itertools.pairwise(edges):
+        noises = first.part(start, stop) if stop <= LIMIT_NOISES else fresh(model, solvers[0], denoise, range(start, stop))
         for (solver, _), cell in cells.items():
-            judge(cell, solver, noises, denoise, first=start == 0)
+            drop_stock(cell, start)
+            judge(cell, solver, noises, denoise)
     return [summary(model, solver, nfe, cell) for (solver, nfe), cell in cells.items()]
 
 
@@ -149,14 +153,17 @@ def fresh(model: LoadedModel, solver: str, denoise: Evaluator, indices: range) -
     return hold_out(SOLVERS[solver], denoise, denoise.shape, levels=fine, terminal="zero", **drawn)
 
 
-def judge(cell: Cell, solver: str, noises: HeldOut, denoise: Evaluator, *, first: bool) -> None:
-    """Errors of one chunk of noises; after the first chunk only the best stock schedule goes on."""
-    if not first:
-        stock = sorted((name for name in cell.errors if name.startswith("stock")), key=lambda name: cell.errors[name][0].mean())
-        for name in stock[1:]:
-            cell.levels.pop(name, None)
-            cell.errors.pop(name, None)
-            cell.samples.pop(name, None)
+def drop_stock(cell: Cell, judged: int) -> None:
+    """After each heat only the better stock schedules go on, so that the best in hindsight is known at the price of two."""
+    stock = sorted((name for name in cell.errors if name.startswith("stock")), key=lambda name: np.concatenate(cell.errors[name]).mean())
+    for heat, kept in STOCK_HEATS:
+        if judged == heat:
+            for name in stock[kept:]:
+                del cell.levels[name], cell.errors[name], cell.samples[name]
+
+
+def judge(cell: Cell, solver: str, noises: HeldOut, denoise: Evaluator) -> None:
+    """Errors on some of the noises, and the samples."""
     samples = sample(SOLVERS[solver], denoise, np.stack([*cell.levels.values()]), noises.noise, brownian=noises.brownian)
     errors = (samples - noises.reference).flatten(2).square().sum(2).numpy()
     for name, found, error in zip(cell.levels, samples, errors, strict=True):
@@ -211,8 +218,9 @@ def cost(model_id: str) -> dict[str, float]:
         bare.append(time.perf_counter() - started)
     shard, _ = measure_flow(denoise, denoise.shape, levels, range(16), seed=0)
     started = time.perf_counter()
-    table = tabulate(StepCost(merge([shard]), SOLVERS["dpmpp_2m"], detail=DEFAULT_DETAIL))
-    solve(table, steps_max=64, to_zero=True, ratio_bound=DEFAULT_RATIO_BOUND)
+    choice = default_choice(merge([shard]), SOLVERS["dpmpp_2m"])
+    table = tabulate(StepCost(merge([shard]), SOLVERS["dpmpp_2m"], detail=choice.detail, knee=choice.knee))
+    solve(table, steps_max=64, to_zero=True, ratio_bound=choice.ratio_bound)
     solving = time.perf_counter() - started
     ours, theirs = float(np.median(profile)), float(np.median(bare))
     return {"evaluations": 16 * 64, "seconds": ours, "bare_seconds": theirs, "over_bare": ours / theirs, "solve_seconds": solving}

@@ -1,5 +1,6 @@
 """From levels to the body of the answer: native times, errors, provenance, content address."""
 
+import math
 from dataclasses import dataclass
 from importlib.metadata import version
 from typing import NamedTuple, Protocol
@@ -22,8 +23,10 @@ from ays_client.contract import (
     identity,
 )
 from ays_client.formats import links
+from worker.ays.choice import Choice
 from worker.ays.noise import Array, NoiseProcess
-from worker.ays.validate import estimate
+from worker.ays.stability import Trust
+from worker.ays.validate import Mean, estimate
 from worker.table import Cell
 from worker.validation import Verdict
 
@@ -83,15 +86,15 @@ class Origin:
     profile: ProfileInfo | None = None
 
 
-def unvalidated(origin: Origin, cell: Cell, *, effort: Effort | None) -> Schedule:
+def unvalidated(origin: Origin, cell: Cell, *, effort: Effort | None, trusted: Trust | None = None) -> Schedule:
     """Body of a table cell that no noise has judged."""
     return unjudged(
         origin,
         cell.levels,
         Place(cell.nfe, Solver(cell.solver.name), Terminal(cell.terminal)),
-        detail=cell.choice.detail,
-        ratio_bound=cell.choice.ratio_bound,
+        choice=cell.choice,
         effort=effort,
+        trusted=trusted,
     )
 
 
@@ -100,28 +103,30 @@ def unjudged(
     levels: Array,
     place: Place,
     *,
-    detail: float | None = None,
-    ratio_bound: float | None = None,
+    choice: Choice | None = None,
     candidate: str | None = None,
     effort: Effort | None = None,
+    trusted: Trust | None = None,
 ) -> Schedule:
     """Body of a schedule that no noise has judged."""
-    provenance = _provenance(origin, detail=detail, ratio_bound=ratio_bound, candidate=candidate, effort=effort)
+    provenance = _provenance(origin, choice=choice, candidate=candidate, effort=effort, trusted=trusted)
     return _schedule(origin, levels, place, source=Source.OPTIMIZED, error=None, provenance=provenance)
 
 
-def validated(origin: Origin, verdict: Verdict, place: Place, *, effort: Effort, sweeps: list[Sweep] | None = None) -> Schedule:
+def validated(
+    origin: Origin, verdict: Verdict, place: Place, *, effort: Effort, sweeps: list[Sweep] | None = None, trusted: Trust | None = None
+) -> Schedule:
     """Body of a validated cell, with the record of its search if there is one."""
     candidate = verdict.candidate
     provenance = _provenance(
         origin,
-        detail=candidate.detail,
-        ratio_bound=candidate.ratio_bound,
+        choice=candidate.choice,
         effort=effort,
         candidate=candidate.name,
         refined=verdict.refined,
         evaluations=verdict.evaluations,
         sweeps=sweeps,
+        trusted=trusted,
     )
     source = Source.STOCK if candidate.stock and not verdict.refined else Source.OPTIMIZED
     return _schedule(origin, verdict.levels, place, source=source, error=_error(verdict), provenance=provenance)
@@ -136,32 +141,40 @@ def _error(verdict: Verdict) -> Error:
 
 def mean_of(values: Array) -> Estimate:
     """Mean of independent values, shape (n,), as a body."""
-    found = estimate(values)
+    return _estimate(estimate(values))
+
+
+def _estimate(found: Mean) -> Estimate:
     return Estimate(mean=found.mean, standard_error=found.standard_error)
 
 
 def _provenance(
     origin: Origin,
     *,
-    detail: float | None,
-    ratio_bound: float | None,
+    choice: Choice | None,
     effort: Effort | None,
     candidate: str | None = None,
     refined: bool = False,
     evaluations: int = 0,
     sweeps: list[Sweep] | None = None,
+    trusted: Trust | None = None,
 ) -> Provenance:
     profile = origin.profile
     return Provenance(
         method=origin.method,
         profile=None if profile is None else profile.id,
-        detail=detail,
-        ratio_bound=ratio_bound,
+        detail=None if choice is None else choice.detail,
+        knee=None if choice is None or math.isinf(choice.knee) else choice.knee,
+        ratio_bound=None if choice is None else choice.ratio_bound,
         candidate=candidate,
         refined=refined,
         effort=effort,
         evaluations=evaluations,
         profile_evaluations=0 if profile is None else profile.evaluations,
+        cost=None if trusted is None or math.isinf(trusted.cost.standard_error) else _estimate(trusted.cost),
+        regret=None if trusted is None or math.isinf(trusted.regret) else trusted.regret,
+        stable=None if trusted is None or math.isinf(trusted.regret) else trusted.stable,
+        contradictions=[] if profile is None else profile.contradictions,
         seed=origin.variant.seed,
         sweeps=sweeps,
         code_version=_CODE_VERSION,

@@ -10,16 +10,19 @@ from ays_client.contract import BOUND_OF_A_CURVE, NFE_MAX, NFE_MIN, OF_A_CURVE, 
 from ays_client.contract import Terminal as TerminalName
 from ays_client.curve import LossCurve
 from worker.answer import Origin, Place, unjudged
+from worker.ays.choice import Choice, default_choice
 from worker.ays.curve import Curve, entropic
-from worker.ays.ladder import DEFAULT_DETAIL
 from worker.ays.noise import EDM, VE, Array, Flow, NoiseProcess
-from worker.ays.profile import log_grid
+from worker.ays.profile import Profile, log_grid
 from worker.ays.schedule import Terminal
 from worker.ays.solvers import SOLVERS
 from worker.measure import span_within
 from worker.outcome import Outcome
 from worker.stages import Stages
-from worker.table import Choice, Optimizer
+from worker.table import Optimizer
+
+_METHOD = SOLVERS["sddim"]
+"""The solver whose bound a curve decides."""
 
 
 @dataclass(frozen=True)
@@ -54,31 +57,33 @@ def schedules_of(request: JobRequest, body: LossCurve, stages: Stages) -> Outcom
     span = span_within(request.variant, subject.process, f"curve {rising.id!r}")
     curve = Curve.fitted(np.array(rising.sigma), np.array(rising.loss))
     origin = Origin(request.variant, subject, *span, method=request.method)
-    detail = None if request.method is Method.ENTROPIC else DEFAULT_DETAIL if request.detail == "auto" else request.detail
+    profile = curve.profile(log_grid(*span, request.grid))
+    choice = None if request.method is Method.ENTROPIC else _choice(request, profile)
     schedules = []
     for terminal in get_args(Terminal):
-        levels = _levels(request, curve, span, terminal, detail)
+        levels = _levels(curve, profile, span, terminal, choice)
         for nfe in range(NFE_MIN, NFE_MAX + 1):
             for solver in OF_A_CURVE:
                 wanted = (nfe, solver, terminal) == (request.nfe, request.solver, request.terminal.value)
                 if wanted or not request.chosen:
                     place = Place(nfe, solver, TerminalName(terminal))
                     candidate, effort = _candidate(request.method, solver), Effort.FAST if wanted else None
-                    schedules.append(unjudged(origin, levels(nfe), place, detail=detail, candidate=candidate, effort=effort))
+                    schedules.append(unjudged(origin, levels(nfe), place, choice=choice, candidate=candidate, effort=effort))
     stages.enter("store")
     asked = (request.nfe, request.solver, request.terminal)
     requested = next(each for each in schedules if (each.nfe, each.solver, each.terminal) == asked)
     return Outcome(None, schedules, requested, None)
 
 
-def _levels(
-    request: JobRequest, curve: Curve, span: tuple[float, float], terminal: Terminal, detail: float | None
-) -> Callable[[int], Array]:
+def _choice(request: JobRequest, profile: Profile) -> Choice:
+    return default_choice(profile, _METHOD) if request.detail == "auto" else Choice(request.detail)
+
+
+def _levels(curve: Curve, profile: Profile, span: tuple[float, float], terminal: Terminal, choice: Choice | None) -> Callable[[int], Array]:
     """Levels by number of steps."""
-    if detail is None:
+    if choice is None:
         return lambda steps: entropic(curve, steps, sigma_max=span[0], sigma_min=span[1], terminal=terminal)
-    profile = curve.profile(log_grid(*span, request.grid))
-    optimizer = Optimizer(profile, SOLVERS["sddim"], terminal, Choice(detail, None), steps_max=NFE_MAX)
+    optimizer = Optimizer(profile, _METHOD, terminal, choice, steps_max=NFE_MAX)
     found: dict[int, Array] = {}
 
     def levels(steps: int) -> Array:

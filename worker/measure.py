@@ -3,17 +3,19 @@
 import json
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from torch import Tensor
 
-from ays_client.contract import ProfileInfo, Variant, identity
+from ays_client.contract import ProfileInfo, Variant
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array, NoiseProcess
 from worker.ays.paths import Stream, data_generator
 from worker.ays.profile import Measure, Profile, Shard, log_grid, measure_flow, measure_forward, merge
 from worker.models.loaded import LoadedModel
+from worker.profile_body import restore, to_body
 from worker.stages import Host
 
 SHARD_PATHS = 16
@@ -23,6 +25,11 @@ _SHARD_VALUES = 2**28
 """Values of a shard's states at all levels, at most: 2 GiB, so that long videos fit into memory."""
 
 MEASURES: tuple[Measure, ...] = ("flow", "forward")
+
+FEWEST_PATHS, MOST_PATHS = SHARD_PATHS, 256
+"""Paths of a profile that grows until it is enough."""
+
+Enough = Callable[[Profile, Profile], bool]
 
 
 @dataclass(frozen=True)
@@ -75,8 +82,8 @@ def span_within(variant: Variant, process: NoiseProcess, whose: str) -> tuple[fl
 
 
 def planned_evaluations(variant: Variant) -> int:
-    """Evaluations of a profile: both path measures, M paths at G levels each."""
-    return len(MEASURES) * variant.paths * variant.grid
+    """Evaluations of a profile, of its first one if it may grow: both path measures, M paths at G levels each."""
+    return len(MEASURES) * (FEWEST_PATHS if variant.paths == "auto" else variant.paths) * variant.grid
 
 
 def shard_paths(shape: tuple[int, ...], grid: int) -> int:
@@ -84,10 +91,17 @@ def shard_paths(shape: tuple[int, ...], grid: int) -> int:
     return max(1, min(SHARD_PATHS, _SHARD_VALUES // (grid * math.prod(shape))))
 
 
-def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host) -> Measured:
+def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host, *, enough: Enough | None = None) -> Measured:
     """Return the variant's profile: the stored one if it is of these weights, else a new one, from finished shards where there are any.
 
     A stored profile of the same weights under another name is taken over as a new one of this name; nothing is measured.
+
+    Args:
+        variant: what is measured; with `paths: auto` the number of paths doubles until there are enough, or 256.
+        model: the model.
+        denoise: its counting evaluator.
+        host: where shards are kept.
+        enough: whether these profiles, flow and forward, will do; None: the first ones will.
     """
     stored = host.profile()
     if stored is not None and stored.fingerprint == model.fingerprint:
@@ -97,16 +111,21 @@ def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host
     started = time.monotonic()
     finished = _restore_shards(host.shards(), levels)
     shards: dict[Measure, list[Shard]] = {"flow": [], "forward": []}
+    done, paths = 0, FEWEST_PATHS if variant.paths == "auto" else variant.paths
     step = shard_paths(denoise.shape, variant.grid)
-    for start in range(0, variant.paths, step):
-        pair = finished.get(start)
-        if pair is None:
-            pair = _measure_shard(variant, model, denoise, levels, range(start, min(start + step, variant.paths)))
-            host.keep_shard(str(start), json.dumps([shard.to_json() for shard in pair]))
-        for shard in pair:
-            shards[shard.measure].append(shard)
-    flow, forward = merge(shards["flow"]), merge(shards["forward"])
-    return Measured(flow, forward, _info(variant, model, flow, forward, time.monotonic() - started), new=True)
+    while True:
+        for start in range(done, paths, step):
+            pair = finished.get(start)
+            if pair is None:
+                pair = _measure_shard(variant, model, denoise, levels, range(start, min(start + step, paths)))
+                host.keep_shard(str(start), json.dumps([shard.to_json() for shard in pair]))
+            for shard in pair:
+                shards[shard.measure].append(shard)
+        flow, forward = merge(shards["flow"]), merge(shards["forward"])
+        if variant.paths != "auto" or enough is None or paths >= MOST_PATHS or enough(flow, forward):
+            body = to_body(variant, model.fingerprint, flow, forward, seconds=time.monotonic() - started)
+            return Measured(flow, forward, body, new=True)
+        done, paths = paths, 2 * paths
 
 
 def _restore_shards(stored: list[str], levels: Array) -> dict[int, list[Shard]]:
@@ -138,26 +157,3 @@ def clean_samples(model: LoadedModel, indices: range, *, seed: int, stream: Stre
         msg = f"sample_data of model {model.id!r} returned shape {tuple(drawn.shape)}; expected {expected}: (n, *shape)"
         raise ValueError(msg)
     return drawn
-
-
-def _info(variant: Variant, model: LoadedModel, flow: Profile, forward: Profile, seconds: float) -> ProfileInfo:
-    return ProfileInfo(
-        id=identity(variant),
-        variant=variant,
-        fingerprint=model.fingerprint,
-        levels=flow.levels.tolist(),
-        paths=flow.paths,
-        evaluations=flow.evaluations + forward.evaluations,
-        seconds=seconds,
-        loss=forward.moments.diagonal().tolist(),
-        moments={"flow": flow.moments.tolist(), "forward": forward.moments.tolist()},
-        standard_errors={"flow": flow.standard_errors.tolist(), "forward": forward.standard_errors.tolist()},
-        created_at=time.time(),
-    )
-
-
-def restore(info: ProfileInfo, measure: Measure) -> Profile:
-    """Profile of one path measure from a stored body, bit for bit."""
-    arrays = (np.array(values, dtype=np.float64) for values in (info.levels, info.moments[measure], info.standard_errors[measure]))
-    levels, moments, errors = arrays
-    return Profile(measure, levels, moments, errors, info.paths, info.paths * len(levels))

@@ -6,10 +6,12 @@ from functools import partial
 from ays_client.contract import Effort, JobRequest, Method, Schedule
 from ays_client.curve import LossCurve
 from worker.answer import Origin, Place, unvalidated, validated
+from worker.ays.choice import Choice, default_choice
 from worker.ays.denoise import Evaluator
 from worker.ays.ladder import Candidate
 from worker.ays.profile import Profile
 from worker.ays.solvers import SOLVERS
+from worker.ays.stability import STABLE, regret, trust
 from worker.curve_search import schedules_of
 from worker.measure import Measured, level_range, measure, planned_evaluations
 from worker.models.loaded import LoadedModel
@@ -17,7 +19,7 @@ from worker.outcome import Outcome
 from worker.paper_search import PaperSearch
 from worker.samples import sample_grid
 from worker.stages import Host, Stages
-from worker.table import Cell, Choice, Optimizer, default_choice, nearest_choice, table
+from worker.table import Cell, Optimizer, nearest_choice, table
 from worker.validation import Validator
 
 BATCH = 256
@@ -46,7 +48,7 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
     if request.method is Method.PAPER:
         return PaperSearch(request, model, denoise, stages).outcome()
     stages.enter("profile", planned_evaluations(request.variant))
-    measured = measure(request.variant, model, denoise, host)
+    measured = measure(request.variant, model, denoise, host, enough=partial(_stable, request))
     levels = measured.info.levels
     origin = Origin(request.variant, model, sigma_max=levels[0], sigma_min=levels[-1], profile=measured.info)
     known = [] if measured.new else host.validated()
@@ -64,20 +66,33 @@ def _requested(
     solver = SOLVERS[request.solver]
     place = Place(request.nfe, request.solver, request.terminal)
     if request.effort is not Effort.FAST and request.detail == "auto":
-        return validated(origin, validator().search(), place, effort=request.effort)
-    choice = _choice(request, known)
+        verdict = validator().search()
+        choice, levels = verdict.candidate.choice, verdict.levels
+        trusted = None if choice is None else trust(profile, solver, choice, levels)
+        return validated(origin, verdict, place, effort=request.effort, trusted=trusted)
+    choice = _choice(request, profile, known)
     levels = Optimizer(profile, solver, request.terminal.value, choice, steps_max=request.steps).levels(request.steps)
+    trusted = trust(profile, solver, choice, levels)
     if request.effort is Effort.FAST:
-        return unvalidated(origin, Cell(solver, request.terminal.value, request.nfe, levels, choice), effort=Effort.FAST)
-    candidate = Candidate("optimized", levels, choice.detail, choice.ratio_bound)
-    return validated(origin, validator().check(candidate), place, effort=request.effort)
+        cell = Cell(solver, request.terminal.value, request.nfe, levels, choice)
+        return unvalidated(origin, cell, effort=Effort.FAST, trusted=trusted)
+    verdict = validator().check(Candidate("optimized", levels, choice))
+    return validated(origin, verdict, place, effort=request.effort, trusted=trusted)
 
 
-def _choice(request: JobRequest, known: list[Schedule]) -> Choice:
+def _stable(request: JobRequest, flow: Profile, forward: Profile) -> bool:
+    """Whether the requested schedule would hardly change with more paths."""
+    solver = SOLVERS[request.solver]
+    profile = forward if solver.measure == "forward" else flow
+    choice = _choice(request, profile, [])
+    return regret(profile, solver, choice, request.steps, to_zero=request.terminal.value == "zero") <= STABLE
+
+
+def _choice(request: JobRequest, profile: Profile, known: list[Schedule]) -> Choice:
     solver = SOLVERS[request.solver]
     if request.detail == "auto":
-        return nearest_choice(solver, request.terminal.value, request.nfe, known)
-    return Choice(request.detail, default_choice(solver).ratio_bound)
+        return nearest_choice(profile, solver, request.terminal.value, request.nfe, known)
+    return Choice(request.detail, ratio_bound=default_choice(profile, solver).ratio_bound)
 
 
 def _table(request: JobRequest, requested: Schedule, measured: Measured, known: list[Schedule]) -> list[Cell]:

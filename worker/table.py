@@ -3,30 +3,21 @@
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import inf
 from typing import get_args
 
 import numpy as np
 
 from ays_client.contract import NFE_MAX, NFE_MIN, Schedule
+from worker.ays.choice import Choice, default_choice
 from worker.ays.cost import Index, StepCost, tabulate
-from worker.ays.ladder import DEFAULT_DETAIL, DEFAULT_RATIO_BOUND
+from worker.ays.ladder import fineness
 from worker.ays.noise import Array
 from worker.ays.optimize import Solution, polish_all, solve
 from worker.ays.profile import Profile, refine_grid
 from worker.ays.schedule import Terminal, resample
 from worker.ays.solvers import SOLVERS, Solver
 from worker.measure import Measured
-
-_FINE_LEVELS = 4 * NFE_MAX
-
-
-@dataclass(frozen=True)
-class Choice:
-    """Detail and ratio bound of a cell."""
-
-    detail: float
-    ratio_bound: float | None
 
 
 @dataclass(frozen=True)
@@ -48,13 +39,8 @@ class Cell:
     choice: Choice
 
 
-def default_choice(solver: Solver) -> Choice:
-    """Detail and ratio bound where nothing was validated."""
-    return Choice(DEFAULT_DETAIL, DEFAULT_RATIO_BOUND if solver.multistep else None)
-
-
-def nearest_choice(solver: Solver, terminal: Terminal, nfe: int, validated: Sequence[Schedule]) -> Choice:
-    """Detail of the nearest validated cell: of the same solver before another of the same kind, of the same terminal before the other."""
+def nearest_choice(profile: Profile, solver: Solver, terminal: Terminal, nfe: int, validated: Sequence[Schedule]) -> Choice:
+    """Choice of the nearest validated cell: of the same solver before another of the same kind, of the same terminal before the other."""
 
     def distance(cell: Schedule) -> tuple[bool, bool, int]:
         return (cell.solver.value != solver.name, cell.terminal.value != terminal, abs(cell.nfe - nfe))
@@ -64,12 +50,14 @@ def nearest_choice(solver: Solver, terminal: Terminal, nfe: int, validated: Sequ
         for cell in validated
         if SOLVERS[cell.solver].measure == solver.measure and cell.provenance.detail is not None
     ]  # fmt: skip
+    default = default_choice(profile, solver)
     if not fitting:
-        return default_choice(solver)
-    nearest = min(fitting, key=distance).provenance
-    assert nearest.detail is not None
-    same = SOLVERS[min(fitting, key=distance).solver].multistep == solver.multistep
-    return Choice(nearest.detail, nearest.ratio_bound if same else default_choice(solver).ratio_bound)
+        return default
+    cell = min(fitting, key=distance)
+    detail, knee = cell.provenance.detail, cell.provenance.knee
+    assert detail is not None
+    same = SOLVERS[cell.solver].multistep == solver.multistep
+    return Choice(detail, inf if knee is None else knee, cell.provenance.ratio_bound if same else default.ratio_bound)
 
 
 class Optimizer:
@@ -78,10 +66,10 @@ class Optimizer:
     def __init__(self, profile: Profile, solver: Solver, terminal: Terminal, choice: Choice, *, steps_max: int) -> None:
         """Solve for all numbers of steps up to `steps_max`."""
         self._profile, self._to_zero, self._bound = profile, terminal == "zero", choice.ratio_bound
-        table = tabulate(StepCost(profile, solver.truncated(2), detail=choice.detail))
+        table = tabulate(StepCost(profile, solver.truncated(2), detail=choice.detail, knee=choice.knee))
         self._solution: Solution = solve(table, steps_max=steps_max, to_zero=self._to_zero, ratio_bound=choice.ratio_bound)
-        self._factor = max(4, ceil(_FINE_LEVELS / (len(profile.levels) - 1)))
-        self._fine = StepCost(refine_grid(profile, self._factor), solver, detail=choice.detail)
+        self._factor = fineness(profile)
+        self._fine = StepCost(refine_grid(profile, self._factor), solver, detail=choice.detail, knee=choice.knee)
         # The optimum of the measured grid is within a cell of the finer one's; that of a shorter history may be further away.
         self._reach = self._factor * (1 if solver.history <= 2 else 4)
 
@@ -97,9 +85,9 @@ class Optimizer:
         return [np.append(levels, 0.0) if self._to_zero else levels for levels in schedules]
 
     def _start(self, steps: int) -> Index:
-        if np.isfinite(self._solution.value[steps - 1, 0]):
+        if self._solution.possible(steps):
             return self._solution.knots(steps) * self._factor
-        most = int(np.isfinite(self._solution.value[:, 0]).nonzero()[0].max()) + 1
+        most = max(n for n in range(1, steps) if self._solution.possible(n))
         coarse = self._profile.levels[self._solution.knots(most)]
         wanted = resample(np.append(coarse, 0.0) if self._to_zero else coarse, steps)
         positive = wanted[wanted > 0]
@@ -127,21 +115,22 @@ def table(measured: Measured, validated: Sequence[Schedule], *, solver: str | No
     solved: dict[tuple[Solver, Terminal, Choice, tuple[int, ...]], list[Array]] = {}
     for method in SOLVERS.values() if solver is None else (SOLVERS[solver],):
         for terminal in get_args(Terminal):
-            for choice, counts in _choices(method, terminal, validated).items():
+            profile = measured.of(method.measure)
+            for choice, counts in _choices(profile, method, terminal, validated).items():
                 steps = [method.steps(nfe) for nfe in counts]
                 # Solvers that differ in name only share their schedules.
                 key = (replace(method, name=""), terminal, choice, tuple(steps))
                 if key not in solved:
-                    optimizer = Optimizer(measured.of(method.measure), method, terminal, choice, steps_max=max(steps))
+                    optimizer = Optimizer(profile, method, terminal, choice, steps_max=max(steps))
                     solved[key] = optimizer.all_levels(steps)
                 for nfe, levels in zip(counts, solved[key], strict=True):
                     yield Cell(method, terminal, nfe, levels, choice)
 
 
-def _choices(solver: Solver, terminal: Terminal, validated: Sequence[Schedule]) -> dict[Choice, list[int]]:
+def _choices(profile: Profile, solver: Solver, terminal: Terminal, validated: Sequence[Schedule]) -> dict[Choice, list[int]]:
     """Numbers of evaluations by what they are optimized for."""
     groups: dict[Choice, list[int]] = defaultdict(list)
     for nfe in range(NFE_MIN, NFE_MAX + 1):
         if solver.evaluations(solver.steps(nfe)) == nfe:
-            groups[nearest_choice(solver, terminal, nfe, validated)].append(nfe)
+            groups[nearest_choice(profile, solver, terminal, nfe, validated)].append(nfe)
     return groups

@@ -9,7 +9,7 @@ import numpy as np
 
 from ays_client.contract import Effort, JobRequest
 from worker.ays.denoise import Evaluator
-from worker.ays.ladder import Candidate, ladder, race, thin
+from worker.ays.ladder import Candidate, ladder, off_grid, race, thin
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
 from worker.ays.profile import Profile
@@ -17,6 +17,7 @@ from worker.ays.refine import Refined, iteration_evaluations, refine
 from worker.ays.schedule import Terminal, stock_schedules
 from worker.ays.solvers import SOLVERS, Solver
 from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
+from worker.measure import FEWEST_PATHS
 from worker.models.loaded import LoadedModel
 from worker.stages import Stages
 
@@ -116,7 +117,9 @@ class Validator:
         self._denoise, self._stages, self._profile, self._seed = denoise, stages, profile, request.seed
         self._solver, self._steps = SOLVERS[request.solver], request.steps
         self._terminal: Terminal = "zero" if request.terminal.value == "zero" else "sigma_min"
-        self._planned = partial(plan, request.effort, self._solver, self._steps, grid=len(profile.levels), paths=profile.paths)
+        # A profile that had to grow shall not make its validation grow, too.
+        paths = min(profile.paths, FEWEST_PATHS)
+        self._planned = partial(plan, request.effort, self._solver, self._steps, grid=len(profile.levels), paths=paths)
         self._plan = self._planned()
         span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
         self._stock = stock_schedules(self._steps, **span, terminal=self._terminal, process=model.process)
@@ -127,7 +130,7 @@ class Validator:
         self._stages.enter("validate", self._plan.total)
         found = ladder(self._profile, self._solver, self._steps, terminal=self._terminal)
         search, judge = self._draw(found)
-        candidates = thin(found, self._plan.candidates)
+        candidates = off_grid(self._profile, thin(found, self._plan.candidates))
         outcome = race(self._solver, self._denoise, candidates, self._stock, search.joined(judge))
         self._stages.enter("refine", max(0, self._plan.total - self._spent()))
         starts = outcome.ranking[: self._plan.starts]

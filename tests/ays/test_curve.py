@@ -5,6 +5,7 @@ import pytest
 
 from tests.ays.problems import exact_forward_profile, line
 from worker.ays.analytic import Gaussian
+from worker.ays.choice import Choice
 from worker.ays.curve import Curve, entropic, isotonic
 from worker.ays.ladder import optimal_levels
 from worker.ays.noise import Array
@@ -27,7 +28,7 @@ def test_the_schedule_of_a_curve_is_that_of_the_exact_profile(terminal: str, det
     np.testing.assert_allclose(found.moments, exact.moments, rtol=1e-12)
     for steps in (3, 8, 20):
         levels = [
-            optimal_levels(profile, SOLVERS["sddim"], steps, terminal=terminal, detail=detail, ratio_bound=None)  # type: ignore[arg-type]
+            optimal_levels(profile, SOLVERS["sddim"], steps, terminal=terminal, choice=Choice(detail))  # type: ignore[arg-type]
             for profile in (exact, found)
         ]
         np.testing.assert_array_equal(*levels)
@@ -36,9 +37,7 @@ def test_the_schedule_of_a_curve_is_that_of_the_exact_profile(terminal: str, det
 def test_a_curve_on_other_levels_gives_nearly_the_same_bound() -> None:
     exact = exact_forward_profile(LAW.mmse, GRID)
     coarse = measured(np.geomspace(0.01, 40.0, 25)).profile(GRID)
-    pair = [
-        optimal_levels(profile, SOLVERS["sddim"], 10, terminal="sigma_min", detail=0.0, ratio_bound=None) for profile in (exact, coarse)
-    ]
+    pair = [optimal_levels(profile, SOLVERS["sddim"], 10, terminal="sigma_min", choice=Choice(0.0)) for profile in (exact, coarse)]
     assert LAW.klub(pair[1]) == pytest.approx(LAW.klub(pair[0]), rel=0.01)
 
 
@@ -48,7 +47,7 @@ def test_a_factor_of_the_loss_changes_no_schedule() -> None:
     loss = np.array([law.mmse(float(level)) for level in sigma])
     grid = log_grid(20.0, 0.05, 40)
     one, other = (
-        optimal_levels(Curve.fitted(sigma, factor * loss).profile(grid), SOLVERS["sddim"], 7, terminal="zero", detail=1.0, ratio_bound=None)
+        optimal_levels(Curve.fitted(sigma, factor * loss).profile(grid), SOLVERS["sddim"], 7, terminal="zero", choice=Choice(1.0))
         for factor in (1.0, 64.0)
     )
     np.testing.assert_array_equal(one, other)
@@ -88,6 +87,6 @@ def test_noise_of_the_measurement_hardly_costs_anything() -> None:
     clean = Curve.fitted(sigma, loss)
     bounds = []
     for curve in (clean, noisy):
-        levels = optimal_levels(curve.profile(GRID), SOLVERS["sddim"], 10, terminal="sigma_min", detail=0.0, ratio_bound=None)
+        levels = optimal_levels(curve.profile(GRID), SOLVERS["sddim"], 10, terminal="sigma_min", choice=Choice(0.0))
         bounds.append(LAW.klub(levels))
     assert bounds[1] < 1.1 * bounds[0]

@@ -4,13 +4,15 @@ import numpy as np
 import pytest
 
 from tests.ays.problems import evaluator, flow_profile, forward_profile, plane
+from worker.ays.choice import Choice, default_choice
 from worker.ays.cost import StepCost, tabulate
-from worker.ays.ladder import DEFAULT_DETAIL, DEFAULT_RATIO_BOUND, Candidate, ladder, optimal_levels, race, thin
+from worker.ays.ladder import Candidate, fineness, ladder, off_grid, optimal_levels, race, thin
 from worker.ays.noise import VE
 from worker.ays.optimize import solve
 from worker.ays.paths import Stream
+from worker.ays.profile import refine_grid
 from worker.ays.schedule import edm, stock_schedules
-from worker.ays.solvers import SOLVERS, first_order, reference, sample
+from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, hold_out, squared_errors
 
 LAW = plane()
@@ -35,31 +37,46 @@ def held_out(solver, n: int = 8) -> HeldOut:
 def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -> None:
     profile = PROFILES[solver.measure]
     found = ladder(profile, solver, 5, terminal=terminal)
-    assert (found[0].detail, found[0].ratio_bound) == (DEFAULT_DETAIL, DEFAULT_RATIO_BOUND if solver.multistep else None)
+    assert found[0].choice == default_choice(profile, solver)
     assert any(candidate.name == "optimized (first-order cost)" for candidate in found) == solver.multistep
     for candidate in found:
-        simpler = {"optimized (first-order cost)": first_order(solver), "optimized (second-order cost)": reference(solver)}
-        method = simpler.get(candidate.name, solver)
-        cost = StepCost(profile, method, detail=candidate.detail)
-        table = tabulate(StepCost(profile, method.truncated(2), detail=candidate.detail))
-        solution = solve(table, steps_max=5, to_zero=terminal == "zero", ratio_bound=candidate.ratio_bound)
-        start = int(np.abs(profile.levels - candidate.levels[0]).argmin())
-        expected = solution.knots(5, start=start)
-        received = np.abs(profile.levels[:, None] - candidate.levels[: len(expected)]).argmin(axis=0)
-        if method.history <= 2:
-            assert received.tolist() == expected.tolist()
-        else:
-            assert cost.total(received, to_zero=terminal == "zero") <= cost.total(expected, to_zero=terminal == "zero")
+        choice, method = candidate.choice, candidate.method
+        assert not candidate.stock
         assert np.all(np.diff(candidate.levels) < 0)
         assert candidate.levels[-1] == (0 if terminal == "zero" else profile.levels[-1])
-        assert not candidate.stock
+        cost, short = (StepCost(profile, m, detail=choice.detail, knee=choice.knee) for m in (method, method.truncated(2)))
+        solution = solve(tabulate(short), steps_max=5, to_zero=terminal == "zero", ratio_bound=choice.ratio_bound)
+        optima = [solution.knots(5, start=start).tolist() for start in (None, 0)]
+        received = np.abs(profile.levels[:, None] - candidate.levels[: len(optima[0])]).argmin(axis=0)
+        if method.history <= 2:
+            assert received.tolist() in optima
+        else:
+            values = [float(cost.total(np.array(knots), to_zero=terminal == "zero")) for knots in [received, *optima]]
+            assert values[0] <= max(values[1:])
+
+
+@pytest.mark.parametrize("solver", [SOLVERS[name] for name in ("ddim", "heun", "dpmpp_3m", "dpmpp_2m_sde")], ids=lambda solver: solver.name)
+@terminals
+def test_the_polish_keeps_what_is_a_schedule_and_never_raises_the_cost(solver, terminal: str) -> None:
+    profile, to_zero = PROFILES[solver.measure], terminal == "zero"
+    before = thin(ladder(profile, solver, 5, terminal=terminal), 5)
+    for old, new in zip(before, off_grid(profile, before), strict=True):
+        assert (new.name, new.choice, new.levels[-1], len(new.levels)) == (old.name, old.choice, old.levels[-1], len(old.levels))
+        assert np.all(np.diff(new.levels) < 0)
+        assert new.levels[0] == profile.levels[0] or old.levels[0] < profile.levels[0]
+        fine = refine_grid(profile, fineness(profile))
+        cost = StepCost(fine, new.method, detail=new.choice.detail, knee=new.choice.knee)
+        knots = [np.abs(fine.levels[:, None] - levels[levels > 0]).argmin(0) for levels in (old.levels, new.levels)]
+        values = [float(cost.total(row, to_zero=to_zero)) for row in knots]
+        assert values[1] <= values[0] * (1 + 1e-9)
 
 
 def test_multistep_candidates_keep_their_ratio_bound() -> None:
     for candidate in ladder(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="sigma_min"):
-        if candidate.ratio_bound is not None:
+        bound = candidate.choice.ratio_bound
+        if bound is not None:
             h = -np.diff(np.log(candidate.levels))
-            assert (h[1:] / h[:-1]).max() <= candidate.ratio_bound * (1 + 1e-8)
+            assert (h[1:] / h[:-1]).max() <= bound * (1 + 1e-8)
 
 
 def test_bounds_that_no_schedule_fits_are_left_out() -> None:
@@ -68,7 +85,8 @@ def test_bounds_that_no_schedule_fits_are_left_out() -> None:
 
 
 def test_single_optima_are_those_of_the_ladder() -> None:
-    received = optimal_levels(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="zero", detail=DEFAULT_DETAIL, ratio_bound=DEFAULT_RATIO_BOUND)
+    choice = default_choice(FLOW, SOLVERS["dpmpp_2m"])
+    received = optimal_levels(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="zero", choice=choice)
     assert np.array_equal(received, ladder(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="zero")[0].levels)
 
 
@@ -106,10 +124,10 @@ def test_the_race_measures_what_it_ranks(solver) -> None:
     assert outcome.best_stock is next(candidate for candidate in outcome.ranking if candidate.stock)
 
 
-def test_candidates_that_start_below_sigma_max_are_in_the_ladder() -> None:
-    starts = {float(candidate.levels[0]) for candidate in ladder(FLOW, SOLVERS["ddim"], 5, terminal="zero")}
-    assert max(starts) == FLOW.levels[0]
-    assert len(starts) == 4
+def test_the_default_is_in_the_ladder_from_the_top_as_well() -> None:
+    first, second = ladder(FLOW, SOLVERS["ddim"], 5, terminal="zero")[:2]
+    assert first.choice == second.choice
+    assert first.levels[0] < second.levels[0] == FLOW.levels[0]
 
 
 def shooting_at(target: np.ndarray, n: int = 8) -> HeldOut:
@@ -128,7 +146,7 @@ def test_the_race_is_won_by_the_stock_schedule_where_that_is_best() -> None:
 
 def test_a_stock_schedule_runs_to_the_end_where_all_are_bad() -> None:
     """All the optimized ones are close to the reference, every stock schedule is far from it: still one of them is kept."""
-    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", detail=1.8, ratio_bound=None)
+    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", choice=Choice(1.8))
     near = [Candidate(f"near {n}", good * np.array([1, 1 + 0.001 * n, 1, 1, 1, 1])) for n in range(12)]
     outcome = race(SOLVERS["ddim"], LAW.denoise, near, stock(5), shooting_at(good, 48))
     assert outcome.ranking[0].name == "near 0"

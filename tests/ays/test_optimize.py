@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from tests.ays.problems import exact_forward_profile, flow_profile, forward_profile, plane, spectrum
 from worker.ays.analytic import Gaussian, power_law_gaussian
+from worker.ays.choice import Choice
 from worker.ays.cost import CostTable, StepCost, tabulate
-from worker.ays.ladder import DEFAULT_DETAIL, DEFAULT_RATIO_BOUND, optimal_levels
+from worker.ays.ladder import optimal_levels
 from worker.ays.optimize import polish, polish_all, solve
 from worker.ays.paths import Stream
 from worker.ays.profile import Profile, log_grid, refine_grid
@@ -85,13 +86,18 @@ def test_the_sweep_equals_brute_force_on_arbitrary_tables(seed: int, to_zero: bo
     pair = rng.exponential(size=(g, g, g)) + later[:, :, None] + later[None] if pairs else None
     last = rng.exponential(size=g) + later[:, -1]
     close = rng.exponential(size=(g, g)) + later + later[:, -1] if pairs else None
-    table = CostTable(levels, rng.exponential(size=(g, g)) + later, pair, rng.exponential(size=g), last, close)
+    table = CostTable(levels, rng.exponential(size=g), rng.exponential(size=(g, g)) + later, pair, rng.exponential(size=g), last, close)
     solution = solve(table, steps_max=g, to_zero=to_zero, ratio_bound=bound)
     for steps, start in itertools.product(range(1, g + 1), range(g)):
         expected, knots = brute_force(table, steps, start, to_zero=to_zero, bound=bound)
         assert solution.value[steps - 1, start] == pytest.approx(expected, rel=1e-12)
         if knots and np.isfinite(expected):
             assert solution.knots(steps, start=start).tolist() == list(knots)
+    for steps in range(1, g + 1):
+        totals = table.start + solution.value[steps - 1]
+        assert solution.possible(steps) == bool(np.isfinite(totals).any())
+        if solution.possible(steps):
+            assert totals[solution.knots(steps)[0]] == totals.min()
 
 
 @settings(deadline=None, derandomize=True, max_examples=15)
@@ -117,9 +123,9 @@ def test_the_optimum_of_a_gaussian_approaches_the_fixed_point_of_its_bound() -> 
     law = Gaussian(0.5, sigma_min=0.02, sigma_max=10.0)
     levels = log_grid(10.0, 0.02, 241)
     table = tabulate(StepCost(exact_forward_profile(law.mmse, levels), SOLVERS["sddim"], detail=0.0))
-    knots = solve(table, steps_max=6, to_zero=False).knots(2)
+    knots = solve(table, steps_max=6, to_zero=False).knots(2, start=0)
     assert levels[knots[1]] == pytest.approx(law.klub_fixed_point(10.0, 0.02), rel=np.log(levels[0] / levels[1]))
-    six = levels[solve(table, steps_max=6, to_zero=False).knots(6)]
+    six = levels[solve(table, steps_max=6, to_zero=False).knots(6, start=0)]
     assert law.klub(six) == pytest.approx(2.55, rel=0.02)  # the optimum off the grid, of an independent derivation
 
 
@@ -134,13 +140,14 @@ def test_impossible_requests_are_refused_with_what_was_received(steps: int, star
 @solvers
 @terminals
 @settings(deadline=None, derandomize=True, max_examples=12)
-@given(interior=st.sets(st.integers(1, 31), min_size=1, max_size=6), bound=st.sampled_from([None, 2.0]))
-def test_the_polish_never_raises_the_cost_and_keeps_the_ends(solver, to_zero: bool, interior: set[int], bound) -> None:
+@given(interior=st.sets(st.integers(1, 31), min_size=1, max_size=6), bound=st.sampled_from([None, 2.0]), keep_start=st.booleans())
+def test_the_polish_never_raises_the_cost_and_keeps_the_ends(solver, to_zero: bool, interior: set[int], bound, keep_start: bool) -> None:
     cost = StepCost(refine_grid(small(solver), 4), solver, detail=1.8)
     start = np.array([0, *sorted(interior), 32])
-    polished = polish(cost, start, to_zero=to_zero, ratio_bound=bound)
+    polished = polish(cost, start, to_zero=to_zero, ratio_bound=bound, keep_start=keep_start)
     assert polished.shape == start.shape
-    assert polished[0] == 0
+    assert polished[0] == 0 or not keep_start
+    assert polished[0] >= 0
     assert np.all(np.diff(polished) > 0)
     assert polished[-1] <= 32
     if not to_zero:
@@ -176,8 +183,8 @@ def test_the_polish_of_the_optimum_gains_on_the_grid(to_zero: bool) -> None:
 
 def test_a_schedule_without_free_knots_is_left_alone() -> None:
     cost = StepCost(SMALL["flow"], SOLVERS["ddim"], detail=1.0)
-    assert polish(cost, np.array([0, 8]), to_zero=False).tolist() == [0, 8]
-    assert polish(cost, np.array([0]), to_zero=True).tolist() == [0]
+    assert polish(cost, np.array([0, 8]), to_zero=False, keep_start=True).tolist() == [0, 8]
+    assert polish(cost, np.array([0]), to_zero=True, keep_start=True).tolist() == [0]
 
 
 def schedules(counts: range) -> list[np.ndarray]:
@@ -225,9 +232,9 @@ def test_a_long_history_has_a_better_schedule_than_that_of_2m(name: str, to_zero
     profile = forward_profile(law, points=32, paths=8) if solver.measure == "forward" else flow_profile(law, points=32, paths=8)
     cost, fine = StepCost(refine_grid(profile, 4), solver, detail=1.8), StepCost(refine_grid(profile, 4), second, detail=1.8)
     solved = solve(tabulate(StepCost(profile, second, detail=1.8)), steps_max=16, to_zero=to_zero, ratio_bound=2.0)
-    starts = [solved.knots(steps) * 4 for steps in range(6, 17)]
-    of_2m = polish_all(fine, starts, to_zero=to_zero, ratio_bound=2.0)
-    own = polish_all(cost, of_2m, to_zero=to_zero, ratio_bound=2.0)
+    starts = [solved.knots(steps, start=0) * 4 for steps in range(6, 17)]
+    of_2m = polish_all(fine, starts, to_zero=to_zero, ratio_bound=2.0, keep_start=True)
+    own = polish_all(cost, of_2m, to_zero=to_zero, ratio_bound=2.0, keep_start=True)
     gains = [float(cost.total(a, to_zero=to_zero) / cost.total(b, to_zero=to_zero)) for a, b in zip(own, of_2m, strict=True)]
     assert max(gains) <= 1
     assert np.median(gains) < 0.97
@@ -238,7 +245,7 @@ def test_the_own_schedule_of_deis_samples_better_than_that_of_2m(steps: int) -> 
     """Squared distance to the fine solution on fresh noises of a Gaussian spectrum, at the default detail: less than 0.8 of it."""
     law = power_law_gaussian(48, sigma_min=0.02, sigma_max=20.0)
     profile = flow_profile(law, points=64, paths=8)
-    where = {"terminal": "zero", "detail": DEFAULT_DETAIL, "ratio_bound": DEFAULT_RATIO_BOUND}
+    where = {"terminal": "zero", "choice": Choice(1.8, ratio_bound=2.0)}
     levels = np.stack([optimal_levels(profile, SOLVERS[name], steps, **where) for name in ("deis", "dpmpp_2m")])
     noises = hold_out(
         SOLVERS["deis"], law.denoise, law.shape, levels=profile.levels, terminal="zero", indices=range(32), seed=0, stream=Stream.FRESH

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.ays.problems import evaluator, flow_profile, forward_profile, plane, spectrum
 from worker.ays.analytic import power_law_gaussian
+from worker.ays.choice import Choice
 from worker.ays.ladder import optimal_levels
 from worker.ays.paths import Stream
 from worker.ays.profile import log_grid
@@ -36,7 +37,7 @@ def run(law, solver: Solver, start: np.ndarray, *, terminal: str = "zero", itera
 def test_the_judge_never_gets_worse_and_the_schedule_stays_one(name: str, terminal: str) -> None:
     law, solver = plane(), SOLVERS[name]
     profile = (forward_profile if solver.stochastic else flow_profile)(law, points=32, paths=4)
-    start = optimal_levels(profile, solver, 5, terminal=terminal, detail=1.8, ratio_bound=2.0)
+    start = optimal_levels(profile, solver, 5, terminal=terminal, choice=Choice(1.8, ratio_bound=2.0))
     found, used = run(law, solver, start, terminal=terminal)
     before = squared_errors(solver, law.denoise, start[None], used["judge"])[0]
     assert found.judged.mean() <= before.mean()
@@ -65,7 +66,7 @@ def test_any_start_will_do(interior: list[float]) -> None:
 def test_on_gaussian_data_the_cancelling_optimum_is_found_for_fresh_noises_too() -> None:
     """Signed errors of successive 2M steps cancel there, which a sum of squares cannot see."""
     law, solver = power_law_gaussian(32, sigma_min=0.02, sigma_max=20.0), SOLVERS["dpmpp_2m"]
-    start = optimal_levels(flow_profile(law, points=48), solver, 8, terminal="zero", detail=1.4, ratio_bound=2.0)
+    start = optimal_levels(flow_profile(law, points=48), solver, 8, terminal="zero", choice=Choice(1.4, ratio_bound=2.0))
     found, _ = run(law, solver, start, iterations=6)
     fresh = noises(law, solver, "zero", Stream.FRESH, 32)
     before, after = (squared_errors(solver, law.denoise, levels[None], fresh).mean() for levels in (start, found.levels))

@@ -11,12 +11,13 @@ from ays_client.contract import JobRequest
 from tests.models.cases import Case, assert_same, build, load, watch
 from tests.models.families import FAMILIES, PROMPTS, random
 from tests.pipelines import Memory
+from worker.ays.choice import default_choice
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import hold_out
 from worker.measure import measure
-from worker.table import Optimizer, default_choice
+from worker.table import Optimizer
 
 SCALE = 3.0
 
@@ -55,7 +56,8 @@ def test_a_schedule_comes_out(case: Case):
     assert denoise.evaluations == 2 * 2 * 16
     assert np.isfinite(measured.flow.moments).all()
     json.loads(measured.info.model_dump_json(), parse_constant=pytest.fail)
-    levels = Optimizer(measured.flow, SOLVERS["dpmpp_2m"], "zero", default_choice(SOLVERS["dpmpp_2m"]), steps_max=4).levels(4)
+    solver = SOLVERS["dpmpp_2m"]
+    levels = Optimizer(measured.flow, solver, "zero", default_choice(measured.flow, solver), steps_max=4).levels(4)
     assert levels[0] <= case.model.process.sigma_max
     assert (np.diff(levels) < 0).all()
     noise = random(2, *case.tiny.shape).double()

@@ -1,14 +1,18 @@
 r"""Costs of steps, from a profile: the bound (K) for the SDE's solvers and the injected error (F) for the others.
 
-    (K)  integral_{sigma'}^{sigma}  u^(p - 3)  E || D_u - Dhat ||^2  du
-    (F)  sigma'^(p - 2)  E || e ||^2,    e = what one step from the exact path misses at its end
+    (K)  integral_{sigma'}^{sigma}  w(u) u^-3  E || D_u - Dhat ||^2  du
+    (F)  w(sigma') sigma'^-2  E || e ||^2,    e = what one step from the exact path misses at its end
+    with w(sigma) = (sigma^-2 + knee^-2)^(-p/2)
 
-with detail exponent p: p = 0 is the bound of the paper, p = 2 counts the error in the sample itself. Both are quadratic forms in D at the
-knots and in integrals of D between them, with coefficients from the solver's declaration (docs/theory.md, sections 6 and 12), so every
-entry is read off K and its cumulative integrals. Integrals between levels take K as linear in ln sigma and their kernel as a power of
-sigma. A step to noise level 0 is weighted with `max(sigma, sigma_min)`.
+With detail exponent p = 0 that is the bound of the paper, p = 2 counts the error in the sample itself; what is missed well above the knee
+is mostly forgotten on the way down. Both are quadratic forms in D at the knots and in integrals of D between them, with coefficients from
+the solver's declaration (docs/theory.md, sections 6 and 12), so every entry is read off K and its cumulative integrals. Integrals between
+levels take K as linear in ln sigma and their kernel as a power of sigma. A step to noise level 0 is weighted with `max(sigma, sigma_min)`.
+
+A schedule may start below sigma_max: from noise alone, as if a step without a denoiser had led there, `Dhat` the mean of the data.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -28,25 +32,31 @@ _Terms = list[tuple[Index, Array | float]]
 
 
 class StepCost:
-    """Cost of single steps of one solver at one detail exponent."""
+    """Cost of single steps of one solver at one weight."""
 
-    def __init__(self, profile: Profile, solver: Solver, *, detail: float) -> None:
+    def __init__(self, profile: Profile, solver: Solver, *, detail: float, knee: float = math.inf) -> None:
         """Prepare the cumulative integrals.
 
         Args:
             profile: moments along the paths of the solver's measure.
             solver: the method.
-            detail: exponent p >= 0 of the weight sigma^p.
+            detail: exponent p >= 0 of the weight w.
+            knee: noise level above which w stays as it is, > 0.
         """
-        self.levels, self.solver, self._detail = profile.levels, solver, detail
+        self.levels, self.solver = profile.levels, solver
+        self._weight = (profile.levels**-2.0 + knee**-2.0) ** (-detail / 2)
         self._k, self._diagonal = profile.moments, np.diag(profile.moments)
+        origin = np.append(self._k[0], self._k[0, 0]) if profile.origin is None else profile.origin
+        self._origin, self._origin_square = origin[:-1], origin[-1]
         self._bound = solver.noise is SDE
         self._phi = solver.noise.scale(self.levels)
-        integral = cumulative(self.levels, self.levels ** (detail - 2) if self._bound else solver.noise.slope(self.levels) / self._phi)
+        kernel = self._weight * self.levels**-2.0 if self._bound else solver.noise.slope(self.levels) / self._phi
+        integral = cumulative(self.levels, kernel)
         self._norm = integral.sum(1)
         self._cross = integral @ profile.moments
         self._square = self._cross @ integral.T
         self._trace = integral @ self._diagonal
+        self._idle = integral @ self._origin
         self._kappa = contraction(self.levels, profile.moments) if solver.corrector is not None else np.zeros(len(self.levels))
 
     @property
@@ -110,7 +120,11 @@ class StepCost:
 
     def _injected(self, nodes: Sequence[Index], values: _Terms, integrals: _Terms) -> Array:
         """Cost (F) of an error given as terms in D at levels and in the integral of D from the top down to levels."""
-        return self._moment(values, integrals) * self.levels[nodes[0]] ** (self._detail - 2)
+        return self._moment(values, integrals) * self._scale(nodes[0])
+
+    def _scale(self, j: Index | np.intp) -> Array:
+        """What turns a squared error in x at a level into its cost."""
+        return np.asarray(self._weight[j] * self.levels[j] ** -2.0)
 
     def _moment(self, values: _Terms, integrals: _Terms) -> Array:
         """Second moment of `sum a D[g] + sum b (C D)[g]`."""
@@ -127,11 +141,18 @@ class StepCost:
                 total = total + 2 * a * b * self._square[g, h]
         return np.maximum(total, 0)
 
+    def start(self, j: Index) -> Array:
+        """Cost of starting at level j from noise alone, 0 at the highest level: of a step from there with the mean as `Dhat`."""
+        if self._bound:
+            return np.maximum(self._trace[j] - 2 * self._idle[j] + self._norm[j] * self._origin_square, 0)
+        missed = self._square[j, j] - 2 * self._norm[j] * self._idle[j] + self._norm[j] ** 2 * self._origin_square
+        return np.maximum(missed, 0) * self._phi[j] ** 2 * self._scale(j)
+
     def to_zero(self, i: Index) -> Array:
         """Cost of the step from level i to noise level 0, which returns D_i."""
         last = np.intp(len(self.levels) - 1)
         jump = np.maximum(self._diagonal[last] - 2 * self._k[i, last] + self._diagonal[i], 0)
-        tail = self.levels[last] ** (self._detail - 2) * jump
+        tail = self._scale(last) * jump
         return tail + self._girsanov((np.asarray(last), i), np.ones((1, *np.shape(i)))) if self._bound else tail
 
     def total(self, knots: Index, *, to_zero: bool) -> Array:
@@ -142,7 +163,7 @@ class StepCost:
             to_zero: whether a step to noise level 0 follows.
 
         Returns:
-            Shape (...).
+            Shape (...); what it costs to start at the first knot is part of it.
         """
         rows = knots.reshape(-1, knots.shape[-1])
         return self.steps(rows, np.full(len(rows), rows.shape[1]), to_zero=to_zero).sum(axis=1).reshape(knots.shape[:-1])
@@ -156,8 +177,8 @@ class StepCost:
             to_zero: whether a step to noise level 0 follows.
 
         Returns:
-            Shape (S, L): entry n is the step that starts at knot n; inf where its knots leave the grid or do not go down; 0 where no step
-            starts.
+            Shape (S, L): entry n is the step that starts at knot n, and in the first one what it costs to start there; inf where knots
+            leave the grid or do not go down; 0 where no step starts.
         """
         cost = np.zeros(knots.shape)
         if to_zero:
@@ -169,10 +190,12 @@ class StepCost:
             for last in (False, True):
                 row, column = np.nonzero((combined == many) & (closing == last))
                 nodes = np.stack([knots[row, column + offset] for offset in range(1 - many, 2)])
-                possible = (np.diff(nodes, axis=0) > 0).all(axis=0) & (nodes[-1] < len(self.levels))
+                possible = (np.diff(nodes, axis=0) > 0).all(axis=0) & (nodes[0] >= 0) & (nodes[-1] < len(self.levels))
                 cost[row, column] = np.inf
                 if possible.any():
                     cost[row[possible], column[possible]] = self(*nodes[:, possible], closing=last)
+        first, top = knots[:, 0], len(self.levels) - 1
+        cost[:, 0] += np.where((first >= 0) & (first <= top), self.start(np.clip(first, 0, top)), np.inf)
         return cost
 
     def _plan(self, shape: tuple[int, ...], counts: Index, *, to_zero: bool) -> tuple[Index, NDArray[np.bool_]]:
@@ -191,6 +214,7 @@ class CostTable:
 
     Attributes:
         levels: the grid, strictly decreasing, shape (G,).
+        start: `start[j]`, starting at level j from noise alone, shape (G,).
         step: `step[i, j]`, the step from level i to level j with no memory; inf where j <= i; shape (G, G).
         pair: `pair[k, i, j]`, the same after an evaluation at k; inf unless k < i < j; None for one-step solvers; shape (G, G, G).
         to_zero: `to_zero[i]`, the closing step from level i, to noise level 0, shape (G,).
@@ -199,6 +223,7 @@ class CostTable:
     """
 
     levels: Array
+    start: Array
     step: Array
     pair: Array | None
     to_zero: Array
@@ -223,7 +248,7 @@ def tabulate(cost: StepCost) -> CostTable:
         step = np.where(later == 0, cost(index[:, None], index[None, :]), np.inf)
         to_last = np.where(index < last, cost(index, last, closing=True), np.inf)
     if not cost.multistep:
-        return CostTable(cost.levels, step, None, cost.to_zero(index), to_last, None)
+        return CostTable(cost.levels, cost.start(index), step, None, cost.to_zero(index), to_last, None)
     k, i, j = np.nonzero(np.isfinite(later[:, :, None] + later[None]))
     pair = np.full((g, g, g), np.inf)
     pair[k, i, j] = cost(k, i, j)
@@ -231,7 +256,7 @@ def tabulate(cost: StepCost) -> CostTable:
     if cost.solver.closes_differently:
         k, i = np.nonzero(np.isfinite(pair_to_last))
         pair_to_last[k, i] = cost(k, i, last, closing=True)
-    return CostTable(cost.levels, step, pair, cost.to_zero(index), to_last, pair_to_last)
+    return CostTable(cost.levels, cost.start(index), step, pair, cost.to_zero(index), to_last, pair_to_last)
 
 
 def klub(levels: Array, mmse: Callable[[Array], Array], *, nodes: int = 40) -> float:

@@ -1,35 +1,26 @@
 r"""The ladder: candidate schedules from one profile, and the race that picks one.
 
-The converged minimizer of the bound is a bad image schedule (the paper stops early by eye, Appendix A.3). Here the detail exponent p and
-the bound on the ratio of successive steps take that role: each pair is one more exact minimization on the same profile. Successive
+The converged minimizer of the bound is a bad image schedule (the paper stops early by eye, Appendix A.3). Here the weight of errors and
+the bound on the ratio of successive steps take that role: each choice is one more exact minimization on the same profile. Successive
 halving over held-out noises, with the stock schedules in the race, picks the one that the real solver likes best.
 """
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from worker.ays.choice import RATIO_BOUNDS, Choice, rungs
 from worker.ays.cost import Index, StepCost, tabulate
 from worker.ays.noise import Array
-from worker.ays.optimize import polish, polish_all, solve
-from worker.ays.profile import Profile
+from worker.ays.optimize import polish, solve
+from worker.ays.profile import Profile, refine_grid
 from worker.ays.schedule import Terminal
 from worker.ays.solvers import Denoise, Solver, first_order, reference
 from worker.ays.validate import HeldOut, squared_errors
 
-DEFAULT_DETAIL = 1.8
-"""Detail where nothing was validated: close to the best on every model tried (docs/results)."""
-
-DEFAULT_RATIO_BOUND = 2.0
-"""Bound on successive steps of multistep solvers where nothing was validated."""
-
-DETAILS = (1.8, 1.4, 2.1, 1.0, 2.4, 0.6, 0.0)
-RATIO_BOUNDS: tuple[float | None, ...] = (2.0, 3.0, 1.5, None)
-
-LATER_STARTS = (0.6, 0.35, 0.2)
-"""Starts below sigma_max, as fractions of it: where the denoiser hardly moves at the top, a step there is wasted."""
-
+_FINE_LEVELS = 256
 _FIRST_RUNG = 12
 _SAME = 0.2
 _TIE = 0.5
@@ -42,64 +33,111 @@ class Candidate:
     Attributes:
         name: `optimized`, `optimized (first-order cost)`, `optimized (second-order cost)`, or a stock schedule's name.
         levels: shape (N + 1,).
-        detail: exponent p it was optimized for; None for stock.
-        ratio_bound: bound it was optimized under; None: none.
+        choice: what it was optimized for; None for stock.
         stock: whether it is hand-made.
+        method: the solver whose cost it minimizes; None for stock and where nobody asks.
     """
 
     name: str
     levels: Array
-    detail: float | None = None
-    ratio_bound: float | None = None
+    choice: Choice | None = None
     stock: bool = False
+    method: Solver | None = None
 
 
-def optimal_levels(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal, detail: float, ratio_bound: float | None) -> Array:
+def optimal_levels(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal, choice: Choice) -> Array:
     """Optimum on the profile's grid, shape (steps + 1,): exact for a history of at most two, else a descent from there."""
-    to_zero = terminal == "zero"
-    table = tabulate(StepCost(profile, solver.truncated(2), detail=detail))
-    knots = solve(table, steps_max=steps, to_zero=to_zero, ratio_bound=ratio_bound).knots(steps)
-    if solver.history > 2:
-        knots = polish(StepCost(profile, solver, detail=detail), knots, to_zero=to_zero, ratio_bound=ratio_bound)
-    return np.append(profile.levels[knots], 0.0) if to_zero else profile.levels[knots]
+    found = _optima(profile, solver, steps, terminal, choice, [choice.ratio_bound])
+    if not found:
+        msg = f"received steps={steps} for {len(profile.levels)} levels; expected fewer steps than levels; measure on a finer grid"
+        raise ValueError(msg)
+    return found[0].levels
 
 
 def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) -> list[Candidate]:
-    """Optima for every detail, ratio bound and, for multistep solvers, the costs of simpler methods; the default first.
+    """Optima for every weight and, for multistep solvers, for the costs of simpler methods and every ratio bound; the default first.
 
-    Ratio bounds under which no schedule of that many steps exists are left out.
+    Choices for which no schedule of that many steps exists are left out. The default is there with a start at the highest level, too.
     """
-    to_zero, found = terminal == "zero", []
-    for name, method, bounds in _costs(solver):
-        for detail in DETAILS:
-            cost = StepCost(profile, method, detail=detail)
-            table = tabulate(StepCost(profile, method.truncated(2), detail=detail))
-            for bound in bounds:
-                solution = solve(table, steps_max=steps, to_zero=to_zero, ratio_bound=bound)
-                starts = _starts(profile.levels) if bound == bounds[0] else [0]
-                optima = [solution.knots(steps, start=start) for start in starts if np.isfinite(solution.value[steps - 1, start])]
-                if method.history > 2:
-                    optima = polish_all(cost, optima, to_zero=to_zero, ratio_bound=bound)
-                schedules = [profile.levels[knots] for knots in optima]
-                found += [Candidate(name, np.append(levels, 0.0) if to_zero else levels, detail, bound) for levels in schedules]
+    default, *others = rungs(profile, solver)
+    bounds = RATIO_BOUNDS if solver.multistep else (None,)
+    found = _optima(profile, solver, steps, terminal, default, bounds[:1])
+    found += _optima(profile, solver, steps, terminal, default, bounds[:1], start=0)
+    wide = []
+    for choice in [default, *others]:
+        optima = _optima(profile, solver, steps, terminal, choice, bounds)
+        found += optima[:1]
+        wide += optima[1:]
+    for name, method in _simpler(solver).items():
+        for choice in rungs(profile, method):
+            found += _optima(profile, method, steps, terminal, choice, [choice.ratio_bound], name=f"optimized ({name} cost)")
+    return found + wide
+
+
+def _simpler(solver: Solver) -> dict[str, Solver]:
+    """Simpler methods with the same noise.
+
+    Costs on the path do not see how a long history amplifies earlier errors, so their schedules may be the better ones.
+    """
+    found = {}
+    if solver.history > 2 or solver.corrector is not None:
+        found["second-order"] = reference(solver)
+    if solver.multistep:
+        found["first-order"] = first_order(solver)
     return found
 
 
-def _costs(solver: Solver) -> list[tuple[str, Solver, tuple[float | None, ...]]]:
-    """Costs to optimize for, with ratio bounds: the solver's own first, then those of simpler methods with the same noise.
+def _optima(
+    profile: Profile,
+    solver: Solver,
+    steps: int,
+    terminal: Terminal,
+    choice: Choice,
+    bounds: Sequence[float | None],
+    *,
+    start: int | None = None,
+    name: str = "optimized",
+) -> list[Candidate]:
+    """Optima of one weight under several ratio bounds."""
+    to_zero = terminal == "zero"
+    table = tabulate(StepCost(profile, solver.truncated(2), detail=choice.detail, knee=choice.knee))
+    found = []
+    for bound in bounds:
+        solution = solve(table, steps_max=steps, to_zero=to_zero, ratio_bound=bound)
+        if solution.possible(steps, start=start):
+            knots = solution.knots(steps, start=start)
+            if solver.history > 2:
+                cost = StepCost(profile, solver, detail=choice.detail, knee=choice.knee)
+                knots = polish(cost, knots, to_zero=to_zero, ratio_bound=bound)
+            levels = profile.levels[knots]
+            levels = np.append(levels, 0.0) if to_zero else levels
+            found.append(Candidate(name, levels, replace(choice, ratio_bound=bound), method=solver))
+    return found
 
-    Costs on the path do not see how a long history amplifies earlier errors, and a simpler method's schedule may be the better one.
-    """
-    costs = [("optimized", solver, RATIO_BOUNDS if solver.multistep else (None,))]
-    if solver.history > 2 or solver.corrector is not None:
-        costs.append(("optimized (second-order cost)", reference(solver), (DEFAULT_RATIO_BOUND,)))
-    if solver.multistep:
-        costs.append(("optimized (first-order cost)", first_order(solver), (None,)))
-    return costs
+
+def off_grid(profile: Profile, candidates: Sequence[Candidate]) -> list[Candidate]:
+    """The candidates of a ladder on a grid as fine as the table's: the descent that costs no evaluation."""
+    fine = refine_grid(profile, fineness(profile))
+    return [_polished(fine, candidate) for candidate in candidates]
 
 
-def _starts(levels: Array) -> list[int]:
-    return [0, *(int(np.abs(np.log(levels / levels[0] / fraction)).argmin()) for fraction in LATER_STARTS)]
+def fineness(profile: Profile) -> int:
+    """How many times as fine as the measured grid the polish works."""
+    return max(4, math.ceil(_FINE_LEVELS / (len(profile.levels) - 1)))
+
+
+def _polished(fine: Profile, candidate: Candidate) -> Candidate:
+    choice, method = candidate.choice, candidate.method
+    if choice is None or method is None:
+        return candidate
+    to_zero = candidate.levels[-1] == 0
+    positive = candidate.levels[:-1] if to_zero else candidate.levels
+    knots = np.searchsorted(-fine.levels, -positive * (1 + 1e-9))
+    cost = StepCost(fine, method, detail=choice.detail, knee=choice.knee)
+    # A start at the top was asked for.
+    knots = polish(cost, knots, to_zero=bool(to_zero), ratio_bound=choice.ratio_bound, keep_start=knots[0] == 0)
+    levels = fine.levels[knots]
+    return replace(candidate, levels=np.append(levels, 0.0) if to_zero else levels)
 
 
 def thin(candidates: Sequence[Candidate], limit: int) -> list[Candidate]:

@@ -4,9 +4,9 @@ With V_n[i] (V_n[k, i] for 2M) the least cost of finishing from level i (reached
 
     V_n[k, i] = min_j  pair[k, i, j] + V_(n-1)[i, j],
 
-so one backward sweep gives the global optimum for every number of steps and every starting level. Where a step combines more than two
-evaluations, that is the optimum of the method with a history of two, and the start of a descent on its own cost. The same descent, on an
-interpolated profile, moves knots off the measured grid.
+so one backward sweep gives the global optimum for every number of steps and every starting level, the best start among them. Where a
+step combines more than two evaluations, that is the optimum of the method with a history of two, and the start of a descent on its own
+cost. The same descent, on an interpolated profile, moves knots off the measured grid.
 """
 
 from collections.abc import Sequence
@@ -27,6 +27,7 @@ class Solution:
     Attributes:
         levels: the grid, shape (G,).
         to_zero: whether schedules end with a step to noise level 0.
+        start: `start[i]`, what it costs to start at level i from noise alone, shape (G,).
         value: `value[n - 1, i]`, least cost of n steps that start at level i without memory; inf where impossible; shape (steps_max, G).
         first: `first[n - 1, i]`, the level after level i in that optimum, shape (steps_max, G).
         follow: `follow[n - 1, k, i]`, the level after level i with n steps to go and the previous evaluation at k (one-step
@@ -35,16 +36,24 @@ class Solution:
 
     levels: Array
     to_zero: bool
+    start: Array
     value: Array
     first: Index
     follow: Index
 
-    def knots(self, steps: int, *, start: int = 0) -> Index:
+    def possible(self, steps: int, *, start: int | None = None) -> bool:
+        """Whether there is a schedule of that many steps from a level, or from any."""
+        if not 1 <= steps <= len(self.value):
+            return False
+        finite = np.isfinite(self.value[steps - 1])
+        return bool(finite.any() if start is None else finite[start])
+
+    def knots(self, steps: int, *, start: int | None = None) -> Index:
         """Grid indices of the optimal schedule.
 
         Args:
             steps: number of steps, 1 to steps_max, the step to 0 included.
-            start: index of its first level.
+            start: index of its first level (img2img starts where its strength says); None: the best one.
 
         Returns:
             Shape (steps,) if it ends at 0 (which is not on the grid), else (steps + 1,), strictly increasing.
@@ -52,11 +61,12 @@ class Solution:
         Raises:
             ValueError: no schedule of that many steps starts there.
         """
-        if not 1 <= steps <= len(self.value) or not np.isfinite(self.value[steps - 1, start]):
+        if not self.possible(steps, start=start):
             msg = f"received steps={steps} from level {start} of {len(self.levels)}; expected at most {len(self.value)} and enough below"
             raise ValueError(msg)
+        first = int((self.start + self.value[steps - 1]).argmin()) if start is None else start
         memory = self.follow.shape[1] > 1
-        knots = [start]
+        knots = [first]
         for left in range(steps, 1 if self.to_zero else 0, -1):
             here = knots[-1]
             if len(knots) == 1:
@@ -92,7 +102,7 @@ def _solve_single(table: CostTable, steps_max: int, to_zero: bool) -> Solution:
         total = table.step + value[n - 1][None, :]
         follow[n, 0] = total.argmin(axis=1)
         value[n] = total.min(axis=1)
-    return Solution(table.levels, to_zero, value, follow[:, 0], follow)
+    return Solution(table.levels, to_zero, table.start, value, follow[:, 0], follow)
 
 
 def _solve_pairs(table: CostTable, steps_max: int, to_zero: bool, ratio_bound: float | None) -> Solution:
@@ -114,7 +124,7 @@ def _solve_pairs(table: CostTable, steps_max: int, to_zero: bool, ratio_bound: f
         total = pair + ahead[None]
         follow[n] = total.argmin(axis=2)
         ahead = np.take_along_axis(total, follow[n][:, :, None], axis=2)[:, :, 0]
-    return Solution(table.levels, to_zero, value, first, follow)
+    return Solution(table.levels, to_zero, table.start, value, first, follow)
 
 
 def _ratios(levels: Array) -> Array:
@@ -124,15 +134,21 @@ def _ratios(levels: Array) -> Array:
     return np.maximum(h, 0)[None, :, :] / np.where(h > 0, h, np.inf)[:, :, None]
 
 
-def polish(cost: StepCost, knots: Index, *, to_zero: bool, ratio_bound: float | None = None) -> Index:
-    """Local descent of the interior knots of one schedule; arguments and result as in `polish_all`."""
-    return polish_all(cost, [knots], to_zero=to_zero, ratio_bound=ratio_bound)[0]
+def polish(cost: StepCost, knots: Index, *, to_zero: bool, ratio_bound: float | None = None, keep_start: bool = False) -> Index:
+    """Local descent of the knots of one schedule; arguments and result as in `polish_all`."""
+    return polish_all(cost, [knots], to_zero=to_zero, ratio_bound=ratio_bound, keep_start=keep_start)[0]
 
 
 def polish_all(
-    cost: StepCost, schedules: Sequence[Index], *, to_zero: bool, ratio_bound: float | None = None, reach: int | None = None
+    cost: StepCost,
+    schedules: Sequence[Index],
+    *,
+    to_zero: bool,
+    ratio_bound: float | None = None,
+    reach: int | None = None,
+    keep_start: bool = False,
 ) -> list[Index]:
-    """Coordinate descent of the interior knots of several schedules side by side.
+    """Coordinate descent of the knots of several schedules side by side.
 
     Every knot tries a move of the current width either way and takes the better one if it helps. Knots that share no step move at once:
     a knot of a solver that combines m evaluations touches m + 1 steps, so m + 1 groups of knots are a sweep. When a sweep helps a schedule
@@ -140,10 +156,11 @@ def polish_all(
 
     Args:
         cost: the exact cost, whatever the length of its solver's history; usually on a finer grid than the measured one.
-        schedules: indices on its grid, each of shape (n,); the first stays, and so does the last unless a step to 0 follows.
+        schedules: indices on its grid, each of shape (n,); the last stays unless a step to 0 follows.
         to_zero: whether a step to noise level 0 follows.
         ratio_bound: as in `solve`.
         reach: width of the first moves; None: half of a schedule's widest gap.
+        keep_start: whether the first knot stays.
 
     Returns:
         Indices of schedules that cost no more, each of shape (n,).
@@ -157,7 +174,7 @@ def polish_all(
     gaps = np.where(np.arange(table.shape[1])[None, 1:] < counts[:, None], np.diff(table, axis=1), 0)
     width = np.maximum(1, gaps.max(axis=1, initial=1) // 2)
     width = width if reach is None else np.minimum(width, reach)
-    descent = _Descent(cost, to_zero, ratio_bound)
+    descent = _Descent(cost, to_zero, ratio_bound, 1 if keep_start else 0)
     while (width > 0).any():
         active = np.flatnonzero(width > 0)
         gain, table[active] = descent.sweep(table[active], counts[active], width[active])
@@ -173,8 +190,8 @@ class _Descent:
     columns n to n + touched - 1, and those of a group of knots are windows side by side.
     """
 
-    def __init__(self, cost: StepCost, to_zero: bool, ratio_bound: float | None) -> None:
-        self._cost, self._to_zero = cost, to_zero
+    def __init__(self, cost: StepCost, to_zero: bool, ratio_bound: float | None, first_free: int) -> None:
+        self._cost, self._to_zero, self._first_free = cost, to_zero, first_free
         self._ratio_bound = ratio_bound if cost.multistep else None
         self._touched = cost.solver.history + 1
         self._log = np.log(cost.levels)
@@ -187,7 +204,7 @@ class _Descent:
         end = counts if self._to_zero else counts - 1
         for group in range(min(self._touched, knots.shape[1])):
             position = np.arange(group, knots.shape[1], self._touched)
-            free = (position >= 1) & (position < end[:, None])
+            free = (position >= self._first_free) & (position < end[:, None])
             move = np.array([0, -1, 1])[:, None, None] * (free * width[:, None])
             trials = np.repeat(knots[None], 3, axis=0)
             trials[:, :, position] += move

@@ -4,7 +4,8 @@ r"""The profile: second moments of the denoiser along joint paths, measured once
 
 on a grid of levels. `x_ref`, the path's clean end, cancels in every cost and keeps the sums well conditioned. Two path measures:
 `flow`, the model's own probability-flow ODE (for deterministic solvers, no data needed), and `forward`, data plus a Brownian motion in
-sigma^2 (the measure of the bound, for stochastic solvers; there the diagonal of K is the denoising loss).
+sigma^2 (the measure of the bound, for stochastic solvers; there the diagonal of K is the denoising loss). The moments with the mean of
+x_ref in place of a denoiser, `origin`, tell what a start below sigma_max costs.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,6 +25,8 @@ from worker.ays.solvers import SOLVERS, Denoise, trajectory
 Measure = Literal["flow", "forward"]
 
 _CHUNK = 1 << 22
+_ARRAYS = ("levels", "groups", "squares", "drift")
+_GROUP = 4
 
 
 def log_grid(sigma_max: float, sigma_min: float, points: int) -> Array:
@@ -42,8 +45,11 @@ class Shard:
         levels: the grid, strictly decreasing, shape (G,).
         start: index of its first path.
         count: number of its paths.
-        total: sum over paths of `<r_g, r_h>`, shape (G, G).
+        groups: sums of `<r_g, r_h>` over the paths of each group of at most four, with r_o of the origin as the last row and column, shape
+            (B, G + 1, G + 1).
         squares: sum over paths of `<r_g, r_h>^2`, shape (G, G).
+        drift: sum over paths of `<r_h, r_g - r_h>`, and of its square, shape (2, G, G); on forward paths of an exact denoiser and for
+            g above h its mean is 0.
         evaluations: evaluations it cost.
     """
 
@@ -51,13 +57,14 @@ class Shard:
     levels: Array
     start: int
     count: int
-    total: Array
+    groups: Array
     squares: Array
+    drift: Array
     evaluations: int
 
     def to_json(self) -> dict[str, object]:
         """Plain values; floats survive JSON bit for bit."""
-        arrays = {"levels": self.levels.tolist(), "total": self.total.tolist(), "squares": self.squares.tolist()}
+        arrays = {name: getattr(self, name).tolist() for name in _ARRAYS}
         return {"measure": self.measure, "start": self.start, "count": self.count, "evaluations": self.evaluations, **arrays}
 
     @classmethod
@@ -67,15 +74,19 @@ class Shard:
         Raises:
             ValueError: the arrays do not belong together or are not finite.
         """
-        levels, total, squares = (np.asarray(body[key], dtype=np.float64) for key in ("levels", "total", "squares"))
-        fitting = levels.ndim == 1 and total.shape == (len(levels),) * 2 == squares.shape
-        if not fitting or not all(np.isfinite(array).all() for array in (levels, total, squares)):
-            shapes = f"levels {levels.shape}, total {total.shape}, squares {squares.shape}"
-            msg = f"received a shard with {shapes}; expected finite arrays of shapes G, G x G, G x G; measure it again"
+        arrays = [np.asarray(body.get(name, ()), dtype=np.float64) for name in _ARRAYS]
+        g = arrays[0].size
+        many = len(arrays[1]) if arrays[1].ndim else 0
+        fitting = many > 0 and [array.shape for array in arrays] == [(g,), (many, g + 1, g + 1), (g, g), (2, g, g)]
+        if not fitting or not all(np.isfinite(array).all() for array in arrays):
+            shapes = ", ".join(f"{name} {array.shape}" for name, array in zip(_ARRAYS, arrays, strict=True))
+            expected = "finite arrays of shapes G, B x (G + 1) x (G + 1), G x G, 2 x G x G"
+            msg = f"received a shard with {shapes}; expected {expected}; measure it again"
             raise ValueError(msg)
         measure: Measure = "flow" if body["measure"] == "flow" else "forward"
         start, count, evaluations = (int(str(body[key])) for key in ("start", "count", "evaluations"))
-        return cls(measure, levels, start, count, total, squares, evaluations)
+        levels, groups, squares, drift = arrays
+        return cls(measure, levels, start, count, groups, squares, drift, evaluations)
 
 
 @dataclass(frozen=True)
@@ -89,6 +100,11 @@ class Profile:
         standard_errors: of each entry of K, shape (G, G); infinite for a single path.
         paths: number of paths.
         evaluations: evaluations it cost.
+        origin: `E <r_g, r_o>`, then `E ||r_o||^2`, for `r_o = E x_ref - x_ref`, the mean in place of D, shape (G + 1,); None: D at the
+            highest level is the mean, which is so where the noise drowns the data.
+        groups: K of each group of at most four paths, the origin as its last row and column, shape (B, G + 1, G + 1), to see how much
+            it would differ for others; None: not kept.
+        drift: mean of `<r_h, r_g - r_h>` and its standard error, shape (2, G, G); None: not kept.
     """
 
     measure: Measure
@@ -97,6 +113,9 @@ class Profile:
     standard_errors: Array
     paths: int
     evaluations: int
+    origin: Array | None = None
+    groups: Array | None = None
+    drift: Array | None = None
 
 
 def merge(shards: Iterable[Shard]) -> Profile:
@@ -118,20 +137,53 @@ def merge(shards: Iterable[Shard]) -> Profile:
             msg = f"received overlapping shards at path {after.start}; expected disjoint ranges of paths"
             raise ValueError(msg)
     n = sum(shard.count for shard in ordered)
-    mean = np.sum([shard.total for shard in ordered], axis=0) / n
-    variance = np.maximum(np.sum([shard.squares for shard in ordered], axis=0) / n - mean**2, 0)
-    errors = np.sqrt(variance / (n - 1)) if n > 1 else np.full_like(mean, np.inf)
-    return Profile(first.measure, first.levels, mean, errors, n, sum(shard.evaluations for shard in ordered))
+    whole = np.sum([shard.groups.sum(axis=0) for shard in ordered], axis=0) / n
+    mean = whole[:-1, :-1]
+    errors = _standard_error(mean, np.sum([shard.squares for shard in ordered], axis=0), n)
+    drift = np.sum([shard.drift for shard in ordered], axis=0)
+    return Profile(
+        measure=first.measure,
+        levels=first.levels,
+        moments=mean,
+        standard_errors=errors,
+        paths=n,
+        evaluations=sum(shard.evaluations for shard in ordered),
+        origin=whole[-1],
+        groups=np.concatenate([_group_means(shard) for shard in ordered]),
+        drift=np.stack([drift[0] / n, _standard_error(drift[0] / n, drift[1], n)]),
+    )
 
 
-def _accumulate(measure: Measure, levels: Array, start: int, residuals: Tensor) -> Shard:
-    """Shard of residuals r of shape (G, n, *shape)."""
-    flat = residuals.flatten(2).transpose(0, 1)  # [n, G, dim]
+def _standard_error(mean: Array, squares: Array, n: int) -> Array:
+    """Of a mean over n paths, given the sum of squares; infinite for a single path."""
+    if n == 1:
+        return np.full_like(mean, np.inf)
+    return np.sqrt(np.maximum(squares / n - mean**2, 0) / (n - 1))
+
+
+def _group_means(shard: Shard) -> Array:
+    sizes = np.minimum(_GROUP, shard.count - _GROUP * np.arange(len(shard.groups)))
+    return shard.groups / sizes[:, None, None]
+
+
+def _accumulate(measure: Measure, levels: Array, start: int, residuals: Tensor, reference: Tensor) -> Shard:
+    """Shard of residuals r of shape (G, n, *shape) and path ends x_ref of shape (n, *shape), whose mean is that of these paths."""
+    mean = reference.mean(0) if len(reference) > 1 else torch.zeros_like(reference[0])
+    flat = torch.cat([residuals, (mean - reference).unsqueeze(0)]).flatten(2).transpose(0, 1)  # [n, G + 1, dim]
     width = max(1, _CHUNK // (flat.shape[0] * flat.shape[1]))
-    gram = sum((part @ part.transpose(1, 2) for part in flat.split(width, dim=2)), torch.zeros((), dtype=flat.dtype))
-    gram = gram.cpu()
-    total, squares = gram.sum(0).numpy(), gram.square().sum(0).numpy()
-    return Shard(measure, levels, start, len(gram), total, squares, len(gram) * len(levels))
+    gram = sum((part @ part.transpose(1, 2) for part in flat.split(width, dim=2)), torch.zeros((), dtype=flat.dtype)).cpu()
+    inner = gram[:, :-1, :-1]
+    drift = inner - inner.diagonal(dim1=1, dim2=2).unsqueeze(1)
+    return Shard(
+        measure=measure,
+        levels=levels,
+        start=start,
+        count=len(gram),
+        groups=torch.stack([part.sum(0) for part in gram.split(_GROUP)]).numpy(),
+        squares=inner.square().sum(0).numpy(),
+        drift=torch.stack([drift.sum(0), drift.square().sum(0)]).numpy(),
+        evaluations=len(gram) * len(levels),
+    )
 
 
 def measure_flow(denoise: Denoise, shape: tuple[int, ...], levels: Array, paths: Sequence[int], *, seed: int) -> tuple[Shard, Tensor]:
@@ -149,7 +201,7 @@ def measure_flow(denoise: Denoise, shape: tuple[int, ...], levels: Array, paths:
     """
     noise = starting_noise(shape, paths, seed=seed, stream=Stream.PROFILE)
     _, estimates = trajectory(SOLVERS["dpmpp_2m"], along(denoise, paths), levels, noise)
-    return _accumulate("flow", levels, paths[0], estimates - estimates[-1]), estimates[-1]
+    return _accumulate("flow", levels, paths[0], estimates - estimates[-1], estimates[-1]), estimates[-1]
 
 
 def measure_forward(denoise: Denoise, x_0: Tensor, levels: Array, paths: Sequence[int], *, seed: int) -> Shard:
@@ -165,7 +217,7 @@ def measure_forward(denoise: Denoise, x_0: Tensor, levels: Array, paths: Sequenc
     states = forward_paths(x_0, levels, paths, seed=seed, stream=Stream.PROFILE)
     sigma = torch.from_numpy(np.repeat(levels, len(x_0)))
     estimates = along(denoise, paths)(states.flatten(0, 1), sigma).reshape(states.shape)
-    return _accumulate("forward", levels, paths[0], estimates - x_0)
+    return _accumulate("forward", levels, paths[0], estimates - x_0, x_0)
 
 
 def refine_grid(profile: Profile, factor: int) -> Profile:
@@ -191,4 +243,5 @@ def refine_grid(profile: Profile, factor: int) -> Profile:
     levels = np.exp(np.interp(fine, np.arange(g), np.log(profile.levels)))
     levels[::factor] = profile.levels
     errors = weights @ profile.standard_errors @ weights.T
-    return Profile(profile.measure, levels, moments, errors, profile.paths, profile.evaluations)
+    origin = None if profile.origin is None else np.append(weights @ profile.origin[:-1], profile.origin[-1])
+    return Profile(profile.measure, levels, moments, errors, profile.paths, profile.evaluations, origin)

@@ -1,0 +1,84 @@
+"""A profile grows until the requested schedule is stable, resumes from its shards, and says where it stands."""
+
+import numpy as np
+import pytest
+
+from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule, Solver
+from worker.ays.stability import STABLE
+from worker.measure import FEWEST_PATHS, MOST_PATHS
+from worker.models.registry import Registry
+from worker.pipeline import optimize
+from worker.profile_body import restore
+
+
+class Shelf:
+    """A host that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+        self.stored: ProfileInfo | None = None
+
+    def report(self, progress: Progress) -> None:
+        """Progress is of no interest here."""
+
+    def shards(self) -> list[str]:
+        return list(self.kept.values())
+
+    def keep_shard(self, key: str, shard: str) -> None:
+        self.kept[key] = shard
+
+    def profile(self) -> ProfileInfo | None:
+        return self.stored
+
+    def validated(self) -> list[Schedule]:
+        return []
+
+
+def request(**fields: object) -> JobRequest:
+    return JobRequest(**{"model": "mixture", "nfe": 5, "solver": Solver.DPMPP_2M_SDE, "effort": Effort.FAST, "grid": 32} | fields)
+
+
+@pytest.fixture(scope="module")
+def mixture():
+    return Registry(None).load("mixture")
+
+
+def test_a_profile_grows_until_the_schedule_is_stable(mixture) -> None:
+    shelf = Shelf()
+    found = optimize(request(), mixture, shelf)
+    provenance = found.requested.provenance
+    assert found.profile is not None
+    assert FEWEST_PATHS < found.profile.paths <= MOST_PATHS
+    assert len(shelf.kept) == found.profile.paths // FEWEST_PATHS
+    assert provenance.stable == (provenance.regret <= STABLE)
+    assert provenance.stable or found.profile.paths == MOST_PATHS
+    assert 0 < provenance.cost.standard_error < provenance.cost.mean
+    assert found.profile.evaluations == 2 * 32 * found.profile.paths
+
+
+def test_a_fixed_number_of_paths_stays_and_says_that_it_is_not_enough(mixture) -> None:
+    found = optimize(request(paths=16), mixture, Shelf())
+    assert found.profile.paths == 16
+    assert found.requested.provenance.stable is False
+
+
+def test_a_growing_profile_goes_on_from_its_shards(mixture) -> None:
+    whole, resumed = Shelf(), Shelf()
+    first = optimize(request(), mixture, whole)
+    resumed.kept = {key: shard for key, shard in whole.kept.items() if key in {"0", "16"}}
+    second = optimize(request(), mixture, resumed)
+    assert second.requested.id == first.requested.id
+    assert second.profile.moments == first.profile.moments
+
+
+def test_a_stored_profile_still_knows_the_error_of_a_cost(mixture) -> None:
+    shelf = Shelf()
+    first = optimize(request(), mixture, shelf)
+    shelf.stored = ProfileInfo.model_validate_json(first.profile.model_dump_json())
+    again = optimize(request(nfe=6), mixture, shelf)
+    assert again.profile is None
+    assert again.requested.provenance.cost.standard_error > 0
+    assert again.requested.provenance.regret >= 0
+    restored = restore(shelf.stored, "forward")
+    assert restored.groups.shape == (4, 33, 33)
+    assert np.allclose(restored.groups.mean(axis=0)[:-1, :-1], restored.moments, rtol=1e-5)
