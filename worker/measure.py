@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from ays_client.contract import ProfileInfo, Variant
+from ays_client.contract import ProfileInfo, Variant, identity
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array, NoiseProcess
 from worker.ays.paths import Stream, data_generator
