@@ -13,6 +13,7 @@ import numpy as np
 
 from worker.ays.choice import RATIO_BOUNDS, Choice, rungs
 from worker.ays.cost import Index, StepCost, tabulate
+from worker.ays.curve import Curve, entropic
 from worker.ays.noise import Array
 from worker.ays.optimize import polish, solve
 from worker.ays.profile import Profile, refine_grid
@@ -31,7 +32,7 @@ class Candidate:
     """A schedule in the race.
 
     Attributes:
-        name: `optimized`, `optimized (first-order cost)`, `optimized (second-order cost)`, or a stock schedule's name.
+        name: `optimized`, `entropic`, `optimized (first-order cost)`, `optimized (second-order cost)`, or a stock schedule's name.
         levels: shape (N + 1,).
         choice: what it was optimized for; None for stock.
         stock: whether it is hand-made.
@@ -63,6 +64,7 @@ def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) 
     bounds = RATIO_BOUNDS if solver.multistep else (None,)
     found = _optima(profile, solver, steps, terminal, default, bounds[:1])
     found += _optima(profile, solver, steps, terminal, default, bounds[:1], start=0)
+    found.append(Candidate("entropic", _entropic(profile, steps, terminal)))
     wide = []
     for choice in [default, *others]:
         optima = _optima(profile, solver, steps, terminal, choice, bounds)
@@ -72,6 +74,13 @@ def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) 
         for choice in rungs(profile, method):
             found += _optima(profile, method, steps, terminal, choice, [choice.ratio_bound], name=f"optimized ({name} cost)")
     return found + wide
+
+
+def _entropic(profile: Profile, steps: int, terminal: Terminal) -> Array:
+    """Even steps of rescaled entropic time, which the loss alone decides: a good start where errors cancel that no cost sees."""
+    sigma, loss = profile.levels[::-1], np.diag(profile.moments)[::-1]
+    span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
+    return entropic(Curve.fitted(sigma, loss), steps, **span, terminal=terminal)
 
 
 def _simpler(solver: Solver) -> dict[str, Solver]:
