@@ -44,6 +44,8 @@ def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -
         assert not candidate.stock
         assert np.all(np.diff(candidate.levels) < 0)
         assert candidate.levels[-1] == (0 if terminal == "zero" else profile.levels[-1])
+        if candidate.name == "entropic":
+            continue  # of no cost; tests/ays/test_curve.py has its closed form
         cost, short = (StepCost(profile, m, detail=choice.detail, knee=choice.knee) for m in (method, method.truncated(2)))
         solution = solve(tabulate(short), steps_max=5, to_zero=terminal == "zero", ratio_bound=choice.ratio_bound)
         optima = [solution.knots(5, start=start).tolist() for start in (None, 0)]
@@ -59,7 +61,7 @@ def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -
 @terminals
 def test_the_polish_keeps_what_is_a_schedule_and_never_raises_the_cost(solver, terminal: str) -> None:
     profile, to_zero = PROFILES[solver.measure], terminal == "zero"
-    before = thin(ladder(profile, solver, 5, terminal=terminal), 5)
+    before = [candidate for candidate in thin(ladder(profile, solver, 5, terminal=terminal), 5) if candidate.choice is not None]
     for old, new in zip(before, off_grid(profile, before), strict=True):
         assert (new.name, new.choice, new.levels[-1], len(new.levels)) == (old.name, old.choice, old.levels[-1], len(old.levels))
         assert np.all(np.diff(new.levels) < 0)
@@ -73,7 +75,7 @@ def test_the_polish_keeps_what_is_a_schedule_and_never_raises_the_cost(solver, t
 
 def test_multistep_candidates_keep_their_ratio_bound() -> None:
     for candidate in ladder(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="sigma_min"):
-        bound = candidate.choice.ratio_bound
+        bound = None if candidate.choice is None else candidate.choice.ratio_bound
         if bound is not None:
             h = -np.diff(np.log(candidate.levels))
             assert (h[1:] / h[:-1]).max() <= bound * (1 + 1e-8)
