@@ -1,5 +1,6 @@
 // The best schedule for any detail, here in the browser: the shortest path of worker/ays/optimize.py and the polish off the grid
-// that follows it, so that the detail slider needs no job. What it finds equals the worker's table; a test compares them.
+// that follows it, so that the detail slider needs no job. It starts at the highest level and weighs errors without a knee, where the
+// worker chooses both; for what it minimizes it is as good as the worker, and a test compares them.
 
 import { integrals, interpolate, StepCost } from "./cost.js";
 import { resample } from "./stock.js";

@@ -82,7 +82,7 @@ def test_multistep_candidates_keep_their_ratio_bound() -> None:
 
 
 def test_bounds_that_no_schedule_fits_are_left_out() -> None:
-    assert ladder(FLOW, SOLVERS["ddim"], 30, terminal="zero") == []
+    assert [candidate.name for candidate in ladder(FLOW, SOLVERS["ddim"], 30, terminal="zero")] == ["entropic"]
     assert ladder(FLOW, SOLVERS["dpmpp_2m"], 24, terminal="zero")[0].levels.shape == (25,)
 
 

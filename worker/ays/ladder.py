@@ -64,7 +64,8 @@ def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) 
     bounds = RATIO_BOUNDS if solver.multistep else (None,)
     found = _optima(profile, solver, steps, terminal, default, bounds[:1])
     found += _optima(profile, solver, steps, terminal, default, bounds[:1], start=0)
-    found.append(Candidate("entropic", _entropic(profile, steps, terminal)))
+    if profile.moments[0, 0] > 0:
+        found.append(Candidate("entropic", _entropic(profile, steps, terminal)))
     wide = []
     for choice in [default, *others]:
         optima = _optima(profile, solver, steps, terminal, choice, bounds)
