@@ -82,7 +82,7 @@ def test_the_table_holds_every_cell_and_each_is_a_schedule(fast: Outcome) -> Non
     for (solver, terminal, nfe), schedule in cells.items():
         assert schedule.steps == len(schedule.sigmas) - 1 == len(schedule.timesteps) == SOLVERS[solver].steps(nfe)
         assert np.all(np.diff(schedule.sigmas) < 0)
-        assert schedule.sigmas[0] == pytest.approx(20.0)
+        assert 0.02 < schedule.sigmas[0] <= 20.0 * (1 + 1e-9)
         assert schedule.sigmas[-1] == (0 if terminal == "zero" else pytest.approx(0.02))
         assert min(schedule.sigmas[:-1]) >= 0.02 * (1 - 1e-9)
         assert not schedule.validated
@@ -150,12 +150,13 @@ def test_a_chosen_detail_is_optimized_and_judged_but_not_searched_for(fast: Outc
     outcome = optimize(request(detail=0.5, effort="standard"), MODEL, Shelf(stored=fast.profile))
     provenance = outcome.requested.provenance
     assert (provenance.detail, provenance.refined, outcome.requested.validated) == (0.5, False, True)
-    assert outcome.requested.sigmas[0] == pytest.approx(20.0)
+    assert outcome.requested.sigmas[0] <= 20.0 * (1 + 1e-9)
 
 
 def test_a_range_within_the_models_range_is_kept_and_one_outside_is_refused() -> None:
     inside = optimize(request(sigma_min=0.1, sigma_max=5.0), MODEL, Shelf()).requested
-    assert (inside.sigma_min, inside.sigma_max, inside.sigmas[0]) == (0.1, 5.0, pytest.approx(5.0))
+    assert (inside.sigma_min, inside.sigma_max) == (0.1, 5.0)
+    assert 0.1 < inside.sigmas[0] <= 5.0 * (1 + 1e-9)
     with pytest.raises(RangeError, match=r"received sigma_min=0.001, sigma_max=20; expected 0.02 <= sigma_min < sigma_max <= 20"):
         optimize(request(sigma_min=0.001), MODEL, Shelf())
 

@@ -27,7 +27,9 @@ class ProfileQuery(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    measure: Literal["flow", "forward"] | None = Field(None, description="only this path measure's moments, without standard errors")
+    measure: Literal["flow", "forward"] | None = Field(
+        None, description="only this path measure's moments, without what standard errors need"
+    )
 
 
 class RowQuery(BaseModel):
@@ -68,7 +70,7 @@ def get_profile(profile_id: str, query: Annotated[ProfileQuery, Query()], reques
     if query.measure is not None:
         profile = ProfileInfo.model_validate_json(raw)
         moments = {query.measure: profile.moments[query.measure]}
-        raw = profile.model_copy(update={"moments": moments, "standard_errors": {}}).model_dump_json().encode()
+        raw = profile.model_copy(update={"moments": moments, "standard_errors": {}, "groups": {}}).model_dump_json().encode()
     # Measured again, other weights replace it: the tag is the content's, not the id.
     return _tagged(request, raw, policy=_POLICY)
 

@@ -130,10 +130,12 @@ def test_the_sliders_move_the_schedule_and_the_url_holds_it(measured, open_tab, 
     held = {"model": "digits", "solver": "heun", "nfe": "9", "terminal": "sigma_min", "detail": "3"}
     until(lambda: query(page) == held, what="the whole state in the URL")
     expect(page.locator("#steps-table tbody tr")).to_have_count(6)
+    expect(page.get_by_text("Computed in your browser for detail 3.")).to_be_visible()
     shown = levels(page)
     again = open_tab(page.url).page
+    expect(again.get_by_text("Computed in your browser for detail 3.")).to_be_visible()
     expect(again.locator("#steps-table tbody tr")).to_have_count(6)
-    assert levels(again) == shown
+    until(lambda: levels(again) == shown, what="the same schedule from the link alone")
     page.go_back()
     expect(page.get_by_label("Solver")).to_have_value("dpmpp_2m")
 

@@ -89,7 +89,7 @@ def test_the_default_variant_comes_first(store):
     for age, variant in enumerate(variants):
         commit(store, schedule(), profile=profile(variant, created_at=age), nfe=age + 2, paths=variant.paths)
     found = store.results.variants("toy")
-    assert [measured.variant.paths for measured in found] == [16, 32, 8]
+    assert [measured.variant.paths for measured in found] == ["auto", 32, 8]
     assert found[0].profile_id == TOY
     assert store.results.variants("other") == []
 
