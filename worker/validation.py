@@ -30,6 +30,8 @@ _PRECISION = {Effort.STANDARD: 0.1, Effort.MAX: 0.05}
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
 _ITERATIONS = {Effort.STANDARD: 6, Effort.MAX: 10}
 _RESERVED_ITERATIONS = 2
+_FEW_STEPS = 6
+"""Steps up to which a second start is refined."""
 _FEWEST_CANDIDATES = 6
 _RACED = 0.85
 """Noises that a candidate runs on in the race, on average, in multiples of those of the search (measured)."""
@@ -91,8 +93,11 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     """
     budget, starts = BUDGET[effort] * grid * paths * (2 if solver.stochastic else 1), _STARTS[effort]
     cost = solver.evaluations(steps)
+    # Of a few steps an iteration is cheap beside a fine solution, and the first start's often fails on the judge's noises.
+    again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
+    starts += again
     room = budget // (4 * _RACED * _FEWEST_NOISES * cost)
-    candidates = int(np.clip(room, _FEWEST_CANDIDATES, 12 if solver.stochastic else 20))
+    candidates = int(np.clip(room, _FEWEST_CANDIDATES, 12 if solver.stochastic or again else 20))
     one = starts * iteration_evaluations(steps, 1, 1) * solver.evaluations_per_step
     before = 2 * grid + _RACED * candidates * cost
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
