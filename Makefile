@@ -16,7 +16,7 @@ READY_SERVICE := $(VENV_SERVICE)/.ready
 BIN := $(VENV)/bin
 
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
-ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
 .PHONY: help demo serve test lint test-all test-service bench bench-quality clean
 
