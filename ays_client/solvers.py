@@ -79,6 +79,17 @@ def _without_edm(name: str) -> dict[str, str]:
     return {"ve": name, "vp": name, "flow": name}
 
 
+# One method under three names; its noise is that of the SDE.
+_ANCESTRAL = Card(
+    order=1,
+    stochastic=True,
+    kdiffusion="sample_euler_ancestral",
+    schedulers=_MULTISTEP,
+    config=_dpm(1, "sde-dpmsolver++"),
+    at_sigma_min=_FULL_ORDER,
+)
+
+
 CARDS: Mapping[Solver, Card] = {
     Solver.EULER: Card(
         order=1,
@@ -146,30 +157,9 @@ CARDS: Mapping[Solver, Card] = {
         at_sigma_min={"lower_order_final": False},
     ),
     Solver.IPNDM: Card(order=2, kdiffusion="sample_ipndm (ComfyUI)"),
-    Solver.EULER_ANCESTRAL: Card(
-        order=1,
-        stochastic=True,
-        kdiffusion="sample_euler_ancestral",
-        schedulers=_MULTISTEP,
-        config=_dpm(1, "sde-dpmsolver++"),
-        at_sigma_min=_FULL_ORDER,
-    ),
-    Solver.DDPM: Card(
-        order=1,
-        stochastic=True,
-        kdiffusion="sample_euler_ancestral",
-        schedulers=_MULTISTEP,
-        config=_dpm(1, "sde-dpmsolver++"),
-        at_sigma_min=_FULL_ORDER,
-    ),
-    Solver.SDDIM: Card(
-        order=1,
-        stochastic=True,
-        kdiffusion="sample_euler_ancestral",
-        schedulers=_MULTISTEP,
-        config=_dpm(1, "sde-dpmsolver++"),
-        at_sigma_min=_FULL_ORDER,
-    ),
+    Solver.EULER_ANCESTRAL: _ANCESTRAL,
+    Solver.DDPM: _ANCESTRAL,
+    Solver.SDDIM: _ANCESTRAL,
     Solver.DPMPP_2M_SDE: Card(
         order=2,
         stochastic=True,
