@@ -26,6 +26,11 @@ CLASS_LABELS = "class_labels"
 LENGTH = "max_sequence_length"
 
 
+def with_pooled(embeds: Tensor, negative: Tensor, pooled: Tensor, negative_pooled: Tensor) -> Given:
+    """Conditions of prompts and of their negative side, in the order of a pipeline's `encode_prompt` with pooled embeddings."""
+    return {PROMPT_EMBEDS: embeds, f"negative_{PROMPT_EMBEDS}": negative, POOLED: pooled, f"negative_{POOLED}": negative_pooled}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Setting:
     """What an adapter is made from.

@@ -17,6 +17,7 @@ from worker.models.families.adapter import (
     require,
     sides,
     spatial_factor,
+    with_pooled,
 )
 
 
@@ -33,19 +34,14 @@ def _encode(pipeline: Any, prompts: Sequence[str], negative: str | None) -> Give
 
 
 def _encode_xl(pipeline: Any, prompts: Sequence[str], negative: str | None) -> Given:
-    embeds, negative_embeds, pooled, negative_pooled = pipeline.encode_prompt(
+    encoded = pipeline.encode_prompt(
         prompt=list(prompts),
         device=pipeline.device,
         num_images_per_prompt=1,
         do_classifier_free_guidance=True,
         negative_prompt=None if negative is None else [negative] * len(prompts),
     )
-    return {
-        PROMPT_EMBEDS: embeds,
-        f"negative_{PROMPT_EMBEDS}": negative_embeds,
-        POOLED: pooled,
-        f"negative_{POOLED}": negative_pooled,
-    }
+    return with_pooled(*encoded)
 
 
 class StableDiffusion(Adapter):

@@ -17,6 +17,7 @@ from worker.models.families.adapter import (
     sides,
     spatial_factor,
     usual,
+    with_pooled,
 )
 
 THOUSANDTHS = 1000.0
@@ -24,7 +25,7 @@ THOUSANDTHS = 1000.0
 
 
 def _encode(pipeline: Any, prompts: Sequence[str], negative: str | None) -> Given:
-    embeds, negative_embeds, pooled, negative_pooled = pipeline.encode_prompt(
+    encoded = pipeline.encode_prompt(
         prompt=list(prompts),
         prompt_2=None,
         prompt_3=None,
@@ -33,12 +34,7 @@ def _encode(pipeline: Any, prompts: Sequence[str], negative: str | None) -> Give
         do_classifier_free_guidance=True,
         negative_prompt=None if negative is None else [negative] * len(prompts),
     )
-    return {
-        PROMPT_EMBEDS: embeds,
-        f"negative_{PROMPT_EMBEDS}": negative_embeds,
-        POOLED: pooled,
-        f"negative_{POOLED}": negative_pooled,
-    }
+    return with_pooled(*encoded)
 
 
 class StableDiffusion3(Adapter):
