@@ -3,35 +3,13 @@
 import numpy as np
 import pytest
 
-from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule, Solver
+from ays_client.contract import Effort, JobRequest, ProfileInfo, Solver
+from tests.pipelines import Memory
 from worker.ays.stability import STABLE
 from worker.measure import FEWEST_PATHS, MOST_PATHS
 from worker.models.registry import Registry
 from worker.pipeline import optimize
 from worker.profile_body import restore
-
-
-class Shelf:
-    """A host that keeps what it is given."""
-
-    def __init__(self) -> None:
-        self.kept: dict[str, str] = {}
-        self.stored: ProfileInfo | None = None
-
-    def report(self, progress: Progress) -> None:
-        """Progress is of no interest here."""
-
-    def shards(self) -> list[str]:
-        return list(self.kept.values())
-
-    def keep_shard(self, key: str, shard: str) -> None:
-        self.kept[key] = shard
-
-    def profile(self) -> ProfileInfo | None:
-        return self.stored
-
-    def validated(self) -> list[Schedule]:
-        return []
 
 
 def request(**fields: object) -> JobRequest:
@@ -44,7 +22,7 @@ def mixture():
 
 
 def test_a_profile_grows_until_the_schedule_is_stable(mixture) -> None:
-    shelf = Shelf()
+    shelf = Memory()
     found = optimize(request(), mixture, shelf)
     provenance = found.requested.provenance
     assert found.profile is not None
@@ -57,13 +35,13 @@ def test_a_profile_grows_until_the_schedule_is_stable(mixture) -> None:
 
 
 def test_a_fixed_number_of_paths_stays_and_says_that_it_is_not_enough(mixture) -> None:
-    found = optimize(request(paths=16), mixture, Shelf())
+    found = optimize(request(paths=16), mixture, Memory())
     assert found.profile.paths == 16
     assert found.requested.provenance.stable is False
 
 
 def test_a_growing_profile_goes_on_from_its_shards(mixture) -> None:
-    whole, resumed = Shelf(), Shelf()
+    whole, resumed = Memory(), Memory()
     first = optimize(request(), mixture, whole)
     resumed.kept = {key: shard for key, shard in whole.kept.items() if key in {"0", "16"}}
     second = optimize(request(), mixture, resumed)
@@ -72,7 +50,7 @@ def test_a_growing_profile_goes_on_from_its_shards(mixture) -> None:
 
 
 def test_a_stored_profile_still_knows_the_error_of_a_cost(mixture) -> None:
-    shelf = Shelf()
+    shelf = Memory()
     first = optimize(request(), mixture, shelf)
     shelf.stored = ProfileInfo.model_validate_json(first.profile.model_dump_json())
     again = optimize(request(nfe=6), mixture, shelf)
