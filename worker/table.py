@@ -10,10 +10,10 @@ import numpy as np
 
 from ays_client.contract import NFE_MAX, NFE_MIN, Schedule
 from worker.ays.choice import Choice, default_choice
-from worker.ays.cost import Index, StepCost, tabulate
+from worker.ays.cost import Index, tabulate
 from worker.ays.ladder import fineness
 from worker.ays.noise import Array
-from worker.ays.optimize import Solution, polish_all, solve
+from worker.ays.optimize import Solution, polish_all, solve, spread
 from worker.ays.profile import Profile, refine_grid
 from worker.ays.schedule import Terminal, resample
 from worker.ays.solvers import SOLVERS, Solver
@@ -66,10 +66,10 @@ class Optimizer:
     def __init__(self, profile: Profile, solver: Solver, terminal: Terminal, choice: Choice, *, steps_max: int) -> None:
         """Solve for all numbers of steps up to `steps_max`."""
         self._profile, self._to_zero, self._bound = profile, terminal == "zero", choice.ratio_bound
-        table = tabulate(StepCost(profile, solver.truncated(2), detail=choice.detail, knee=choice.knee))
+        table = tabulate(choice.cost(profile, solver.truncated(2)))
         self._solution: Solution = solve(table, steps_max=steps_max, to_zero=self._to_zero, ratio_bound=choice.ratio_bound)
         self._factor = fineness(profile)
-        self._fine = StepCost(refine_grid(profile, self._factor), solver, detail=choice.detail, knee=choice.knee)
+        self._fine = choice.cost(refine_grid(profile, self._factor), solver)
         # The optimum of the measured grid is within a cell of the finer one's; that of a shorter history may be further away.
         self._reach = self._factor * (1 if solver.history <= 2 else 4)
 
@@ -91,17 +91,8 @@ class Optimizer:
         coarse = self._profile.levels[self._solution.knots(most)]
         wanted = resample(np.append(coarse, 0.0) if self._to_zero else coarse, steps)
         positive = wanted[wanted > 0]
-        return self._distinct(np.interp(-np.log(positive), -np.log(self._fine.levels), np.arange(len(self._fine.levels))))
-
-    def _distinct(self, position: Array) -> Index:
-        """Round to strictly increasing indices, the ends kept."""
-        knots = np.round(position).astype(np.intp)
-        last = len(self._fine.levels) - 1
-        for i in range(1, len(knots)):
-            knots[i] = max(knots[i], knots[i - 1] + 1)
-        for i in range(len(knots) - 1, -1, -1):
-            knots[i] = min(knots[i], last - (len(knots) - 1 - i))
-        return knots
+        position = np.interp(-np.log(positive), -np.log(self._fine.levels), np.arange(len(self._fine.levels)))
+        return spread(np.round(position).astype(np.intp), len(self._fine.levels) - 1)
 
 
 def table(measured: Measured, validated: Sequence[Schedule], *, solver: str | None = None) -> Iterator[Cell]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from worker.ays.cost import StepCost
 from worker.ays.profile import Profile
 from worker.ays.solvers import Solver
 
@@ -36,6 +37,10 @@ class Choice:
     detail: float
     knee: float = math.inf
     ratio_bound: float | None = None
+
+    def cost(self, profile: Profile, solver: Solver) -> StepCost:
+        """Cost of a solver's steps in this weight."""
+        return StepCost(profile, solver, detail=self.detail, knee=self.knee)
 
 
 def halfway(profile: Profile) -> float:

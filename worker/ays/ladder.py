@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worker.ays.choice import RATIO_BOUNDS, Choice, rungs
-from worker.ays.cost import Index, StepCost, tabulate
+from worker.ays.cost import Index, tabulate
 from worker.ays.curve import Curve, entropic
 from worker.ays.noise import Array
 from worker.ays.optimize import polish, solve
@@ -62,12 +62,12 @@ def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) 
     """
     default, *others = rungs(profile, solver)
     bounds = RATIO_BOUNDS if solver.multistep else (None,)
-    found = _optima(profile, solver, steps, terminal, default, bounds[:1])
+    optima = _optima(profile, solver, steps, terminal, default, bounds)
+    found, wide = optima[:1], optima[1:]
     found += _optima(profile, solver, steps, terminal, default, bounds[:1], start=0)
     if profile.moments[0, 0] > 0:
         found.append(Candidate("entropic", _entropic(profile, steps, terminal)))
-    wide = []
-    for choice in [default, *others]:
+    for choice in others:
         optima = _optima(profile, solver, steps, terminal, choice, bounds)
         found += optima[:1]
         wide += optima[1:]
@@ -110,14 +110,14 @@ def _optima(
 ) -> list[Candidate]:
     """Optima of one weight under several ratio bounds."""
     to_zero = terminal == "zero"
-    table = tabulate(StepCost(profile, solver.truncated(2), detail=choice.detail, knee=choice.knee))
+    table = tabulate(choice.cost(profile, solver.truncated(2)))
     found = []
     for bound in bounds:
         solution = solve(table, steps_max=steps, to_zero=to_zero, ratio_bound=bound)
         if solution.possible(steps, start=start):
             knots = solution.knots(steps, start=start)
             if solver.history > 2:
-                cost = StepCost(profile, solver, detail=choice.detail, knee=choice.knee)
+                cost = choice.cost(profile, solver)
                 knots = polish(cost, knots, to_zero=to_zero, ratio_bound=bound)
             levels = profile.levels[knots]
             levels = np.append(levels, 0.0) if to_zero else levels
@@ -143,7 +143,7 @@ def _polished(fine: Profile, candidate: Candidate) -> Candidate:
     to_zero = candidate.levels[-1] == 0
     positive = candidate.levels[:-1] if to_zero else candidate.levels
     knots = np.searchsorted(-fine.levels, -positive * (1 + 1e-9))
-    cost = StepCost(fine, method, detail=choice.detail, knee=choice.knee)
+    cost = choice.cost(fine, method)
     # A start at the top was asked for.
     knots = polish(cost, knots, to_zero=bool(to_zero), ratio_bound=choice.ratio_bound, keep_start=knots[0] == 0)
     levels = fine.levels[knots]

@@ -134,6 +134,16 @@ def _ratios(levels: Array) -> Array:
     return np.maximum(h, 0)[None, :, :] / np.where(h > 0, h, np.inf)[:, :, None]
 
 
+def spread(knots: Index, last: int) -> Index:
+    """Push knots that fell together apart: strictly increasing, at most `last`, the earlier ones moved the least; shape (n,)."""
+    apart = knots.copy()
+    for i in range(1, len(apart)):
+        apart[i] = max(apart[i], apart[i - 1] + 1)
+    for i in range(len(apart) - 1, -1, -1):
+        apart[i] = min(apart[i], last - (len(apart) - 1 - i))
+    return apart
+
+
 def polish(cost: StepCost, knots: Index, *, to_zero: bool, ratio_bound: float | None = None, keep_start: bool = False) -> Index:
     """Local descent of the knots of one schedule; arguments and result as in `polish_all`."""
     return polish_all(cost, [knots], to_zero=to_zero, ratio_bound=ratio_bound, keep_start=keep_start)[0]

@@ -13,9 +13,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worker.ays.choice import Choice
-from worker.ays.cost import Index, StepCost, tabulate
+from worker.ays.cost import Index, tabulate
 from worker.ays.noise import Array
-from worker.ays.optimize import solve
+from worker.ays.optimize import solve, spread
 from worker.ays.profile import Profile, refine_grid
 from worker.ays.solvers import Solver
 from worker.ays.validate import Mean
@@ -96,7 +96,7 @@ def regret(profile: Profile, solver: Solver, choice: Choice, steps: int, *, to_z
         return math.inf
     halves = [_with(profile, profile.groups[start::2].mean(axis=0)) for start in (0, 1)]
     short = solver.truncated(2)
-    costs = [StepCost(half, short, detail=choice.detail, knee=choice.knee) for half in halves]
+    costs = [choice.cost(half, short) for half in halves]
     solutions = [solve(tabulate(cost), steps_max=steps, to_zero=to_zero, ratio_bound=choice.ratio_bound) for cost in costs]
     if not solutions[0].possible(steps):
         return 0.0
@@ -136,13 +136,8 @@ def contradictions(profile: Profile) -> list[Contradiction]:
 
 def _on_grid(profile: Profile, levels: Array) -> Index:
     positive = levels[levels > 0]
-    knots = np.abs(np.log(profile.levels)[:, None] - np.log(positive)).argmin(axis=0)
-    # Neighbours that fall together are pushed apart, from the top down and then from the bottom up.
-    for i in range(1, len(knots)):
-        knots[i] = max(knots[i], knots[i - 1] + 1)
-    for i in range(len(knots)):
-        knots[-1 - i] = min(knots[-1 - i], len(profile.levels) - 1 - i)
-    return knots
+    nearest = np.abs(np.log(profile.levels)[:, None] - np.log(positive)).argmin(axis=0)
+    return spread(nearest, len(profile.levels) - 1)
 
 
 def _with(profile: Profile, moments: Array) -> Profile:
@@ -151,5 +146,5 @@ def _with(profile: Profile, moments: Array) -> Profile:
 
 
 def _total(profile: Profile, solver: Solver, choice: Choice, knots: Index, *, to_zero: bool) -> float:
-    cost = StepCost(profile, solver, detail=choice.detail, knee=choice.knee)
+    cost = choice.cost(profile, solver)
     return float(cost.total(knots, to_zero=to_zero))
