@@ -12,6 +12,7 @@ RUN pip install --constraint constraints.txt setuptools
 FROM base AS service
 COPY pyproject.toml README.md ./
 COPY ays_client ays_client
+COPY ays_process ays_process
 COPY ays_store ays_store
 COPY service service
 RUN pip install --constraint constraints.txt --no-build-isolation '.[service]'
@@ -28,6 +29,7 @@ CMD ["python", "-m", "service"]
 FROM base AS worker
 COPY pyproject.toml README.md ./
 COPY ays_client ays_client
+COPY ays_process ays_process
 COPY ays_store ays_store
 COPY worker worker
 RUN pip install --constraint constraints.txt --no-build-isolation '.[worker,train]'

@@ -3,6 +3,7 @@
 from ays_store.connect import connect as connect
 from ays_store.events import Entry as Entry
 from ays_store.jobs import Standing as Standing
+from ays_store.origin import Origin as Origin
 from ays_store.queue import Queue as Queue
 from ays_store.results import Cell as Cell
 from ays_store.results import Measured as Measured

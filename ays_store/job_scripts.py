@@ -24,12 +24,13 @@ end
 SUBMIT = (
     _OUTDATED
     + """
--- ARGV: id, request, model
+-- ARGV: id, request, model, request id, traceparent
 local id, request, model = ARGV[1], ARGV[2], ARGV[3]
 local state = read(id, 'state')
 local fresh = not state or state == 'failed' or state == 'canceled' or outdated(id, state, model)
 if fresh then
   reset(id, request, model)
+  redis.call('HSET', key_job(id), 'request_id', ARGV[4], 'traceparent', ARGV[5])
   queue_up(id)
 end
 return { fresh and 1 or 0, snapshot({ id }) }

@@ -6,6 +6,7 @@ another attempt. A job is the content address of its request, so submitting twic
 
 from collections.abc import Sequence
 from enum import IntEnum
+from typing import Any
 
 from redis import Redis
 
@@ -13,6 +14,7 @@ from ays_client.contract import Job, JobRequest, JobState, Progress, identity
 from ays_store import job_scripts, keys
 from ays_store.events import Events
 from ays_store.limits import ATTEMPTS_MAX, LEASE_SECONDS, RECORDS_SECONDS
+from ays_store.origin import NOWHERE, Origin
 from ays_store.records import jobs_from, text
 from ays_store.scripts import Script
 
@@ -32,6 +34,7 @@ class Jobs:
     """The jobs in Redis."""
 
     def __init__(self, redis: Redis, *, lease_seconds: float = LEASE_SECONDS) -> None:
+        self._redis = redis
         self._lease = int(lease_seconds * 1e6)
         self.events = Events(redis)
         self._read = Script(redis, job_scripts.READ)
@@ -46,19 +49,20 @@ class Jobs:
         self._reap = Script(redis, job_scripts.REAP)
         self._forget = Script(redis, job_scripts.FORGET)
 
-    def submit(self, request: JobRequest) -> tuple[Job, bool]:
+    def submit(self, request: JobRequest, *, origin: Origin = NOWHERE) -> tuple[Job, bool]:
         """Creates the job of a request, or returns the one there is.
 
         A failed or canceled job starts over, as does a succeeded one whose model has other weights by now.
 
         Args:
             request: What is asked for.
+            origin: Who asks; kept when the job is created or restarted by this call.
 
         Returns:
             The job, and whether it was created or restarted by this call: then, and only then, it wants to be enqueued.
         """
         job_id = identity(request)
-        created, snapshot = self._submit(job_id, request.model_dump_json(), request.model)
+        created, snapshot = self._submit(job_id, request.model_dump_json(), request.model, origin.request_id, origin.traceparent)
         return jobs_from(snapshot)[0], bool(created)
 
     def answer(self, request: JobRequest, schedule_id: str) -> Job:
@@ -75,6 +79,12 @@ class Jobs:
         """Returns a job, or None when there is none of that id."""
         found = jobs_from(self._read(job_id))
         return found[0] if found else None
+
+    def origin(self, job_id: str) -> Origin:
+        """Returns where a job came from; `NOWHERE` when that is not known."""
+        redis: Any = self._redis
+        found = redis.hmget(keys.job(job_id), "request_id", "traceparent")
+        return Origin(*(text(value or b"") for value in found))
 
     def list(
         self, state: JobState | None = None, model: str | None = None, *, cursor: str | None = None, limit: int = 50

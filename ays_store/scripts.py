@@ -78,7 +78,7 @@ end
 
 -- Starts the life of a record: everything of an earlier life goes, but the counters that fence it off.
 local function reset(id, request, model)
-  redis.call('HDEL', key_job(id), 'error', 'schedule_id', 'started', 'finished', 'fingerprint')
+  redis.call('HDEL', key_job(id), 'error', 'schedule_id', 'started', 'finished', 'fingerprint', 'request_id', 'traceparent')
   redis.call('HSET', key_job(id), 'request', request, 'model', model, 'tries', 0, 'progress', WAITING, 'created', int(tick()))
   redis.call('DEL', key_events(id))
 end

@@ -1,14 +1,18 @@
 """Runs the service: `python -m service`. Its first log line that says `listening` has the URL."""
 
+import signal
 import socket
 import sys
+from types import FrameType
+from typing import NoReturn
 
 import structlog
 import uvicorn
 
+from ays_process.environment import BAD_CONFIGURATION, ConfigurationError
+from ays_process.logs import configure_logs
 from service.app import create_app
-from service.logs import configure_logs
-from service.settings import BAD_CONFIGURATION, ConfigurationError, Settings, load_settings
+from service.settings import QUIET, Settings, load_settings
 
 _GRACE_SECONDS = 5
 
@@ -34,9 +38,17 @@ def main() -> int:
     except ConfigurationError as error:
         sys.stderr.write(f"{error}\n")
         return BAD_CONFIGURATION
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        # Before uvicorn listens for them, and when it raises them again after everything has ended.
+        signal.signal(number, _asked_to_end)
     _Server(_config(settings)).run()
     return 0
+
+
+def _asked_to_end(number: int, frame: FrameType | None) -> NoReturn:
+    del number, frame
+    sys.exit(0)
 
 
 def _config(settings: Settings) -> uvicorn.Config:

@@ -7,8 +7,10 @@ from contextlib import asynccontextmanager, suppress
 from fastapi import FastAPI
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.routing import APIRoute
+from fastapi.telemetry import TelemetryConfig
 
 from ays_client.version import VERSION
+from ays_process.tracing import Tracing
 from ays_store import Queue, Store
 from service.deps import State
 from service.feed import Feed
@@ -26,6 +28,8 @@ Noise levels are noise-to-signal ratios. Every error is a problem (RFC 9457) tha
 how to fix it.
 """
 
+_PROBES = ("/healthz", "/readyz", "/metrics")
+
 
 def create_app(settings: Settings) -> FastAPI:
     """Build the application.
@@ -33,6 +37,7 @@ def create_app(settings: Settings) -> FastAPI:
     Args:
         settings: its configuration.
     """
+    tracing = Tracing.of_environment("ays-service", VERSION)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
@@ -46,6 +51,7 @@ def create_app(settings: Settings) -> FastAPI:
             with suppress(asyncio.CancelledError):
                 await reader
             store.close()
+            tracing.close()
 
     app = FastAPI(
         title="Align Your Steps, as a service",
@@ -55,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
+        telemetry=_telemetry(tracing),
     )
     for module in (jobs, events, curves, schedules, models, health, page):
         app.include_router(module.router)
@@ -65,6 +72,18 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(RequestLog)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+def _telemetry(tracing: Tracing) -> TelemetryConfig:
+    return {
+        "tracing": tracing.on,
+        "tracer_provider": tracing.provider,
+        "metrics": False,
+        "logs": False,
+        "operation_spans": False,
+        "auto_configure": False,
+        "exclude": lambda scope: scope["path"] in _PROBES,
+    }
 
 
 def _operation_id(route: APIRoute) -> str:

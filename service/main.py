@@ -4,9 +4,10 @@ import sys
 
 from fastapi import FastAPI
 
+from ays_process.environment import BAD_CONFIGURATION, ConfigurationError
+from ays_process.logs import configure_logs
 from service.app import create_app
-from service.logs import configure_logs
-from service.settings import BAD_CONFIGURATION, ConfigurationError, load_settings
+from service.settings import QUIET, load_settings
 
 
 def _app() -> FastAPI:
@@ -16,7 +17,7 @@ def _app() -> FastAPI:
         # Uvicorn imports this module: an exception would be shown as a stack trace.
         sys.stderr.write(f"{error}\n")
         sys.exit(BAD_CONFIGURATION)
-    configure_logs(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
     return create_app(settings)
 
 

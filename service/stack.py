@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ays_client import Client, ServiceError
+from ays_process.environment import BAD_CONFIGURATION
 from service.child import Child
 from service.embedded_redis import EmbeddedRedis
 
@@ -16,8 +17,6 @@ READY_SECONDS = 180.0
 
 _STOP_SECONDS = 20.0
 _GIVE_UP_CRASHES = 3
-_BAD_CONFIGURATION = 2
-"""Exit status of an API or a worker whose environment cannot be used: starting it again would not help."""
 _POLL_SECONDS = 0.3
 
 
@@ -138,7 +137,7 @@ class Stack:
 
     def _check_hope(self, deadline: float, error: ServiceError) -> None:
         for child in self._children:
-            misconfigured = child.status == _BAD_CONFIGURATION
+            misconfigured = child.status == BAD_CONFIGURATION
             if misconfigured or child.crashes >= _GIVE_UP_CRASHES:
                 what = "cannot run with this configuration" if misconfigured else f"ended {child.crashes} times while starting"
                 words = f":\n{child.last_words()}\nlog: {child.log}" if child.log else "; see above"

@@ -7,15 +7,14 @@ import torch
 
 from ays_client.contract import Model
 from ays_client.published import PUBLISHED
+from ays_process.environment import BAD_CONFIGURATION, ConfigurationError
+from ays_process.logs import configure_logs
 from worker import pipeline
-from worker.logs import configure
 from worker.models.card import Card
 from worker.models.errors import ModelError
 from worker.models.registry import Registry
-from worker.settings import ConfigurationError, load_settings
+from worker.settings import QUIET, load_settings
 from worker.shell import Shell
-
-EXIT_CONFIGURATION = 2
 
 
 def main() -> int:
@@ -26,8 +25,8 @@ def main() -> int:
         models = [_offered(card) for card in registry.cards()]
     except (ConfigurationError, ModelError) as error:
         print(error, file=sys.stderr)
-        return EXIT_CONFIGURATION
-    configure(settings.log_level)
+        return BAD_CONFIGURATION
+    configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
     torch.set_num_threads(settings.threads)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {settings.threads} threads"
     return Shell(settings, models=models, load=registry.load, compute=pipeline.optimize, device=device).run()

@@ -10,13 +10,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import structlog
+from opentelemetry.trace import Span
 from redis.exceptions import RedisError
 from rq.timeouts import JobTimeoutException
 
 from ays_client.contract import Job, JobRequest, Model, Progress, identity, is_curve
 from ays_client.curve import LossCurve
+from ays_process.tracing import Tracing, failed
 from ays_store import Queue, Store
 from worker.attempt import Attempt, Canceled, Drained, Superseded
+from worker.following import following
 from worker.host import JobHost
 from worker.models.errors import ModelError
 from worker.progress import Reporter
@@ -48,6 +51,7 @@ class Optimizer:
         compute: Compute,
         drain: threading.Event,
         break_off: Callable[[], None],
+        tracing: Tracing,
     ) -> None:
         """Connects the parts.
 
@@ -61,6 +65,7 @@ class Optimizer:
             compute: Turns a request and a model into profile and schedules.
             drain: Set when the worker is asked to end.
             break_off: Has the worker end after this job, as broken.
+            tracing: Traces the jobs.
         """
         self._worker = worker
         self._store = store
@@ -71,6 +76,7 @@ class Optimizer:
         self._compute = compute
         self._drain = drain
         self._break_off = break_off
+        self._tracing = tracing
 
     def optimize(self, job_id: str) -> None:
         """Does a job, if it is still there to be done.
@@ -88,11 +94,12 @@ class Optimizer:
             _log.error("the record of a job cannot be read", job=job_id)
             return
         attempt = Attempt(job_id, token, drain=self._drain)
-        with structlog.contextvars.bound_contextvars(job=job_id, model=job.request.model), self._pulse.holding(attempt):
+        known = {"model": job.request.model, "worker": self._worker}
+        with following(self._store, self._tracing, job_id, what="optimize", **known) as span, self._pulse.holding(attempt):
             _log.info("job started", attempt=job.attempts)
-            self._settle(job, attempt)
+            self._settle(job, attempt, span)
 
-    def _settle(self, job: Job, attempt: Attempt) -> None:
+    def _settle(self, job: Job, attempt: Attempt, span: Span) -> None:
         jobs = self._store.jobs
         try:
             held = self._run(job, attempt)
@@ -107,10 +114,11 @@ class Optimizer:
         except Superseded:
             _log.warning("job was taken over; nothing stored")
         except Exception as error:
-            self._fail(attempt, error)
+            self._fail(attempt, error, span)
 
-    def _fail(self, attempt: Attempt, error: Exception) -> None:
+    def _fail(self, attempt: Attempt, error: Exception, span: Span) -> None:
         text = explain(error)
+        failed(span, text)
         if text == str(error):
             _log.warning("job failed", error=text)
         else:

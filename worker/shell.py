@@ -13,6 +13,8 @@ from redis.exceptions import RedisError
 from rq.exceptions import StopRequested
 
 from ays_client.contract import Model
+from ays_client.version import VERSION
+from ays_process.tracing import Tracing
 from ays_store import Queue, Store
 from ays_store.queue import OPTIMIZE
 from worker.jobs import Compute, Optimizer
@@ -55,7 +57,8 @@ class Shell:
         self._telling = Store.open(settings.redis_url, lease_seconds=settings.lease_seconds)
         self._load = load
         self._compute = compute
-        self._info: Info = {"host": socket.gethostname(), "pid": os.getpid(), "device": device, "since": time.time()}
+        self._tracing = Tracing.of_environment("ays-worker", VERSION)
+        self._info: Info = {"host": socket.gethostname(), "pid": os.getpid(), "device": device, "version": VERSION, "since": time.time()}
 
     def run(self) -> int:
         """Works until it is asked to end.
@@ -81,6 +84,7 @@ class Shell:
         finally:
             reaper.end()
             pulse.end()
+            self._tracing.close()
         asked = self._drain.is_set()
         _log.log(20 if asked else 40, "worker ended" if asked else "worker broke", worker=self.name)
         return 0 if asked else EXIT_BROKEN
@@ -98,6 +102,7 @@ class Shell:
             compute=self._compute,
             drain=self._drain,
             break_off=lambda: worker.break_off(),
+            tracing=self._tracing,
         )
         worker = WarmWorker(
             self._store.redis,

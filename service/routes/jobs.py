@@ -9,6 +9,7 @@ from ays_client.contract import Job, JobRequest, JobState, Model, ModelId
 from ays_client.pages import JobPage
 from service.deps import QueueDep, StoreDep
 from service.known import offered_model
+from service.origin import origin
 from service.problems import ProblemError, declared
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -42,7 +43,7 @@ def submit_job(request: JobRequest, response: Response, store: StoreDep, queue: 
     if schedule_id is not None:
         job = store.jobs.answer(request, schedule_id)
     else:
-        job, _ = store.jobs.submit(request)
+        job, _ = store.jobs.submit(request, origin=origin())
         # Not only a new one: whoever queued it before may have died before this line. Once per delivery, however often it is called.
         queue.enqueue(job.id)
     response.headers["location"] = f"/v1/jobs/{job.id}"

@@ -2,7 +2,8 @@ import os
 
 import pytest
 
-from worker.settings import ConfigurationError, load_settings
+from ays_process.environment import ConfigurationError
+from worker.settings import load_settings
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from tests.worker_shell.conftest import ROOT
 HANG = """
 import sys, threading, time
 from worker.attempt import Attempt
-from worker.logs import configure
+from ays_process.logs import configure_logs
 from worker.watchdog import Watchdog
-configure("info")
+configure_logs("info", "json")
 drain = threading.Event()
 attempt = Attempt("j", 1, drain=drain) if sys.argv[1] == "job" else None
 Watchdog(attempt=lambda: attempt, drain=drain, job_seconds=0.1, drain_seconds=0.1, grace_seconds=0.1).start()

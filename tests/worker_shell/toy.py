@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 
 from ays_client.contract import Effort, Model, Progress, identity
+from ays_process.logs import configure_logs
 from ays_store import connect
 from tests.store.bodies import profile, schedule, validated
-from worker.logs import configure
 from worker.models.errors import ModelError
-from worker.settings import load_settings
+from worker.settings import QUIET, load_settings
 from worker.shell import Shell
 
 LOG = "toy:log"
@@ -85,7 +85,7 @@ def compute(request, model, host):
 
 if __name__ == "__main__":
     settings = load_settings()
-    configure(settings.log_level)
+    configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
     redis = connect(settings.redis_url, patient=True)
     models = [Model(id=name, title=name) for name in MODELS]
     sys.exit(Shell(settings, models=models, load=load, compute=compute, device="toy").run())

@@ -1,0 +1,1 @@
+"""What every process of ours needs, service and worker alike: its configuration, its logs and its traces."""
