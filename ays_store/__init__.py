@@ -8,5 +8,6 @@ from ays_store.queue import Queue as Queue
 from ays_store.results import Cell as Cell
 from ays_store.results import Measured as Measured
 from ays_store.results import rank_of as rank_of
+from ays_store.stats import Stats as Stats
 from ays_store.store import Store as Store
 from ays_store.workers import Worker as Worker

@@ -32,6 +32,7 @@ if fresh then
   reset(id, request, model)
   redis.call('HSET', key_job(id), 'request_id', ARGV[4], 'traceparent', ARGV[5])
   queue_up(id)
+  count('submitted')
 end
 return { fresh and 1 or 0, snapshot({ id }) }
 """
@@ -124,6 +125,7 @@ REAP = """
 local queued, ended = {}, {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', int(now()), 'LIMIT', 0, 100)) do
   local h = redis.call('HMGET', key_job(id), 'state', 'cancel', 'tries', 'worker')
+  if h[1] == 'running' then count('reaped') end
   if h[1] ~= 'running' then
     redis.call('ZREM', LEASES, id)
   elseif h[2] then

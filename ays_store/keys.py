@@ -15,6 +15,7 @@ MODEL_SOURCES = f"{PREFIX}models:sources"
 FINGERPRINTS = f"{PREFIX}models:fingerprints"
 WORKERS = f"{PREFIX}workers"
 REAPER = f"{PREFIX}reaper"
+COUNTERS = f"{PREFIX}counters"
 
 
 def job(job_id: str) -> str:
@@ -83,7 +84,7 @@ def worker(name: str) -> str:
 
 
 LUA = f"""
-local JOBS, LEASES, CLOCK, WORKERS = '{JOBS}', '{LEASES}', '{CLOCK}', '{WORKERS}'
+local JOBS, LEASES, CLOCK, WORKERS, COUNTERS = '{JOBS}', '{LEASES}', '{CLOCK}', '{WORKERS}', '{COUNTERS}'
 local MODELS, MODEL_SOURCES, FINGERPRINTS = '{MODELS}', '{MODEL_SOURCES}', '{FINGERPRINTS}'
 local function key_job(id) return '{job("")}' .. id end
 local function key_events(id) return '{events("")}' .. id end

@@ -68,7 +68,14 @@ local function queue_up(id)
   announce(id)
 end
 
+local function count(what, amount) redis.call('HINCRBY', COUNTERS, what, amount or 1) end
+
 local function finish(id, state)
+  count(state)
+  if read(id, 'state') == 'running' then
+    count('runs')
+    count('run_micros', int(now() - tonumber(read(id, 'started'))))
+  end
   redis.call('HDEL', key_job(id), 'lease', 'missing', 'cancel')
   redis.call('HSET', key_job(id), 'finished', int(now()))
   redis.call('ZREM', LEASES, id)

@@ -9,6 +9,7 @@ from ays_store.jobs import Jobs
 from ays_store.limits import LEASE_SECONDS
 from ays_store.models import Models
 from ays_store.results import Results
+from ays_store.stats import Census
 from ays_store.workers import Workers
 
 
@@ -21,6 +22,7 @@ class Store:
         self.results = Results(redis)
         self.models = Models(redis, self.results)
         self.workers = Workers(redis)
+        self.census = Census(redis)
 
     @classmethod
     def open(cls, url: str, *, patient: bool = False, lease_seconds: float = LEASE_SECONDS) -> "Store":

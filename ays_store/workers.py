@@ -10,17 +10,19 @@ from ays_store.records import text
 from ays_store.scripts import Script
 
 _BEAT = """
--- ARGV: name, info
+-- ARGV: name, info, evaluations
 redis.call('ZADD', WORKERS, int(now()), ARGV[1])
 redis.call('SET', key_worker(ARGV[1]), ARGV[2], 'PX', int(LIVE / 1000))
 redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', int(now() - 10 * LIVE))
+if tonumber(ARGV[3]) > 0 then count('evaluations', ARGV[3]) end
 return 1
 """
 
 _LEAVE = """
--- ARGV: name
+-- ARGV: name, evaluations
 redis.call('ZREM', WORKERS, ARGV[1])
 redis.call('DEL', key_worker(ARGV[1]))
+if tonumber(ARGV[2]) > 0 then count('evaluations', ARGV[2]) end
 return 1
 """
 
@@ -51,18 +53,24 @@ class Workers:
         self._leave = Script(redis, _LEAVE)
         self._live = Script(redis, _LIVE)
 
-    def beat(self, name: str, info: Mapping[str, str | int | float | None]) -> None:
+    def beat(self, name: str, info: Mapping[str, str | int | float | None], *, evaluations: int = 0) -> None:
         """Says that a worker is alive.
 
         Args:
             name: Its name.
             info: What it has to say about itself: host, process, device, the job it runs.
+            evaluations: Evaluations of denoisers since it last said so.
         """
-        self._beat(name, _Info(info=dict(info)).model_dump_json())
+        self._beat(name, _Info(info=dict(info)).model_dump_json(), evaluations)
 
-    def leave(self, name: str) -> None:
-        """Says that a worker ends."""
-        self._leave(name)
+    def leave(self, name: str, *, evaluations: int = 0) -> None:
+        """Says that a worker ends.
+
+        Args:
+            name: Its name.
+            evaluations: Evaluations of denoisers since it last said so.
+        """
+        self._leave(name, evaluations)
 
     def live(self) -> list[Worker]:
         """Returns the live workers, the one silent for longest first."""

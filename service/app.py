@@ -15,6 +15,7 @@ from ays_store import Queue, Store
 from service.deps import State
 from service.feed import Feed
 from service.handlers import add_handlers
+from service.metrics import Metrics, RequestMetrics
 from service.middleware import BodyLimit, RequestLog, SecurityHeaders
 from service.routes import curves, events, health, jobs, models, page, schedules
 from service.settings import Settings
@@ -37,15 +38,17 @@ def create_app(settings: Settings) -> FastAPI:
     Args:
         settings: its configuration.
     """
+    metrics = Metrics()
     tracing = Tracing.of_environment("ays-service", VERSION)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[State]:
         store = Store.open(settings.redis_url)
         feed = Feed(store, Shutdown())
+        metrics.watch(store.census.take)
         reader = asyncio.create_task(feed.run())
         try:
-            yield State(settings=settings, store=store, queue=Queue(store.redis), feed=feed)
+            yield State(settings=settings, store=store, queue=Queue(store.redis), feed=feed, metrics=metrics)
         finally:
             reader.cancel()
             with suppress(asyncio.CancelledError):
@@ -70,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(GZipMiddleware, minimum_size=8192, compresslevel=5)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(RequestLog)
+    app.add_middleware(RequestMetrics, metrics=metrics)
     app.add_middleware(SecurityHeaders)
     return app
 

@@ -6,6 +6,7 @@ from fastapi import Depends, Request
 
 from ays_store import Queue, Store
 from service.feed import Feed
+from service.metrics import Metrics
 from service.settings import Settings
 
 
@@ -16,6 +17,7 @@ class State(TypedDict):
     store: Store
     queue: Queue
     feed: Feed
+    metrics: Metrics
 
 
 # Asynchronous although they wait for nothing: FastAPI would run plain functions in a thread each.
@@ -41,7 +43,13 @@ async def _feed(request: Request) -> Feed:
     return feed
 
 
+async def _metrics(request: Request) -> Metrics:
+    metrics: Metrics = request.state.metrics
+    return metrics
+
+
 SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
 QueueDep = Annotated[Queue, Depends(_queue)]
 FeedDep = Annotated[Feed, Depends(_feed)]
+MetricsDep = Annotated[Metrics, Depends(_metrics)]

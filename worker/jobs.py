@@ -134,7 +134,7 @@ class Optimizer:
             self._break_off()
 
     def _run(self, job: Job, attempt: Attempt) -> bool:
-        request, reporter = job.request, Reporter(attempt, self._telling)
+        request, reporter = job.request, Reporter(attempt, self._telling, count=self._pulse.count)
         reporter.report(Progress(stage="loading"))
         model, fingerprint = self._subject(request)
         attempt.check()

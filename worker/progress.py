@@ -1,6 +1,7 @@
 """Progress: told a few times a second, to a Redis that may be away, by a computation that does not wait for it."""
 
 import time
+from collections.abc import Callable
 
 import structlog
 from redis.exceptions import RedisError
@@ -17,15 +18,18 @@ _log = structlog.stdlib.get_logger(__name__)
 class Reporter:
     """Tells the progress of an attempt, and stops it when there is a reason to."""
 
-    def __init__(self, attempt: Attempt, store: Store) -> None:
+    def __init__(self, attempt: Attempt, store: Store, *, count: Callable[[int], None]) -> None:
         """Begins to report.
 
         Args:
             attempt: The attempt.
             store: An impatient store.
+            count: Told how many evaluations there are more.
         """
         self._attempt = attempt
         self._store = store
+        self._count = count
+        self._evaluations = 0
         self._stage = ""
         self._told = 0.0
 
@@ -38,6 +42,8 @@ class Reporter:
         Raises:
             Interruption: If it has to stop.
         """
+        self._count(max(0, progress.evaluations - self._evaluations))
+        self._evaluations = max(self._evaluations, progress.evaluations)
         self._attempt.check()
         now, ended = time.monotonic(), 0 < progress.total == progress.done
         if progress.stage == self._stage and not ended and now - self._told < _EVERY_SECONDS:

@@ -36,6 +36,8 @@ class Pulse(threading.Thread):
         self._others: list[Callable[[], None]] = []
         self._end = threading.Event()
         self._away = False
+        self._evaluations = 0
+        self._counting = threading.Lock()
 
     def keep_alive(self, renew: Callable[[], None]) -> None:
         """Renews something else with every beat.
@@ -44,6 +46,15 @@ class Pulse(threading.Thread):
             renew: Does it.
         """
         self._others.append(renew)
+
+    def count(self, evaluations: int) -> None:
+        """Takes note of evaluations; the next beat tells their number.
+
+        Args:
+            evaluations: How many more there are.
+        """
+        with self._counting:
+            self._evaluations += evaluations
 
     @contextmanager
     def holding(self, attempt: Attempt) -> Iterator[None]:
@@ -77,7 +88,10 @@ class Pulse(threading.Thread):
         attempt = self.attempt
         if attempt is not None:
             attempt.note(self._store.jobs.renew(attempt.job_id, attempt.token))
-        self._store.workers.beat(self._worker, {**self._info, "job": attempt.job_id if attempt else None})
+        evaluations = self._evaluations
+        info = {**self._info, "job": attempt.job_id if attempt else None}
+        self._store.workers.beat(self._worker, info, evaluations=evaluations)
+        self.count(-evaluations)
         for renew in self._others:
             renew()
 
@@ -86,6 +100,6 @@ class Pulse(threading.Thread):
         self._end.set()
         self.join()
         try:
-            self._store.workers.leave(self._worker)
+            self._store.workers.leave(self._worker, evaluations=self._evaluations)
         except RedisError as error:
             _log.warning("could not say goodbye; the heartbeat runs out by itself", error=str(error))

@@ -1,12 +1,14 @@
-"""`/healthz` and `/readyz`: for the probes of an orchestrator."""
+"""`/healthz` and `/readyz` for the probes of an orchestrator, `/metrics` for Prometheus."""
 
 from typing import Literal
 
 from fastapi import APIRouter
+from fastapi.responses import Response
+from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from redis.exceptions import RedisError
 
-from service.deps import StoreDep
+from service.deps import MetricsDep, StoreDep
 from service.handlers import RETRY_SECONDS
 from service.problems import ProblemError, declared
 
@@ -45,6 +47,17 @@ def readyz(store: StoreDep) -> Readiness:
     if workers == 0:
         raise _missing(what="worker", detail="no worker is alive, so nobody takes the jobs", fix="start a worker: `ays worker`")
     return Readiness(workers=workers)
+
+
+@router.get(
+    "/metrics",
+    response_class=Response,
+    responses={200: {"content": {"text/plain": {"schema": {"type": "string"}}}, "description": "Prometheus' text format"}},
+    summary="What is there to be watched?",
+)
+def metrics(metrics: MetricsDep) -> Response:
+    """Metrics of this process, and of the queue and the workers as long as Redis answers."""
+    return Response(metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
 
 def _missing(*, what: str, detail: str, fix: str) -> ProblemError:

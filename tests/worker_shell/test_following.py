@@ -79,3 +79,12 @@ def test_a_job_restarted_by_another_request_follows_that_one(store):
     store.jobs.submit(request())
     assert store.jobs.origin(job.id) == Origin()
     assert store.jobs.origin("unknown") == Origin()
+
+
+def test_every_evaluation_is_counted_once(start, ask, gate, reaches, store):
+    gate()
+    worker = start()
+    reaches(ask(request(paths=3)), "succeeded")
+    assert worker.end() == 0
+    # The toy says that it has done 3 batches of 5.
+    assert store.census.take().counters["evaluations"] == 15

@@ -71,7 +71,7 @@ def compute(request, model, host):
         if f"[{step}]" not in done:
             redis.rpush(LOG, f"step {step}")
             host.keep_shard(str(step), f"[{step}]")
-        host.report(Progress(stage="profile", done=step + 1, total=request.paths))
+        host.report(Progress(stage="profile", done=step + 1, total=request.paths, evaluations=5 * (step + 1)))
     if model.id == "late":
         redis.rpush(LOG, "computed")
         while redis.exists(HOLD):

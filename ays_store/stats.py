@@ -1,0 +1,85 @@
+"""What operators watch: how much there is of everything right now, and what has been done since the beginning."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from redis import Redis
+
+from ays_client.contract import JobState
+from ays_store.limits import LOST_SECONDS
+from ays_store.queue import Queue
+from ays_store.records import text
+from ays_store.scripts import Script
+
+_STATS = """
+-- ARGV: lost (microseconds that a lease is overdue), stored states
+local t = now()
+local states = {}
+for i = 2, #ARGV do states[#states + 1] = redis.call('ZCARD', key_jobs_in(ARGV[i])) end
+local oldest = redis.call('ZRANGE', key_jobs_in('queued'), 0, 0, 'WITHSCORES')
+return {
+  states,
+  redis.call('ZCOUNT', LEASES, '-inf', '(' .. int(t - tonumber(ARGV[1]))),
+  oldest[2] and int(t - tonumber(oldest[2])) or '0',
+  redis.call('ZCOUNT', WORKERS, int(t - LIVE), '+inf'),
+  redis.call('ZCOUNT', LEASES, int(t), '+inf'),
+  redis.call('HGETALL', COUNTERS),
+}
+"""
+
+_STORED = [state for state in JobState if state is not JobState.LOST]
+
+
+@dataclass(frozen=True)
+class Stats:
+    """A look at everything.
+
+    Attributes:
+        jobs: jobs by the state that the API shows, those of the last month.
+        queued: jobs that wait in the queue, by priority.
+        oldest_seconds: age of the job that has waited for longest, 0 when none waits.
+        workers: live workers.
+        busy: jobs whose lease is kept, that is: workers at work.
+        memory_bytes: memory that Redis uses.
+        memory_limit_bytes: memory that it may use, 0 for no limit.
+        counters: what has been done since this Redis was set up, by the fields that `docs/redis.md` lists; a missing one is 0.
+    """
+
+    jobs: Mapping[JobState, int]
+    queued: Mapping[str, int]
+    oldest_seconds: float
+    workers: int
+    busy: int
+    memory_bytes: int
+    memory_limit_bytes: int
+    counters: Mapping[str, int]
+
+
+class Census:
+    """Takes the stats; a handful of commands, however much is stored."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis
+        self._queue = Queue(redis)
+        self._stats = Script(redis, _STATS)
+
+    def take(self) -> Stats:
+        """Returns the stats of now.
+
+        Raises:
+            redis.RedisError: If Redis does not answer.
+        """
+        sizes, lost, oldest, workers, busy, counters = self._stats(int(LOST_SECONDS * 1e6), *_STORED)
+        jobs = dict(zip(_STORED, sizes, strict=True))
+        memory = self._redis.info("memory")
+        return Stats(
+            jobs={**jobs, JobState.RUNNING: max(0, jobs[JobState.RUNNING] - lost), JobState.LOST: lost},
+            queued={"all": len(self._queue)},
+            oldest_seconds=int(oldest) / 1e6,
+            workers=workers,
+            busy=busy,
+            memory_bytes=memory["used_memory"],
+            memory_limit_bytes=memory["maxmemory"],
+            counters={text(name): int(value) for name, value in zip(counters[::2], counters[1::2], strict=True)},
+        )
