@@ -4,6 +4,9 @@ from pydantic import Field
 
 from ays_process.environment import ProcessSettings, RedisUrl, read_environment
 
+DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
+"""Where a Redis listens unless it is told otherwise."""
+
 QUIET = ("uvicorn.access",)
 """Loggers that are kept to warnings: every request is logged by us, with its id."""
 
@@ -11,7 +14,7 @@ QUIET = ("uvicorn.access",)
 class Settings(ProcessSettings):
     """Everything that can be configured; each field is the environment variable `AYS_<NAME>`."""
 
-    redis_url: RedisUrl = Field("redis://127.0.0.1:6379/0", description="the Redis that service and workers share", repr=False)
+    redis_url: RedisUrl = Field(DEFAULT_REDIS_URL, description="the Redis that service and workers share", repr=False)
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
     body_limit: int = Field(64 * 1024, ge=1024, description="largest request body, in bytes")

@@ -55,6 +55,8 @@ class Stream:
                 elif time.monotonic() - sent >= self._heartbeat:
                     yield ": heartbeat\n\n"
                     sent = time.monotonic()
+        # An end that is not the job's: a client of the standard comes back by itself, others can read what to do.
+        yield f": not the end of the job; connect again with Last-Event-ID\nretry: {_RETRY_MILLISECONDS}\n\n"
 
     async def _news(self, follower: Follower) -> list[str]:
         pause = min(_SILENCE_SECONDS, self._heartbeat, max(self._end - time.monotonic(), 0.0))

@@ -14,6 +14,7 @@ from ays_client.formats import Format, render
 from service.cli.connect import connect
 from service.cli.curve import curve_through_api, read_curve
 from service.cli.demo import demo as run_demo
+from service.cli.doctor import doctor as examine
 from service.cli.exits import ending
 from service.cli.optimize import in_process, through_api
 from service.cli.serve import serve as run_serve
@@ -154,6 +155,12 @@ def demo(
 ) -> None:
     """Start everything, optimize a schedule for the bundled model, show what it buys, and shut down."""
     run_demo(_stack(host="127.0.0.1", port=0, workers=1, data=data, log_to_files=True), out)
+
+
+@app.command()
+def doctor(as_json: Json = False, data: Data = _DATA, url: Url = _URL) -> int:
+    """Check everything that has to be right: environment, Redis, workers, models, device, disk, versions; each with a fix."""
+    return examine(url=url, data=data, as_json=as_json)
 
 
 def _stack(*, host: str, port: int, workers: int, data: Path, log_to_files: bool) -> Stack:

@@ -16,6 +16,8 @@ class ExitCode(IntEnum):
     """Status of a command."""
 
     OK = 0
+    UNHEALTHY = 1
+    """`ays doctor` has found something that does not work."""
     BAD_INPUT = 2
     """The command cannot be done as it was given: change it."""
     SERVICE_AWAY = 3
