@@ -11,7 +11,6 @@ from ays_store import Store
 from service.embedded_redis import EmbeddedRedis
 from tests.cli.commands import ays, running
 
-
 NO_TORCH = {"AYS_THREADS": "0"}
 """A worker that is wrongly configured says so before it imports torch, which takes seconds."""
 
