@@ -4,6 +4,7 @@ For every model, solver and NFE the schedules come from the code that jobs run, 
 that neither profile nor search nor judge has seen, by the mean squared distance to a fine solution from the same noise (and the same
 Brownian path). `stock` is the best hand-made schedule in hindsight, on the first 256 of those noises. `limit` is a direct numerical search
 (Nelder-Mead over the evaluated levels, started at our schedule) on a part of those very noises: what no honest method can reach.
+`ladder` is what the race found best before refinement touched it.
 
 Writes `docs/results/quality.md`, `quality.json` and `quality.png`.
 """
@@ -52,6 +53,8 @@ STOCK_HEATS = ((64, 2), (256, 1))
 """After so many noises so many stock schedules go on."""
 LIMIT_COUNTS, LIMIT_TRIALS, LIMIT_NOISES = (5, 8), 50, 256
 MAX_COUNTS = (8,)
+LADDER = {Effort.STANDARD: "ladder", Effort.MAX: "ladder of max"}
+"""What the race of an effort found best, before refinement."""
 
 
 class Nowhere:
@@ -99,6 +102,8 @@ def schedules(model: LoadedModel, solver: str, nfe: int, measured: Measured, den
         request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver), effort=effort)
         verdict = Validator(request, model, profile, denoise, Stages(Nowhere())).search()
         found[effort.value], evaluations[effort.value] = verdict.levels, verdict.evaluations
+        assert verdict.raced is not None
+        found[LADDER[effort]] = verdict.raced
     return Cell(found, evaluations)
 
 
@@ -176,12 +181,13 @@ def summary(model: LoadedModel, solver: str, nfe: int, cell: Cell) -> dict[str, 
     """Means with standard errors, ratios on paired noises, and the quality of the distribution."""
     errors = {name: np.concatenate(parts) for name, parts in cell.errors.items()}
     stock = min((name for name in errors if name.startswith("stock")), key=lambda name: errors[name].mean())
-    kept = {stock, "limit", *(effort.value for effort in Effort)} & set(errors)
+    kept = {stock, "limit", *LADDER.values(), *(effort.value for effort in Effort)} & set(errors)
     means = {name: (float(errors[name].mean()), float(errors[name].std(ddof=1) / np.sqrt(FRESH))) for name in kept}
     ratios = {name: ratio(errors[name], errors[stock]) for name in kept - {stock}}
+    refined = {effort.value: ratio(errors[effort.value], errors[name]) for effort, name in LADDER.items() if name in errors}
     kinds = {name: distribution(model, torch.cat(cell.samples[name])) for name in [*kept, "fine"]}
     body = {"model": model.id, "solver": solver, "nfe": nfe, "stock": stock, "errors": means, "ratios": ratios, "distribution": kinds}
-    return {**body, "evaluations": cell.evaluations}
+    return {**body, "refined": refined, "evaluations": cell.evaluations}
 
 
 def ratio(ours: Array, stock: Array) -> tuple[float, float]:

@@ -46,22 +46,39 @@ def _verdict(cells: list[dict[str, Any]]) -> list[str]:
     ratios = np.array([cell["ratios"]["standard"][0] for cell in cells])
     worse = [cell for cell in cells if cell["ratios"]["standard"][0] - cell["ratios"]["standard"][1] > 1]
     mean = float(np.exp(np.log(ratios).mean()))
+    refined = np.array([value for cell in cells for value in cell["refined"].values()])
+    spoilt = int((refined[:, 0] - refined[:, 1] > 1).sum())
+    gain = float(np.exp(np.log(refined[:, 0]).mean()))
     return [
         f"Over {len(cells)} cells, `standard` has {mean:.2f} times the squared error of the best stock schedule (geometric mean);",
         f"the worst cell {ratios.max():.2f}, cells above 1 by more than their standard error: {len(worse)}.",
+        f"Refinement leaves {gain:.2f} of the ladder's error; worse by more than its standard error: {spoilt} of {len(refined)}.",
     ]
 
 
 def _table(cells: list[dict[str, Any]]) -> list[str]:
     kind = {"digits": "Frechet", "mixture": "NLL"}.get(cells[0]["model"])
-    head = ["solver", "NFE", "stock", "", "fast", "standard", "max", "limit", "ours / stock", "ours / limit", "evaluations"]
+    head = [
+        "solver",
+        "NFE",
+        "stock",
+        "",
+        "fast",
+        "standard",
+        "max",
+        "limit",
+        "ours / stock",
+        "ours / ladder",
+        "ours / limit",
+        "evaluations",
+    ]
     head += [f"{kind} stock", f"{kind} ours", f"{kind} fine"] if kind else []
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for cell in cells:
         errors, (ratio, spread) = cell["errors"], cell["ratios"]["standard"]
         row = [cell["solver"], str(cell["nfe"]), cell["stock"].removeprefix("stock "), _error(errors[cell["stock"]])]
         row += [_error(errors.get(name)) for name in ("fast", "standard", "max", "limit")]
-        row += [f"{ratio:.2f} ± {spread:.2f}", _over_limit(errors)]
+        row += [f"{ratio:.2f} ± {spread:.2f}", " / ".join(f"{r:.2f} ± {s:.2f}" for r, s in cell["refined"].values()), _over_limit(errors)]
         row.append(" / ".join(f"{value:,}" for value in cell["evaluations"].values()))
         if kind:
             found = cell["distribution"]

@@ -48,6 +48,7 @@ class Verdict:
         errors: its squared errors on the judge's noises, shape (n,).
         stock: squared errors of the stock schedules on the same noises, each of shape (n,).
         evaluations: evaluations spent on all this.
+        raced: what the ladder's race found best, before refinement, shape (steps + 1,); None: there was no race.
     """
 
     candidate: Candidate
@@ -56,6 +57,7 @@ class Verdict:
     errors: Array
     stock: dict[str, Array]
     evaluations: int
+    raced: Array | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +103,8 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     one = starts * iteration_evaluations(steps, 1, 1) * solver.evaluations_per_step
     before = 2 * grid + _RACED * candidates * cost
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
-    noises = int(np.clip(min(budget / (before + _RESERVED_ITERATIONS * one), enough), _FEWEST_NOISES, _MOST_NOISES[effort]))
+    reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * one) <= budget else 1
+    noises = int(np.clip(min(budget / (before + reserved * one), enough), _FEWEST_NOISES, _MOST_NOISES[effort]))
     iterations = int(np.clip((budget - before * noises) // (one * noises), 0, _ITERATIONS[effort]))
     return Plan(noises, candidates, iterations, starts, int(noises * (before + iterations * one)))
 
@@ -144,7 +147,8 @@ class Validator:
             starts = [*starts, *[candidate for candidate in (*outcome.ranking, *candidates) if not candidate.stock][:1]]
         pool = [self._refine(candidate, search, judge) for candidate in starts]
         candidate, refined = min(pool, key=lambda pair: float(pair[1].judged.mean()))
-        return self._conclude(candidate, refined, outcome.best_stock, search, judge)
+        verdict = self._conclude(candidate, refined, outcome.best_stock, search, judge)
+        return replace(verdict, raced=outcome.ranking[0].levels)
 
     def check(self, candidate: Candidate) -> Verdict:
         """Measure the errors of a given schedule, and of the stock ones, on the judge's noises."""

@@ -156,6 +156,24 @@ def test_a_stock_schedule_runs_to_the_end_where_all_are_bad() -> None:
     assert len(outcome.ranking) < 8
 
 
+def test_the_default_runs_to_the_end_and_is_beaten_only_where_the_noises_are_sure() -> None:
+    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", choice=Choice(1.8))
+    poor, worse = (Candidate(name, good * np.array([1, factor, factor, 1, 1, 1])) for name, factor in (("poor", 0.9), ("worse", 0.6)))
+    best = Candidate("best", good)
+    rest = [Candidate(f"rest {n}", good * np.array([1, 1 + 0.01 * n, 1, 1, 1, 1])) for n in range(1, 12)]
+    noises = shooting_at(good, 48)
+    sure = race(SOLVERS["ddim"], LAW.denoise, [worse, best, *rest], stock(5), noises)
+    assert sure.ranking[0] is best
+    assert worse in sure.ranking
+    # One noise in 48 prefers another schedule to the default by far: its mean is better, but not by a standard error.
+    ends = [sample(SOLVERS["ddim"], LAW.denoise, candidate.levels, noises.noise) for candidate in (poor, best)]
+    reference = ends[0].clone()
+    reference[0] += 1000 * (ends[1][0] - ends[0][0])
+    unsure = race(SOLVERS["ddim"], LAW.denoise, [poor, best], stock(5), HeldOut(noises.noise, reference, None, noises.indices))
+    assert unsure.ranking[:2] == [poor, best]
+    assert unsure.errors[1].mean() < unsure.errors[0].mean()
+
+
 def test_a_race_of_stock_schedules_alone_has_a_winner() -> None:
     outcome = race(SOLVERS["ddim"], LAW.denoise, [], stock(5), held_out(SOLVERS["ddim"]))
     assert outcome.ranking[0] is outcome.best_stock

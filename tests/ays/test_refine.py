@@ -84,6 +84,23 @@ def test_a_judge_that_prefers_the_start_keeps_the_start() -> None:
     assert np.array_equal(found.levels, start)
 
 
+def test_one_noise_that_gains_much_does_not_outvote_the_others() -> None:
+    """The judge's mean falls, by less than its standard error: one noise in eight gains what the search sees, the others lose a little."""
+    law, solver = plane(), SOLVERS["ddim"]
+    start = np.append(log_grid(20.0, 0.05, 5), 0.0)
+    willing, used = run(law, solver, start)
+    assert willing.improved
+    judge = used["judge"]
+    content = sample(solver, law.denoise, start, judge.noise)
+    content[0] = judge.reference[0]
+    alone = replace(judge, reference=content)
+    found, _ = run(law, solver, start, judge=alone)
+    before, after = (squared_errors(solver, law.denoise, levels[None], alone)[0] for levels in (start, willing.levels))
+    assert before[0] > 0 == before[1:].max()
+    assert after[0] < before[0]
+    assert np.array_equal(found.levels, start)
+
+
 def test_a_start_without_any_error_is_kept() -> None:
     law, solver = plane(), SOLVERS["ddim"]
     start = np.append(log_grid(20.0, 0.05, 5), 0.0)

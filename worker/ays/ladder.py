@@ -25,6 +25,7 @@ _FINE_LEVELS = 256
 _FIRST_RUNG = 12
 _SAME = 0.2
 _TIE = 0.5
+_BEATEN = 1.0
 
 
 @dataclass(frozen=True)
@@ -191,7 +192,7 @@ def race(solver: Solver, denoise: Denoise, optimized: Sequence[Candidate], stock
     Args:
         solver: the real method.
         denoise: the model.
-        optimized: candidates of the ladder.
+        optimized: candidates of the ladder; the first of them runs to the end.
         stock: hand-made schedules by name; the best of them runs to the end.
         held_out: the noises to race on.
     """
@@ -205,23 +206,25 @@ def race(solver: Solver, denoise: Denoise, optimized: Sequence[Candidate], stock
         order = errors.mean(axis=1).argsort(kind="stable")
         if stop < n:
             kept = list(order[: max(2, (len(order) + 1) // 2)])
-            if not any(alive[i].stock for i in kept):
-                kept.append(next(i for i in order if alive[i].stock))
-            order = np.array(kept)
+            seeded = (next(i for i in order if alive[i].stock), int(entered.argmin()))
+            order = np.array([*kept, *(i for i in dict.fromkeys(seeded) if i not in kept)])
         alive, errors = [alive[i] for i in order], errors[order]
         entered = entered[order]
-    best_stock = next(candidate for candidate in alive if candidate.stock)
     first = _first_of_the_tied(errors, entered)
     ranking = [alive[first], *alive[:first], *alive[first + 1 :]]
+    best_stock = next(candidate for candidate in ranking if candidate.stock)
     return Race(ranking, np.concatenate([errors[[first]], np.delete(errors, first, axis=0)]), best_stock)
 
 
 def _first_of_the_tied(errors: Array, entered: Index) -> int:
-    """Of the candidates that are not worse than the best by `_TIE` standard errors of the paired difference, the one that entered first.
+    """The default, unless another beats it by `_BEATEN` standard errors of the paired difference; then the first that `_TIE` cannot tell.
 
-    A few heavy-tailed noises cannot tell neighbours apart; without this the winner is the luckiest of many.
+    A few heavy-tailed noises cannot tell neighbours apart; without this the winner is the luckiest of many, and worse than the default.
     """
     difference = errors - errors[0]
     spread = difference.std(axis=1, ddof=1) / np.sqrt(errors.shape[1]) if errors.shape[1] > 1 else np.zeros(len(errors))
-    tied = np.flatnonzero(difference.mean(axis=1) <= _TIE * spread)
+    lead, default = difference.mean(axis=1), int(entered.argmin())
+    if lead[default] <= _BEATEN * spread[default]:
+        return default
+    tied = np.flatnonzero(lead <= _TIE * spread)
     return int(tied[entered[tied].argmin()])

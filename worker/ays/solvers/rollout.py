@@ -46,6 +46,8 @@ class _Rollout:
 
     def evaluate(self, x: Tensor, step: int, levels: Array) -> Tensor:
         """D of every schedule at `levels`, which the knots up to `step` determine; shape (S, n, *shape)."""
+        if len(levels) == 1:
+            return self.denoise(x[0], torch.full((x.shape[1],), float(levels[0]), dtype=x.dtype, device=x.device)).unsqueeze(0)
         _, first, group = np.unique(self.sigmas[:, : step + 1], axis=0, return_index=True, return_inverse=True)
         rows = x[torch.from_numpy(first)]
         sigma = torch.from_numpy(levels[first]).to(x).repeat_interleave(x.shape[1])
