@@ -32,7 +32,7 @@ _ITERATIONS = {Effort.STANDARD: 6, Effort.MAX: 10}
 _RESERVED_ITERATIONS = 2
 _FEW_STEPS = 6
 """Steps up to which a second start is refined."""
-_FEWEST_CANDIDATES = 6
+_FEWEST_CANDIDATES, _MOST_CANDIDATES = 6, 10
 _RACED = 0.85
 """Noises that a candidate runs on in the race, on average, in multiples of those of the search (measured)."""
 
@@ -99,7 +99,7 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
     starts += again
     room = budget // (4 * _RACED * _FEWEST_NOISES * cost)
-    candidates = int(np.clip(room, _FEWEST_CANDIDATES, 12 if solver.stochastic or again else 20))
+    candidates = int(np.clip(room, _FEWEST_CANDIDATES, _MOST_CANDIDATES))
     one = starts * iteration_evaluations(steps, 1, 1) * solver.evaluations_per_step
     before = 2 * grid + _RACED * candidates * cost
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
@@ -107,6 +107,16 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     noises = int(np.clip(min(budget / (before + reserved * one), enough), _FEWEST_NOISES, _MOST_NOISES[effort]))
     iterations = int(np.clip((budget - before * noises) // (one * noises), 0, _ITERATIONS[effort]))
     return Plan(noises, candidates, iterations, starts, int(noises * (before + iterations * one)))
+
+
+def _surest(pool: Sequence[tuple[Candidate, Refined]]) -> tuple[Candidate, Refined]:
+    """The first, which won the race, unless another is better by more than a standard error of the paired difference."""
+    kept = pool[0]
+    for other in pool[1:]:
+        difference = estimate(other[1].judged - kept[1].judged)
+        if difference.mean < -difference.standard_error:
+            kept = other
+    return kept
 
 
 class Validator:
@@ -146,7 +156,7 @@ class Validator:
             # A few heavy-tailed noises may have made a stock schedule win: the judge shall see our best as well.
             starts = [*starts, *[candidate for candidate in (*outcome.ranking, *candidates) if not candidate.stock][:1]]
         pool = [self._refine(candidate, search, judge) for candidate in starts]
-        candidate, refined = min(pool, key=lambda pair: float(pair[1].judged.mean()))
+        candidate, refined = _surest(pool)
         verdict = self._conclude(candidate, refined, outcome.best_stock, search, judge)
         return replace(verdict, raced=outcome.ranking[0].levels)
 

@@ -16,7 +16,7 @@ from worker.ays.denoise import along
 from worker.ays.noise import Array
 from worker.ays.paths import Brownian, Stream, brownian, starting_noise
 from worker.ays.schedule import Terminal
-from worker.ays.solvers import Denoise, Solver, reference, sample, trajectory
+from worker.ays.solvers import Denoise, Solver, reference, sample
 
 _BROWNIAN_REFINEMENT = 4
 
@@ -99,8 +99,8 @@ def hold_out(
         fine = np.exp(np.interp(np.linspace(0, len(levels) - 1, count), np.arange(len(levels)), np.log(levels)))
         fine[::_BROWNIAN_REFINEMENT] = levels
         paths = brownian(fine, shape, indices, seed=seed, stream=stream, clock=solver.noise.clock)
-    states, estimates = trajectory(reference(solver), along(denoise, indices), levels, noise, brownian=paths)
-    return HeldOut(noise, estimates[-1] if terminal == "zero" else states[-1], paths, tuple(indices))
+    path = np.append(levels, 0.0) if terminal == "zero" else levels
+    return HeldOut(noise, sample(reference(solver), along(denoise, indices), path, noise, brownian=paths), paths, tuple(indices))
 
 
 def deviations(solver: Solver, denoise: Denoise, sigmas: Array, held_out: HeldOut) -> Tensor:
