@@ -13,7 +13,7 @@ from worker.ays.ladder import Candidate, ladder, off_grid, race, thin
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
 from worker.ays.profile import Profile
-from worker.ays.refine import Refined, iteration_evaluations, refine
+from worker.ays.refine import Refined, iteration_evaluations, refine, surely_better
 from worker.ays.schedule import Terminal, stock_schedules
 from worker.ays.solvers import SOLVERS, Solver
 from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
@@ -110,13 +110,10 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
 
 
 def _surest(pool: Sequence[tuple[Candidate, Refined]]) -> tuple[Candidate, Refined]:
-    """The first, which won the race, unless another is better by more than a standard error of the paired difference."""
-    kept = pool[0]
-    for other in pool[1:]:
-        difference = estimate(other[1].judged - kept[1].judged)
-        if difference.mean < -difference.standard_error:
-            kept = other
-    return kept
+    """The smallest error on the judge's noises; another start than the race's winner only where it surely ends below it."""
+    (winner, first), *others = pool
+    sure = [(candidate, other) for candidate, other in others if surely_better(other.judged, first.before)]
+    return min([(winner, first), *sure], key=lambda pair: float(pair[1].judged.mean()))
 
 
 class Validator:

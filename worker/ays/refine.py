@@ -26,7 +26,7 @@ _LONGEST_MOVE = 0.45
 _BLENDS = (1.0, 0.4)
 _WORTHWHILE = 0.01
 _SURE = 1.0
-"""Standard errors by which a step must improve the judge's mean."""
+"""Standard errors of the paired difference that make an improvement sure."""
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,14 @@ class Refined:
     Attributes:
         levels: the kept schedule, shape (N + 1,).
         judged: its squared errors on the judge's noises, shape (n,).
+        before: those of the start.
         improved: whether it differs from the start.
         iterations: iterations made.
     """
 
     levels: Array
     judged: Array
+    before: Array
     improved: bool
     iterations: int
 
@@ -104,6 +106,12 @@ def _steps(hessian: Array, gradient: Array) -> list[Array]:
     return [np.asarray(-np.linalg.solve(hessian + mu * np.diag(scale), gradient), dtype=np.float64) for mu in _DAMPING]
 
 
+def surely_better(errors: Array, others: Array) -> bool:
+    """Whether errors are smaller than others on the same noises by more than the standard error of the mean difference; shapes (n,)."""
+    change = estimate(errors - others)
+    return change.mean < -_SURE * change.standard_error
+
+
 def refine(
     solver: Solver,
     denoise: Denoise,
@@ -127,8 +135,8 @@ def refine(
         sigma_min: lowest level that may be evaluated.
         iterations: largest number of iterations.
     """
-    best, best_judged = levels, squared_errors(solver, denoise, levels[None], judge)[0]
-    done = 0
+    before = squared_errors(solver, denoise, levels[None], judge)[0]
+    best, best_judged, done = levels, before, 0
     for _ in range(iterations if len(levels) > 2 else 0):
         done += 1
         hessian, gradient, error = _normal_equations(solver, denoise, best, search)
@@ -139,13 +147,11 @@ def refine(
             break
         blends = np.stack([_blend(best, trials[choice], fraction) for fraction in _BLENDS])
         judged = squared_errors(solver, denoise, blends, judge)
-        changes = [estimate(each - best_judged) for each in judged]
-        bounds = [change.mean + _SURE * change.standard_error for change in changes]
-        pick = int(np.argmin(bounds))
-        if not bounds[pick] < 0:
+        pick = int(judged.mean(axis=1).argmin())
+        if not surely_better(judged[pick], best_judged):
             break
         gain = 1 - judged[pick].mean() / best_judged.mean()
         best, best_judged = blends[pick], judged[pick]
         if gain < _WORTHWHILE:
             break
-    return Refined(best, best_judged, best is not levels, done)
+    return Refined(best, best_judged, before, best is not levels, done)
