@@ -1,42 +1,57 @@
-# Two images: `docker build --target service .` (no torch) and `docker build --target worker .` (torch; uses a GPU when it is given one).
+# Two images: `docker build --target service .` (slim, no torch) and `docker build --target worker .` (torch).
+# The worker's torch is the one that pip finds by default, which on Linux x86_64 is built for CUDA and brings its libraries: with the
+# NVIDIA container toolkit on the host it uses the GPU that it is given, without it computes on the CPU.
 # docker compose builds and connects both: docker-compose.yml.
 
 FROM python:3.12-slim AS base
-ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/ays/bin:$PATH
 RUN useradd --system --uid 10001 --create-home ays
-WORKDIR /app
-COPY constraints.txt ./
-RUN pip install --constraint constraints.txt setuptools
 
 
-FROM base AS service
-COPY pyproject.toml README.md ./
+FROM base AS build
+ENV PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+WORKDIR /build
+COPY constraints.txt pyproject.toml README.md ./
+RUN python -m venv /opt/ays && pip install --constraint constraints.txt setuptools
+
+
+# What changes rarely comes first: without our packages, pip installs what they need.
+FROM build AS build-service
+RUN pip install --constraint constraints.txt --no-build-isolation '.[service,otel]'
 COPY ays_client ays_client
 COPY ays_process ays_process
 COPY ays_store ays_store
 COPY service service
-RUN pip install --constraint constraints.txt --no-build-isolation '.[service]'
-USER ays
+RUN pip install --no-deps --no-build-isolation --force-reinstall .
+
+
+FROM build AS build-worker
+RUN pip install --constraint constraints.txt --no-build-isolation '.[worker,train,otel]'
+COPY ays_client ays_client
+COPY ays_process ays_process
+COPY ays_store ays_store
+COPY worker worker
+RUN pip install --no-deps --no-build-isolation --force-reinstall .
+
+
+FROM base AS service
+COPY --from=build-service /opt/ays /opt/ays
+USER 10001
 WORKDIR /home/ays
 ENV AYS_HOST=0.0.0.0 AYS_PORT=8000
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
-  CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/healthz', timeout=2)"]
+  CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"AYS_PORT\"]}/healthz', timeout=2)"]
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "service"]
 
 
 FROM base AS worker
-COPY pyproject.toml README.md ./
-COPY ays_client ays_client
-COPY ays_process ays_process
-COPY ays_store ays_store
-COPY worker worker
-RUN pip install --constraint constraints.txt --no-build-isolation '.[worker,train]'
-USER ays
+COPY --from=build-worker /opt/ays /opt/ays
+USER 10001
 WORKDIR /home/ays
-# Healthy: Redis answers this worker's own client. That it takes jobs is what the API's /readyz watches, by its heartbeat.
-HEALTHCHECK --interval=15s --timeout=5s --start-period=60s --retries=3 \
-  CMD ["python", "-c", "import os, redis; redis.Redis.from_url(os.environ['AYS_REDIS_URL'], socket_timeout=3).ping()"]
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
+  CMD ["python", "-m", "worker.alive"]
 STOPSIGNAL SIGTERM
 CMD ["python", "-m", "worker"]

@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo serve test lint test-all test-service bench bench-quality clean
+.PHONY: help demo serve test lint test-all test-service test-images bench bench-quality clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -38,11 +38,14 @@ lint: $(READY) ## style, types and import borders
 	$(BIN)/lint-imports
 
 test-all: $(READY) ## the tests, those of test-service left out
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --ignore=tests/service --ignore=tests/client
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not images" --ignore=tests/service --ignore=tests/client
 
 test-service: $(READY_SERVICE) ## the tests of the service and the client, where torch is not installed
 	@! $(VENV_SERVICE)/bin/python -c 'import torch' 2>/dev/null || { echo "error: torch is installed in $(VENV_SERVICE)"; exit 1; }
 	$(VENV_SERVICE)/bin/python -m pytest tests/service tests/client
+
+test-images: $(READY) ## what both images hold and do, torch included, in environments made as the Dockerfile says
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "images or not images" tests/deploy
 
 bench: $(READY) ## ours against every other method, half an hour on two cores: docs/results.md
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.compare

@@ -115,7 +115,7 @@ def test_make_targets_exist():
 def test_ays_commands_exist():
     code = "\n".join([*blocks("bash"), *re.findall(r"`(ays .*?)`", README)])
     named = {words: set(re.findall(r"--[a-z-]+", options)) for words, options in re.findall(r"\bays (\w+)(.*)", code)}
-    assert {"serve", "worker", "demo", "models", "optimize", "schedule", "curve"} == set(named)
+    assert {"serve", "worker", "demo", "models", "optimize", "schedule", "curve", "doctor"} == set(named)
     for name, options in named.items():
         known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
         assert options <= known, name
@@ -135,7 +135,7 @@ def test_routes_are_all_explained(url: str):
     assert known | {"GET /"} == set(re.findall(r"`((?:GET|POST) /.*?)`", API.partition("## A request")[0]))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/integrate.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/api.md", "docs/integrate.md", "docs/operating.md"])
 def test_links_lead_somewhere(page: str):
     text = (REPOSITORY / page).read_text()
     targets = [target for target in re.findall(r"\]\((.*?)\)", text) if "://" not in target]

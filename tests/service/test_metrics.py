@@ -54,7 +54,7 @@ def test_jobs_workers_and_evaluations_are_those_of_redis(http, store, queue):
     assert states == {"queued": 1, "running": 1, "failed": 1, "canceled": 1, "succeeded": 0, "lost": 0}
     assert sum(value for (name, *_), value in seen.items() if name == "ays_queue_depth") == len(queue) == 4
     assert 0 < seen["ays_queue_oldest_seconds",] < 60
-    assert (seen["ays_workers",], seen["ays_workers_busy",]) == (1, 1)
+    assert (seen["ays_workers",], seen["ays_workers_busy",], seen["ays_workers_wanted",]) == (1, 1, 5)
     assert seen["ays_evaluations_total",] == 123
     assert seen["ays_jobs_submitted_total",] == 4
     assert seen["ays_jobs_finished_total", ("state", "failed")] == 1
