@@ -16,6 +16,7 @@ FINGERPRINTS = f"{PREFIX}models:fingerprints"
 WORKERS = f"{PREFIX}workers"
 REAPER = f"{PREFIX}reaper"
 COUNTERS = f"{PREFIX}counters"
+PROBE = f"{PREFIX}probe"
 
 
 def job(job_id: str) -> str:

@@ -4,6 +4,7 @@ from typing import Any
 
 from redis import Redis
 
+from ays_store import keys
 from ays_store.connect import connect
 from ays_store.jobs import Jobs
 from ays_store.limits import LEASE_SECONDS
@@ -37,6 +38,16 @@ class Store:
         """
         redis: Any = self.redis
         redis.ping()
+
+    def check_writable(self) -> None:
+        """Asks Redis to take something, as a job would.
+
+        Raises:
+            redis.ResponseError: If it refuses: it is full, its disk is, or it is a replica.
+            redis.RedisError: If it does not answer.
+        """
+        redis: Any = self.redis
+        redis.set(keys.PROBE, "1", px=1000)
 
     def close(self) -> None:
         """Closes the connections."""

@@ -19,6 +19,7 @@ from service.cli.exits import ending
 from service.cli.optimize import in_process, through_api
 from service.cli.serve import serve as run_serve
 from service.cli.tables import error_table, models_table, schedule_table, show
+from service.settings import load_settings
 from service.stack import Stack
 
 app = typer.Typer(
@@ -164,6 +165,8 @@ def doctor(as_json: Json = False, data: Data = _DATA, url: Url = _URL) -> int:
 
 
 def _stack(*, host: str, port: int, workers: int, data: Path, log_to_files: bool) -> Stack:
+    # Before anything starts, and all mistakes at once.
+    load_settings()
     return Stack(
         host=host,
         port=port,

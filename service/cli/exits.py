@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
 from ays_client import JobFailed, ServiceError, Unavailable
+from ays_process.environment import ConfigurationError
 from service.embedded_redis import EmbeddedRedisError
 from service.stack import StackError
 
@@ -53,6 +54,8 @@ def ending(run: Callable[[], object]) -> int:
         return _say("interrupted", ExitCode.INTERRUPTED)
     except CommandError as error:
         return _say(str(error), error.code)
+    except ConfigurationError as error:
+        return _say(str(error), ExitCode.BAD_INPUT)
     except ValidationError as error:
         return _say(first_mistake(error), ExitCode.BAD_INPUT)
     except TyperException as error:

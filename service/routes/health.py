@@ -6,7 +6,7 @@ from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
 from service.deps import MetricsDep, StoreDep
 from service.handlers import RETRY_SECONDS
@@ -37,10 +37,13 @@ async def healthz() -> Health:
 
 @router.get("/readyz", responses=declared(), summary="Can jobs be done?")
 def readyz(store: StoreDep) -> Readiness:
-    """Ready when Redis answers and at least one worker lives."""
+    """Ready when Redis takes what it is given and at least one worker lives."""
     try:
-        store.ping()
+        store.check_writable()
         workers = len(store.workers.live())
+    except ResponseError as error:
+        fix = "give it memory or disk, or name the primary in AYS_REDIS_URL; `ays doctor` looks closer"
+        raise _missing(what="redis", detail=f"Redis refuses to write: {error}", fix=fix) from error
     except RedisError as error:
         reason = f"Redis does not answer: {type(error).__name__}"
         raise _missing(what="redis", detail=reason, fix="start Redis, or correct AYS_REDIS_URL") from error
@@ -65,7 +68,7 @@ def _missing(*, what: str, detail: str, fix: str) -> ProblemError:
         503,
         detail,
         received={"missing": what},
-        expected="Redis and at least one live worker",
+        expected="a Redis that takes what it is given, and at least one live worker",
         fix=fix,
         headers={"retry-after": str(RETRY_SECONDS)},
     )

@@ -74,6 +74,14 @@ def test_a_signal_ends_everything_cleanly(tmp_path: Path, number: signal.Signals
     assert command.err.rstrip().endswith("}") or "stopping" in command.err
 
 
+def test_all_mistakes_of_the_environment_are_told_before_anything_starts(tmp_path: Path):
+    done = ays("serve", cwd=tmp_path, AYS_BODY_LIMIT="many", AYS_LOG_LEVEL="loud")
+    assert done.returncode == 2
+    assert "AYS_BODY_LIMIT: received 'many'" in done.stderr
+    assert "AYS_LOG_LEVEL: received 'loud'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_misconfigured_worker_is_reported(tmp_path: Path):
     (tmp_path / "models.toml").write_text("[models.x]\nkind = 1\n")
     done = ays("serve", "--port", "0", cwd=tmp_path, AYS_MODELS=str(tmp_path / "models.toml"))

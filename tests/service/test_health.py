@@ -7,6 +7,7 @@ import time
 import httpx2
 import pytest
 
+from ays_store import Store
 from service.embedded_redis import EmbeddedRedis
 from tests.service.server import Server
 from tests.service.worker import body
@@ -76,6 +77,19 @@ def test_a_redis_that_hangs_is_a_quick_503(own_redis, lonely):
     finally:
         os.kill(own_redis.pid, signal.SIGCONT)
     assert lonely.get("/v1/models").status_code == 200
+
+
+def test_a_redis_that_is_full_is_not_ready(own_redis, lonely):
+    store = Store.open(own_redis.url)
+    store.redis.config_set("maxmemory", 1)
+    try:
+        ready = lonely.get("/readyz")
+    finally:
+        store.redis.config_set("maxmemory", 0)
+        store.close()
+    assert (ready.status_code, ready.json()["received"]) == (503, {"missing": "redis"})
+    assert ready.json()["detail"].startswith("Redis refuses to write: ")
+    assert "memory" in ready.json()["detail"]
 
 
 @pytest.mark.usefixtures("store")
