@@ -63,11 +63,22 @@ def test_an_alert_says_how_urgent_it_is_and_what_happens():
         assert rule["annotations"]["summary"].endswith(".")
 
 
-def test_promtool_takes_the_rules():
+@pytest.mark.parametrize(
+    "words",
+    [["check", "config", "deploy/prometheus/prometheus.yml"], ["test", "rules", "tests/deploy/alerts_test.yml"]],
+    ids=lambda words: words[0],
+)
+def test_promtool_takes_the_rules_and_they_fire(words):
     if shutil.which("promtool") is None:
         pytest.skip("promtool, of Prometheus, is not installed")
-    ended = subprocess.run(["promtool", "check", "config", "deploy/prometheus/prometheus.yml"], cwd=ROOT, capture_output=True, text=True)
+    ended = subprocess.run(["promtool", *words], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
+def test_every_alert_has_a_case_that_fires_and_one_that_does_not():
+    tests = yaml.safe_load((ROOT / "tests/deploy/alerts_test.yml").read_text())["tests"]
+    cases = {(case["alertname"], bool(case.get("exp_alerts"))) for test in tests for case in test["alert_rule_test"]}
+    assert cases == {(rule["alert"], fires) for rule in RULES for fires in (True, False)}
 
 
 def test_the_dashboard_is_whole():
