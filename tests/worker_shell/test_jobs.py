@@ -148,7 +148,7 @@ def test_a_profile_of_the_same_weights_under_another_name_is_found(store):
     variant = Variant(model="toy", paths=3)
     commit(store, validated(), profile=profile(variant), paths=3)
     copy, twin = identity(variant.model_copy(update={"model": "copy"})), identity(variant)
-    told = Reporter(Attempt("job", 1, drain=threading.Event()), store)
+    told = Reporter(Attempt("job", 1, drain=threading.Event()), store, count=lambda _: None)
 
     def host(fingerprint: str, twins: list[str]) -> JobHost:
         return JobHost(told, profile_id=copy, fingerprint=fingerprint, results=store.results, twins=twins)
