@@ -58,11 +58,11 @@ class Reaper(threading.Thread):
             queued, ended = self._store.jobs.reap()
             for job_id in queued:
                 self._queue.enqueue(job_id)
-                _log.warning("job taken from a dead worker and queued again", job=job_id)
+                _log.warning("job taken from a dead worker and queued again", **self._about(job_id))
             for job_id in ended:
-                _log.warning("job of a dead worker ended", job=job_id)
+                _log.warning("job of a dead worker ended", **self._about(job_id))
         for job_id in self._queue.reconcile(grace_seconds=self._lease / 2):
-            _log.warning("job was in no queue; queued again", job=job_id)
+            _log.warning("job was in no queue; queued again", **self._about(job_id))
         if time.monotonic() - self._swept > _SWEEP_EVERY:
             self._swept = time.monotonic()
             self._queue.sweep()
@@ -72,6 +72,9 @@ class Reaper(threading.Thread):
         """Stops the thread."""
         self._end.set()
         self.join()
+
+    def _about(self, job_id: str) -> dict[str, str]:
+        return {"job": job_id, "request_id": self._store.jobs.origin(job_id).request_id}
 
     def _turn(self) -> bool:
         redis: Any = self._store.redis

@@ -77,8 +77,8 @@ def _live(store, process):
 def ask(store, queue):
     """Submits and enqueues a request."""
 
-    def submit(request):
-        job, created = store.jobs.submit(request)
+    def submit(request, **known):
+        job, created = store.jobs.submit(request, **known)
         assert created
         assert queue.enqueue(job.id)
         return job.id

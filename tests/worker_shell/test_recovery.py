@@ -3,7 +3,7 @@ import signal
 import time
 
 from ays_client.contract import JobState
-from ays_store import Queue, Store
+from ays_store import Origin, Queue, Store
 from service.embedded_redis import EmbeddedRedis
 from tests.store.bodies import request
 from tests.store.waiting import until
@@ -28,12 +28,14 @@ def test_the_job_of_a_killed_worker_runs_elsewhere_within_30_seconds(start, ask,
 
 def test_the_only_worker_is_restarted_and_takes_its_job_up(start, ask, reaches, gate, deeds):
     first = start()
-    job_id = ask(request(paths=2))
+    job_id = ask(request(paths=2), origin=Origin("r1"))
     until(lambda: deeds() == ["load toy"])
     first.kill()
     gate()
-    start()
+    second = start()
     assert reaches(job_id, JobState.SUCCEEDED).attempts == 2
+    (taken,) = second.said("job taken from a dead worker")
+    assert (taken["job"], taken["request_id"]) == (job_id, "r1")
 
 
 def test_a_worker_that_was_frozen_writes_nothing(start, ask, reaches, gate, deeds, store, redis):
