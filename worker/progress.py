@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 import structlog
+from opentelemetry.trace import get_current_span
 from redis.exceptions import RedisError
 
 from ays_client.contract import Progress
@@ -48,6 +49,8 @@ class Reporter:
         now, ended = time.monotonic(), 0 < progress.total == progress.done
         if progress.stage == self._stage and not ended and now - self._told < _EVERY_SECONDS:
             return
+        if progress.stage != self._stage:
+            get_current_span().add_event(progress.stage)
         self._stage, self._told = progress.stage, now
         try:
             self._attempt.note(self._store.jobs.report(self._attempt.job_id, self._attempt.token, progress))

@@ -46,6 +46,7 @@ def test_the_id_and_the_trace_of_a_request_follow_its_job(redis_url, start, gate
     assert asked.trace_id.hex() == work.trace_id.hex() == TRACE
     assert work.parent_span_id == asked.span_id
     assert attributes(work)["ays.job"] == job["id"]
+    assert [event.name for event in work.events] == ["loading", "profile", "store"]
     assert attributes(work)["ays.request_id"] == "follow-me"
     assert {span.name for _, span in collector.spans} == {"POST /v1/jobs", "optimize"}
 
