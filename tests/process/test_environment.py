@@ -1,10 +1,12 @@
 """Every mistake in the environment is told, at once, and no secret with them."""
 
+import sys
+
 import pytest
 from pydantic import Field
 
 from ays_process.environment import ConfigurationError, ProcessSettings, RedisUrl, read_environment
-from ays_process.tracing import wanted
+from ays_process.tracing import tracing_mistakes, wanted
 
 
 class Some(ProcessSettings):
@@ -46,3 +48,12 @@ def test_all_mistakes_are_told(monkeypatch):
 )
 def test_traces_are_sent_where_a_collector_is_named(environment, expected):
     assert wanted(environment) is expected
+
+
+def test_traces_that_nothing_can_send_are_a_mistake(monkeypatch):
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter", None)
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    assert tracing_mistakes() == []
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    (line,) = tracing_mistakes()
+    assert line.endswith("install the extra `otel` or unset it")
