@@ -217,7 +217,7 @@ def test_the_verdict_falls_back_on_the_stock_schedule_that_the_judge_clearly_pre
     search, judge = (validator._hold_out(stream, range(16)) for stream in (Stream.SEARCH, Stream.JUDGE))
     judged = squared_errors(SOLVERS["ddim"], denoise, levels[None], judge)[0]
     won = Candidate("optimized", levels, Choice(1.0))
-    verdict = validator._conclude(won, Refined(levels, judged, judged, False, 0), Candidate("edm", stock, stock=True), search, judge)
+    verdict = validator._conclude(won, Refined(levels, judged, False, 0), Candidate("edm", stock, stock=True), search, judge)
     if awful:
         assert verdict.candidate.name == "edm"
         assert np.array_equal(verdict.levels, stock)

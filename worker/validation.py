@@ -25,7 +25,7 @@ BUDGET = {Effort.STANDARD: 10, Effort.MAX: 50}
 """Evaluations that validation and refinement may spend, in multiples of a path measure's profile (about); twice that for an SDE."""
 
 _PILOT, _FEWEST_NOISES, _MOST_NOISES = 16, 16, {Effort.STANDARD: 64, Effort.MAX: 128}
-_PRECISION = {Effort.STANDARD: 0.1, Effort.MAX: 0.05}
+_PRECISION = {Effort.STANDARD: 0.07, Effort.MAX: 0.035}
 """Relative standard error of the mean error, on the noises of search and judge together, that asks for no more of them."""
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
 _ITERATIONS = {Effort.STANDARD: 6, Effort.MAX: 10}
@@ -109,13 +109,6 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     return Plan(noises, candidates, iterations, starts, int(noises * (before + iterations * one)))
 
 
-def _surest(pool: Sequence[tuple[Candidate, Refined]]) -> tuple[Candidate, Refined]:
-    """The smallest error on the judge's noises; another start than the race's winner only where it surely ends below it."""
-    (winner, first), *others = pool
-    sure = [(candidate, other) for candidate, other in others if surely_better(other.judged, first.before)]
-    return min([(winner, first), *sure], key=lambda pair: float(pair[1].judged.mean()))
-
-
 class Validator:
     """Validates schedules of one request on noises of search and judge."""
 
@@ -153,7 +146,7 @@ class Validator:
             # A few heavy-tailed noises may have made a stock schedule win: the judge shall see our best as well.
             starts = [*starts, *[candidate for candidate in (*outcome.ranking, *candidates) if not candidate.stock][:1]]
         pool = [self._refine(candidate, search, judge) for candidate in starts]
-        candidate, refined = _surest(pool)
+        candidate, refined = self._surest(pool, outcome.errors[0], search)
         verdict = self._conclude(candidate, refined, outcome.best_stock, search, judge)
         return replace(verdict, raced=outcome.ranking[0].levels)
 
@@ -184,6 +177,14 @@ class Validator:
             sigma_min=float(self._profile.levels[-1]),
             iterations=self._plan.iterations,
         )
+
+    def _surest(self, pool: Sequence[tuple[Candidate, Refined]], raced: Array, search: HeldOut) -> tuple[Candidate, Refined]:
+        """The smallest error on all noises, among those that are surely better than the race's winner was before its refinement."""
+        if len(pool) == 1:
+            return pool[0]
+        errors = [np.concatenate([self._errors(refined.levels, search), refined.judged]) for _, refined in pool]
+        sure = [i for i in range(1, len(pool)) if surely_better(self._solver, errors[i], raced)]
+        return pool[min([0, *sure], key=lambda i: float(errors[i].mean()))]
 
     def _conclude(self, candidate: Candidate, refined: Refined, stock: Candidate, search: HeldOut, judge: HeldOut) -> Verdict:
         """Keep the race's best stock schedule if all noises prefer it by more than a standard error of the paired difference."""

@@ -7,7 +7,7 @@ every knot moved in turn gives the Jacobian (a knot leaves the states before it 
 
 moves all knots at once. It sees what the cost cannot: errors of successive steps that amplify or cancel, networks that misbehave. The
 fit is to the search noises; the judge's noises decide what is kept: a step must improve on them by more than the standard error of the
-paired difference, else the search ends. A few heavy-tailed noises would like many a schedule that is worse on all others.
+paired difference (an SDE's by two), else the search ends. A few heavy-tailed noises would like many a schedule that is worse on all others.
 """
 
 from dataclasses import dataclass
@@ -25,8 +25,9 @@ _DAMPING = (1e-3, 0.1, 1.0)
 _LONGEST_MOVE = 0.45
 _BLENDS = (1.0, 0.4)
 _WORTHWHILE = 0.01
-_SURE = 1.0
-"""Standard errors of the paired difference that make an improvement sure."""
+_SURE, _SURE_OF_NOISE = 1.0, 2.0
+"""Standard errors of the paired difference that make an improvement sure, for an ODE and an SDE: this one's errors scatter more, and the
+cost alone leaves little to gain there."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,12 @@ class Refined:
     Attributes:
         levels: the kept schedule, shape (N + 1,).
         judged: its squared errors on the judge's noises, shape (n,).
-        before: those of the start.
         improved: whether it differs from the start.
         iterations: iterations made.
     """
 
     levels: Array
     judged: Array
-    before: Array
     improved: bool
     iterations: int
 
@@ -106,10 +105,10 @@ def _steps(hessian: Array, gradient: Array) -> list[Array]:
     return [np.asarray(-np.linalg.solve(hessian + mu * np.diag(scale), gradient), dtype=np.float64) for mu in _DAMPING]
 
 
-def surely_better(errors: Array, others: Array) -> bool:
-    """Whether errors are smaller than others on the same noises by more than the standard error of the mean difference; shapes (n,)."""
+def surely_better(solver: Solver, errors: Array, others: Array) -> bool:
+    """Whether squared errors of a solver are smaller than others on the same noises, beyond doubt by chance; shapes (n,)."""
     change = estimate(errors - others)
-    return change.mean < -_SURE * change.standard_error
+    return change.mean < -(_SURE_OF_NOISE if solver.stochastic else _SURE) * change.standard_error
 
 
 def refine(
@@ -135,8 +134,8 @@ def refine(
         sigma_min: lowest level that may be evaluated.
         iterations: largest number of iterations.
     """
-    before = squared_errors(solver, denoise, levels[None], judge)[0]
-    best, best_judged, done = levels, before, 0
+    best, best_judged = levels, squared_errors(solver, denoise, levels[None], judge)[0]
+    done = 0
     for _ in range(iterations if len(levels) > 2 else 0):
         done += 1
         hessian, gradient, error = _normal_equations(solver, denoise, best, search)
@@ -148,10 +147,10 @@ def refine(
         blends = np.stack([_blend(best, trials[choice], fraction) for fraction in _BLENDS])
         judged = squared_errors(solver, denoise, blends, judge)
         pick = int(judged.mean(axis=1).argmin())
-        if not surely_better(judged[pick], best_judged):
+        if not surely_better(solver, judged[pick], best_judged):
             break
         gain = 1 - judged[pick].mean() / best_judged.mean()
         best, best_judged = blends[pick], judged[pick]
         if gain < _WORTHWHILE:
             break
-    return Refined(best, best_judged, before, best is not levels, done)
+    return Refined(best, best_judged, best is not levels, done)
