@@ -179,12 +179,10 @@ class Validator:
         )
 
     def _surest(self, pool: Sequence[tuple[Candidate, Refined]], raced: Array, search: HeldOut) -> tuple[Candidate, Refined]:
-        """The smallest error on all noises, among those that are surely better than the race's winner was before its refinement."""
-        if len(pool) == 1:
-            return pool[0]
-        errors = [np.concatenate([self._errors(refined.levels, search), refined.judged]) for _, refined in pool]
-        sure = [i for i in range(1, len(pool)) if surely_better(self._solver, errors[i], raced)]
-        return pool[min([0, *sure], key=lambda i: float(errors[i].mean()))]
+        """The smallest error on the judge's noises, among those surely better on all noises than the race's winner was before."""
+        errors = [np.concatenate([self._errors(refined.levels, search), refined.judged]) for _, refined in pool[1:]]
+        sure = [pair for pair, found in zip(pool[1:], errors, strict=True) if surely_better(self._solver, found, raced)]
+        return min([pool[0], *sure], key=lambda pair: float(pair[1].judged.mean()))
 
     def _conclude(self, candidate: Candidate, refined: Refined, stock: Candidate, search: HeldOut, judge: HeldOut) -> Verdict:
         """Keep the race's best stock schedule if all noises prefer it by more than a standard error of the paired difference."""
