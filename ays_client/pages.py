@@ -35,6 +35,7 @@ class RowCell(BaseModel):
     validated: bool
     error: Error | None
     detail: float | None
+    knee: float | None
     ratio_bound: float | None
     refined: bool
     candidate: str | None

@@ -1,7 +1,7 @@
 // Curves, by uPlot, and the heat map.
 
-import { positionOf } from "./cost.js";
 import { colour, h, number } from "./dom.js";
+import { positionOf } from "./grid.js";
 
 const HEIGHT = 260;
 const SERIES = ["accent", "edm", "log_snr", "published", "other", "other2"];

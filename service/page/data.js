@@ -8,6 +8,7 @@ const inShort = (schedule, model) => ({
   ...schedule,
   schedule_id: schedule.id,
   detail: schedule.provenance.detail,
+  knee: schedule.provenance.knee,
   refined: schedule.provenance.refined,
   candidate: schedule.provenance.candidate,
   samples: isImage(model),
@@ -40,6 +41,7 @@ export class Data {
       ...profile,
       measure,
       moments: profile.moments[measure],
+      origin: profile.origin[measure] ?? null,
     }));
   }
 

@@ -1,47 +1,31 @@
-// The best schedule for any detail, here in the browser: the shortest path of worker/ays/optimize.py and the polish off the grid
-// that follows it, so that the detail slider needs no job. It starts at the highest level and weighs errors without a knee, where the
-// worker chooses both; for what it minimizes it is as good as the worker, and a test compares them.
+// The best schedule for any detail, here in the browser, so that the detail slider needs no job: the shortest path on the measured grid
+// and the polish off it, step for step as worker/table.py and worker/ays/optimize.py find it. A test compares the levels.
 
-import { integrals, interpolate, StepCost } from "./cost.js";
+import { costs } from "./cost.js";
+import { fineness, positionOf } from "./grid.js";
+import { truncated } from "./solvers.js";
 import { resample } from "./stock.js";
+import { sweep, TOLERANCE } from "./sweep.js";
 
-/** Levels of the polish's grid, at least. */
-const FINE_LEVELS = 256;
+/** A wider move than the narrowest is repeated while it gains as much. */
+const WORTHWHILE = 1e-3;
 
-/** Largest h_i / h_(i-1) of 2M where nothing was validated (docs/theory.md, 7). */
-export const RATIO_BOUND = 2;
-
-const TOLERANCE = 1e-9;
-
-/** Integrals by profile, grid and power: the detail slider leaves those of deterministic solvers as they are. */
-const integrated = new WeakMap();
-
-function cost(profile, solver, detail, factor) {
-  const key = `${factor} ${solver.stochastic ? detail : "ode"}`;
-  const kept = integrated.get(profile) ?? integrated.set(profile, new Map()).get(profile);
-  if (!kept.has(key)) {
-    if (kept.size > 8) kept.clear();
-    const count = (profile.levels.length - 1) * factor + 1;
-    const grid = interpolate(profile, Array.from({ length: count }, (_, n) => n / factor));
-    kept.set(key, integrals(grid, solver, detail));
-  }
-  return new StepCost(kept.get(key), solver, detail);
-}
-
-/** Optimal schedules of one profile, solver, terminal, detail and ratio bound, for any number of steps. */
+/** Optimal schedules of one profile, solver, terminal and choice, for any number of steps. */
 export class Optimizer {
   /**
-   * @param {{levels: number[], moments: number[][], measure: string}} profile
+   * @param {{levels: number[], moments: number[][], origin: number[] | null, measure: string}} profile
    * @param {import("./solvers.js").Solver} solver
-   * @param {{toZero: boolean, detail: number, ratioBound: number | null}} choice
+   * @param {{toZero: boolean, detail: number, knee?: number, ratioBound: number | null}} choice
    */
-  constructor(profile, solver, { toZero, detail, ratioBound }) {
+  constructor(profile, solver, { toZero, detail, knee, ratioBound }) {
     this.levels = profile.levels;
     this.toZero = toZero;
-    this.ratioBound = solver.multistep && ratioBound !== null ? ratioBound : Infinity;
-    this.factor = Math.max(4, Math.ceil(FINE_LEVELS / (profile.levels.length - 1)));
-    this.fine = cost(profile, solver, detail, this.factor);
-    this.sweep = (solver.multistep ? sweepPairs : sweepSingle)(cost(profile, solver, detail, 1), this);
+    this.ratioBound = ratioBound ?? Infinity;
+    this.factor = fineness(profile);
+    this.fine = costs(profile, solver, { detail, knee }, this.factor);
+    this.sweep = sweep(costs(profile, truncated(solver, 2), { detail, knee }, 1), this);
+    // The optimum of the measured grid is within a cell of the finer one's; that of a shorter history may be further away.
+    this.reach = this.factor * (solver.history <= 2 ? 1 : 4);
   }
 
   /** The schedule of a number of steps: `steps + 1` levels. */
@@ -59,111 +43,39 @@ export class Optimizer {
     while (!knots) knots = this.sweep(--most);
     const coarse = knots.map((knot) => this.levels[knot]);
     const wanted = resample(this.toZero ? [...coarse, 0] : coarse, steps).filter((sigma) => sigma > 0);
-    return distinct(wanted, this.fine.levels);
+    return spread(wanted.map((sigma) => halfEven(positionOf(this.fine.levels, sigma))), this.fine.levels.length - 1);
   }
 }
 
-/** Indices of the nearest levels of a log-spaced grid, made strictly rising with both ends kept. */
-function distinct(sigmas, levels) {
-  const last = levels.length - 1;
-  const width = Math.log(levels[0] / levels[last]) / last;
-  const knots = sigmas.map((sigma) => Math.round(Math.log(levels[0] / sigma) / width));
-  for (let n = 1; n < knots.length; n++) knots[n] = Math.max(knots[n], knots[n - 1] + 1);
-  for (let n = knots.length - 1; n >= 0; n--) knots[n] = Math.min(knots[n], last - (knots.length - 1 - n));
-  return knots;
+/** Rounds as numpy does. */
+function halfEven(value) {
+  const below = Math.floor(value);
+  if (value - below !== 0.5) return Math.round(value);
+  return below % 2 ? below + 1 : below;
+}
+
+/** Pushes knots that fell together apart: strictly increasing, at most `last`, the earlier ones moved the least. */
+function spread(knots, last) {
+  const apart = [...knots];
+  for (let n = 1; n < apart.length; n++) apart[n] = Math.max(apart[n], apart[n - 1] + 1);
+  for (let n = apart.length - 1; n >= 0; n--) apart[n] = Math.min(apart[n], last - (apart.length - 1 - n));
+  return apart;
 }
 
 /**
- * V_n[i] = min_j step[i, j] + V_(n-1)[j].
- *
- * @returns {(steps: number) => number[] | null}  Knots of the best schedule of so many steps from the first level; the sweep goes on
- *   from where the last call left it.
+ * Coordinate descent of the knots on the finer grid: every knot tries a move of the current width either way and takes the better one
+ * if it helps; knots that share no step go in one group, groups in turn. When a sweep helps nowhere, or a wide one not enough, the width
+ * halves.
  */
-function sweepSingle(cost, { toZero }) {
-  const g = cost.levels.length;
-  const last = g - 1;
-  const step = square(g, (i, j) => (j > i ? cost.step(-1, i, j) : Infinity));
-  const closing = (i) => (toZero ? cost.toZero(i) : i < last ? cost.toLast(-1, i, last) : Infinity);
-  const value = [Float64Array.from({ length: g }, (_, i) => closing(i))];
-  const follow = [new Int16Array(g).fill(last)];
-  const extend = () => {
-    const [ahead, next, choice] = [value.at(-1), new Float64Array(g), new Int16Array(g)];
-    for (let i = 0; i < g; i++) [next[i], choice[i]] = least(step[i], ahead, i);
-    value.push(next);
-    follow.push(choice);
-  };
-  return (steps) => {
-    while (value.length < steps) extend();
-    return Number.isFinite(value[steps - 1][0]) ? trace(steps, toZero, (left, _, here) => follow[left - 1][here]) : null;
-  };
-}
-
-/** V_n[k, i] = min_j pair[k, i, j] + V_(n-1)[i, j], j within the ratio bound; the first step has no memory. Returns as `sweepSingle`. */
-function sweepPairs(cost, { toZero, ratioBound }) {
-  const g = cost.levels.length;
-  const last = g - 1;
-  const { logs } = cost;
-  const allowed = (k, i, j) => (logs[i] - logs[j]) / (logs[k] - logs[i]) <= ratioBound * (1 + TOLERANCE);
-  const pair = square(g, (k, i) => {
-    const row = new Float64Array(g).fill(Infinity);
-    if (i > k) for (let j = i + 1; j < g && allowed(k, i, j); j++) row[j] = cost.step(k, i, j);
-    return row;
-  }, Array);
-  const step = Float64Array.from({ length: g }, (_, j) => (j ? cost.step(-1, 0, j) : Infinity));
-  let ahead = square(g, (k, i) => (toZero ? cost.toZero(i) : pair[k][i][last]));
-  const first = [last];
-  const value = [toZero ? cost.toZero(0) : step[last]];
-  const follow = [square(g, () => last, Int16Array)];
-  const extend = () => {
-    const [best, to] = least(step, ahead[0], 0);
-    value.push(best);
-    first.push(to);
-    const next = square(g, () => Infinity);
-    const choice = square(g, () => last, Int16Array);
-    for (let k = 0; k < g; k++) for (let i = k + 1; i < g; i++) [next[k][i], choice[k][i]] = least(pair[k][i], ahead[i], i);
-    follow.push(choice);
-    ahead = next;
-  };
-  const after = (left, before, here) => (before < 0 ? first[left - 1] : follow[left - 1][before][here]);
-  return (steps) => {
-    while (value.length < steps) extend();
-    return Number.isFinite(value[steps - 1]) ? trace(steps, toZero, after) : null;
-  };
-}
-
-/** Smallest `here[j] + ahead[j]` beyond level i, and the first j that has it. */
-function least(here, ahead, i) {
-  let [smallest, at] = [Infinity, here.length - 1];
-  for (let j = i + 1; j < here.length; j++) {
-    const total = here[j] + ahead[j];
-    if (total < smallest) {
-      smallest = total;
-      at = j;
-    }
-  }
-  return [smallest, at];
-}
-
-const square = (g, at, Row = Float64Array) => Array.from({ length: g }, (_, i) => Row.from({ length: g }, (_, j) => at(i, j)));
-
-function trace(steps, toZero, after) {
-  const knots = [0];
-  for (let left = steps; left > (toZero ? 1 : 0); left--) knots.push(after(left, knots.at(-2) ?? -1, knots.at(-1)));
-  return knots;
-}
-
-/**
- * Coordinate descent of the interior knots on the finer grid: every knot tries a move of the current width either way and takes the
- * better one if it helps; knots that share no step go in one group, groups in turn. When a sweep helps nowhere, the width halves.
- */
-function polish(cost, start, { toZero, ratioBound }) {
+function polish(cost, start, { toZero, ratioBound, reach }) {
   const knots = [...start];
   const end = toZero ? knots.length : knots.length - 1;
-  // A knot ends one step, starts one, and is the memory of the one after.
-  const touched = cost.solver.multistep ? 3 : 2;
+  // A knot ends one step, starts one, and is the memory of those after.
+  const touched = cost.solver.history + 1;
+  const stepCost = (n) => (n > 0 && isLong(cost, knots, n, ratioBound) ? Infinity : cost.at(knots, n, toZero));
   const around = (n) => {
     let total = 0;
-    for (let step = n - 1; step < n - 1 + touched; step++) total += stepCost(cost, knots, step, { toZero, ratioBound });
+    for (let step = Math.max(n - 1, 0); step < Math.min(n - 1 + touched, knots.length); step++) total += stepCost(step);
     return total;
   };
   const move = (n, width) => {
@@ -177,27 +89,21 @@ function polish(cost, start, { toZero, ratioBound }) {
     knots[n] = helps ? best : here;
     return helps;
   };
-  let width = Math.max(1, Math.floor(Math.max(1, ...start.slice(1).map((knot, n) => knot - start[n])) / 2));
+  const whole = () => knots.reduce((total, _, n) => total + stepCost(n), 0);
+  let width = Math.min(reach, Math.max(1, Math.floor(Math.max(1, ...start.slice(1).map((knot, n) => knot - start[n])) / 2)));
   while (width > 0) {
+    const before = whole();
     let moved = false;
-    for (let group = 0; group < touched; group++) {
-      for (let n = group || touched; n < end; n += touched) moved = move(n, width) || moved;
-    }
-    if (!moved) width = Math.floor(width / 2);
+    for (let group = 0; group < touched; group++) for (let n = group; n < end; n += touched) moved = move(n, width) || moved;
+    const fallen = 1 - whole() / (before > 0 ? before : 1);
+    if (!moved || (width > 1 && fallen < WORTHWHILE)) width = Math.floor(width / 2);
   }
   return knots;
 }
 
-/** Cost of the step that starts at a knot; 0 where none does, Infinity where it is not allowed. */
-function stepCost(cost, knots, step, { toZero, ratioBound }) {
-  const { logs } = cost;
-  const [before, here, next] = [knots[step - 1] ?? -1, knots[step], knots[step + 1]];
-  if (here === undefined) return 0;
-  if (here < 0 || here >= logs.length) return Infinity;
-  if (next === undefined) return toZero ? cost.toZero(here) : 0;
-  if (next <= here || next >= logs.length) return Infinity;
-  if (cost.solver.multistep && before >= 0) {
-    if (here <= before || logs[here] - logs[next] > (logs[before] - logs[here]) * ratioBound * (1 + TOLERANCE)) return Infinity;
-  }
-  return cost[!toZero && step + 2 === knots.length ? "toLast" : "step"](before, here, next);
+/** Whether step n is longer beside the one before it than allowed; knots off the grid count as at its end. */
+function isLong({ logs, solver }, knots, n, ratioBound) {
+  if (solver.history === 1 || n + 1 >= knots.length) return false;
+  const at = (knot) => logs[Math.min(knot, logs.length - 1)];
+  return at(knots[n]) - at(knots[n + 1]) > (at(knots[n - 1]) - at(knots[n])) * ratioBound * (1 + TOLERANCE);
 }

@@ -1,7 +1,8 @@
 // From what is chosen and what is known to what is drawn: our schedule beside those that everybody uses, with the cost of every step.
 
+import { defaultChoice, ratioBound } from "./choice.js";
 import { stepCosts } from "./cost.js";
-import { Optimizer, RATIO_BOUND } from "./optimize.js";
+import { Optimizer } from "./optimize.js";
 import { measureOf, SOLVERS, stepsOf } from "./solvers.js";
 import { edm, logSnr } from "./stock.js";
 import { DETAIL } from "./state.js";
@@ -20,7 +21,7 @@ export const STOCK_TITLES = {
  * @property {string} name  `ours`, `edm`, `log_snr` or `published`.
  * @property {string} title
  * @property {number[]} sigmas
- * @property {number[] | null} costs  One per step; null without a profile, or where a level is outside of it.
+ * @property {{start: number, steps: number[]} | null} costs  Null without a profile, or where a level is outside of it.
  * @property {{mean: number, standard_error: number} | null} error  Measured on held-out noises.
  */
 
@@ -32,7 +33,7 @@ function optimized(profile, { solver, nfe, terminal, detail }) {
   let optimizer = optimizers.get(key);
   if (!optimizer) {
     if (optimizers.size > 8) optimizers.clear();
-    optimizer = new Optimizer(profile, SOLVERS[solver], { toZero: terminal === "zero", detail, ratioBound: RATIO_BOUND });
+    optimizer = new Optimizer(profile, SOLVERS[solver], { toZero: terminal === "zero", detail, ratioBound: ratioBound(SOLVERS[solver]) });
     optimizers.set(key, optimizer);
   }
   return optimizer.schedule(stepsOf(solver, nfe));
@@ -51,15 +52,14 @@ export function select(state, model, profile, cell, published) {
   const range = { sigmaMax: profile?.levels[0] ?? model.sigma_max, sigmaMin: profile?.levels.at(-1) ?? model.sigma_min };
   const toZero = state.terminal === "zero";
   const steps = stepsOf(state.solver, state.nfe);
-  const { costs: known } = SOLVERS[state.solver];
-  const here = state.detail !== "auto" && !cell && profile && known;
-  const detail = state.detail === "auto" ? (cell?.detail ?? DETAIL.start) : state.detail;
+  const here = state.detail !== "auto" && !cell && profile;
+  const choice = chosen(state, profile, cell);
   const lines = [];
   const add = (name, title, sigmas, error) => lines.push({ name, title, sigmas, error: error ?? null, costs: costsOf(sigmas) });
   const costsOf = (sigmas) => {
     const positive = sigmas.filter((sigma) => sigma > 0);
-    const inside = profile && known && positive[0] <= range.sigmaMax * 1.000001 && positive.at(-1) >= range.sigmaMin * 0.999999;
-    return inside ? stepCosts(profile, SOLVERS[state.solver], detail, sigmas) : null;
+    const inside = profile && positive[0] <= range.sigmaMax * 1.000001 && positive.at(-1) >= range.sigmaMin * 0.999999;
+    return inside ? stepCosts(profile, SOLVERS[state.solver], choice, sigmas) : null;
   };
   if (here) add("ours", "Optimized", optimized(profile, state), null);
   else if (cell) add("ours", cell.source === "stock" ? "Chosen" : "Optimized", cell.sigmas, cell.error?.ours);
@@ -69,7 +69,14 @@ export function select(state, model, profile, cell, published) {
     add("log_snr", "log-SNR", logSnr(steps, span), cell?.error?.stock.log_snr);
   }
   if (published) add("published", "Published", published.sigmas, null);
-  return { lines, range, toZero, steps, detail, here: Boolean(here), measure: measureOf(state.solver) };
+  return { lines, range, toZero, steps, choice, here: Boolean(here), measure: measureOf(state.solver) };
+}
+
+/** What errors count in the bars: what our schedule was optimized for, else what one would be by default. */
+function chosen({ solver, detail }, profile, cell) {
+  if (detail !== "auto") return { detail, knee: Infinity };
+  if (typeof cell?.detail === "number") return { detail: cell.detail, knee: cell.knee ?? Infinity };
+  return profile ? defaultChoice(profile, SOLVERS[solver]) : { detail: DETAIL.start, knee: Infinity };
 }
 
 /** The best stock schedule of a validated cell, as `[name, estimate]`. */

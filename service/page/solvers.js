@@ -1,43 +1,73 @@
-// Sampling methods as the API names them. A test compares this table with the contract, the worker and docs/solvers.md.
+// Sampling methods as the API names them, and what their steps cost depends on. A test compares this table with the contract, the worker
+// and docs/solvers.md.
+
+import {
+  adamsBashforth, ER, newest, ODE, polynomialInLogSigma, polynomialInSigma, SDE, secondOrder, thirdOrder, unipcCorrector, unipcPredictor,
+} from "./weights.js";
+
+/**
+ * @typedef {object} Stage  A second evaluation within a step.
+ * @property {number} proxy  Weight of an evaluation at the end of the step in the rule that stands for its cost.
+ * @property {(now: number, then: number) => number} factor  How many times the error of that rule counts.
+ */
 
 /**
  * @typedef {object} Solver
  * @property {string} title  What people call it.
  * @property {"flow" | "forward"} measure  Path measure whose moments decide its steps' costs.
- * @property {boolean} stochastic  Whether its cost is the bound (K) of the SDE, else the injected error (F).
- * @property {boolean} multistep  Whether a step extrapolates from the evaluation before it.
- * @property {boolean} corrector  Whether it is Heun, whose cost is that of the trapezoid rule.
+ * @property {object} noise  Of weights.js.
+ * @property {number} history  Evaluations that a step combines at most.
+ * @property {(levels: number[]) => number[]} weights  Of those evaluations, newest first.
+ * @property {"denoised" | "slopes"} combines  Whether the weights are of D or of (x - D) / sigma.
+ * @property {((levels: number[]) => number[]) | null} corrector  Weights with which the next step first replaces this one's state.
+ * @property {Stage | null} stage
+ * @property {boolean} tapers  Whether the history shrinks before a step to noise level 0.
  * @property {number} evaluations  Of every step but the last, which has one.
- * @property {boolean} costs  Whether cost.js knows what its steps cost; the worker's costs of the others are not computed in the page.
  * @property {string | null} kdiffusion  The call of k-diffusion, or of ComfyUI's, that runs it.
  */
 
-const ode = { measure: "flow", stochastic: false, multistep: false, corrector: false, evaluations: 1, costs: true, kdiffusion: null };
-const sde = { ...ode, measure: "forward", stochastic: true };
-const other = { ...ode, costs: false };
-const er = (stage) => ({ ...other, title: `ER-SDE, stage ${stage}`, kdiffusion: `sample_er_sde(max_stage=${stage}) (ComfyUI)` });
+const ode = {
+  measure: "flow", noise: ODE, history: 1, weights: newest, combines: "denoised", corrector: null, stage: null, tapers: false, evaluations: 1,
+  kdiffusion: null,
+};
+const sde = { ...ode, measure: "forward", noise: SDE };
+const twoStage = { ...ode, evaluations: 2 };
+const unipc = { ...ode, weights: unipcPredictor, corrector: unipcCorrector, tapers: true };
+const er = (stage, weights = polynomialInSigma) =>
+  ({ ...ode, noise: ER, history: stage, weights, title: `ER-SDE, stage ${stage}`, kdiffusion: `sample_er_sde(max_stage=${stage}) (ComfyUI)` });
 
 /** @type {Record<string, Solver>} */
 export const SOLVERS = {
-  dpmpp_2m: { ...ode, title: "DPM-Solver++(2M)", multistep: true, kdiffusion: "sample_dpmpp_2m" },
+  dpmpp_2m: { ...ode, title: "DPM-Solver++(2M)", history: 2, weights: secondOrder, kdiffusion: "sample_dpmpp_2m" },
   ddim: { ...ode, title: "DDIM", kdiffusion: "sample_euler" },
   euler: { ...ode, title: "Euler", kdiffusion: "sample_euler" },
-  heun: { ...ode, title: "Heun", corrector: true, evaluations: 2, kdiffusion: "sample_heun" },
-  dpmpp_2s: { ...other, title: "DPM-Solver++(2S)", evaluations: 2, kdiffusion: "sample_dpmpp_2s_ancestral(eta=0)" },
-  dpmpp_3m: { ...other, title: "DPM-Solver++(3M)", kdiffusion: "sample_dpmpp_3m_sde(eta=0)" },
-  unipc: { ...other, title: "UniPC, order 2" },
-  unipc_3: { ...other, title: "UniPC, order 3", kdiffusion: "sample_unipc_bh2 (ComfyUI)" },
-  deis: { ...other, title: "DEIS" },
-  ipndm: { ...other, title: "iPNDM", kdiffusion: "sample_ipndm (ComfyUI)" },
+  heun: { ...twoStage, title: "Heun", combines: "slopes", stage: { proxy: 0.5, factor: () => 2 }, kdiffusion: "sample_heun" },
+  dpmpp_2s: {
+    ...twoStage, title: "DPM-Solver++(2S)", stage: { proxy: 0, factor: (now, then) => Math.tanh(Math.log(now / then) / 4) },
+    kdiffusion: "sample_dpmpp_2s_ancestral(eta=0)",
+  },
+  dpmpp_3m: { ...ode, title: "DPM-Solver++(3M)", history: 3, weights: thirdOrder(1), kdiffusion: "sample_dpmpp_3m_sde(eta=0)" },
+  unipc: { ...unipc, title: "UniPC, order 2", history: 2 },
+  unipc_3: { ...unipc, title: "UniPC, order 3", history: 3, kdiffusion: "sample_unipc_bh2 (ComfyUI)" },
+  deis: { ...ode, title: "DEIS", history: 3, weights: polynomialInLogSigma, combines: "slopes", tapers: true },
+  ipndm: { ...ode, title: "iPNDM", history: 4, weights: adamsBashforth, combines: "slopes", kdiffusion: "sample_ipndm (ComfyUI)" },
   euler_ancestral: { ...sde, title: "Euler ancestral", kdiffusion: "sample_euler_ancestral" },
   ddpm: { ...sde, title: "DDPM", kdiffusion: "sample_euler_ancestral" },
   sddim: { ...sde, title: "DDIM, eta = 1", kdiffusion: "sample_euler_ancestral" },
-  dpmpp_2m_sde: { ...sde, title: "DPM-Solver++(2M) SDE", multistep: true, kdiffusion: 'sample_dpmpp_2m_sde(solver_type="midpoint")' },
-  dpmpp_3m_sde: { ...sde, title: "DPM-Solver++(3M) SDE", costs: false, kdiffusion: "sample_dpmpp_3m_sde" },
-  er_sde_1: er(1),
+  dpmpp_2m_sde: {
+    ...sde, title: "DPM-Solver++(2M) SDE", history: 2, weights: secondOrder, kdiffusion: 'sample_dpmpp_2m_sde(solver_type="midpoint")',
+  },
+  dpmpp_3m_sde: { ...sde, title: "DPM-Solver++(3M) SDE", history: 3, weights: thirdOrder(2), kdiffusion: "sample_dpmpp_3m_sde" },
+  er_sde_1: er(1, newest),
   er_sde_2: er(2),
   er_sde_3: er(3),
 };
+
+/** The same method with a shorter history, as in its own first steps. */
+export const truncated = (solver, history) => ({ ...solver, history: Math.min(history, solver.history) });
+
+/** Whether a last step above noise level 0 is another one: nothing is evaluated at its end. */
+export const closesDifferently = ({ stage, corrector }) => stage !== null || corrector !== null;
 
 /** Path measure whose moments decide the cost of a solver's steps. */
 export const measureOf = (solver) => SOLVERS[solver].measure;

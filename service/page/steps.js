@@ -21,9 +21,9 @@ export function stepsPicture(lines, { sigmaMin, sigmaMax }, width) {
   const top = Math.max(sigmaMax, ...lines.map((line) => line.sigmas[0]));
   const low = Math.min(sigmaMin, ...lines.map((line) => line.sigmas.findLast((sigma) => sigma > 0)));
   const right = width - MARGIN - ZERO;
-  const x = (sigma) => (sigma > 0 ? MARGIN + (Math.log(top / sigma) / Math.log(top / low)) * (right - MARGIN) : width - MARGIN - 4);
+  const x = (sigma) => (sigma > 0 ? MARGIN + (Math.log(top / Math.min(sigma, top)) / Math.log(top / low)) * (right - MARGIN) : width - MARGIN - 4);
   // The root: an error, not its square, is what a bar's height should tell.
-  const tallest = Math.sqrt(Math.max(...lines.flatMap((line) => line.costs ?? []), 1e-300));
+  const tallest = Math.sqrt(Math.max(...lines.flatMap((line) => (line.costs ? [line.costs.start, ...line.costs.steps] : [])), 1e-300));
   const bars = lines.some((line) => line.costs) ? BAR : 0;
   const row = LABEL + bars + DOT;
   const bottom = lines.length * row;
@@ -41,17 +41,23 @@ export function stepsPicture(lines, { sigmaMin, sigmaMax }, width) {
 
 function drawn({ name, title, sigmas, costs, error }, y, { x, width, base: below, bar }) {
   const base = y + below;
-  const bars = (costs ?? []).map((cost, n) => {
+  const bars = (costs?.steps ?? []).map((cost, n) => {
     const [from, to] = [x(sigmas[n]), x(sigmas[n + 1])];
     const tall = Math.max(bar(cost), 0.75);
     const box = { x: from + 0.75, y: base - tall, width: Math.max(to - from - 1.5, 0.75), height: tall, class: "bar" };
     return s("rect", box, s("title", {}, `Step ${n + 1}, from ${number(sigmas[n])} to ${number(sigmas[n + 1])}: ${number(cost)}`));
   });
+  const skipped = x(sigmas[0]) - x(Infinity);
+  if (costs?.start > 0 && skipped > 1) {
+    const tall = Math.max(bar(costs.start), 0.75);
+    const words = `Starting at ${number(sigmas[0])}, from noise alone: ${number(costs.start)}`;
+    bars.unshift(s("rect", { x: x(Infinity), y: base - tall, width: skipped - 0.75, height: tall, class: "bar begin" }, s("title", {}, words)));
+  }
   const dots = sigmas.map((sigma, n) => {
     const last = n === sigmas.length - 1;
     return s("circle", { cx: x(sigma), cy: base, r: last ? 3 : 3.6, class: last ? "end" : "dot" }, s("title", {}, `sigma ${number(sigma)}`));
   });
-  const said = error ? `error ${estimate(error)}` : costs ? `step costs ${number(costs.reduce((total, cost) => total + cost, 0))} in sum` : "";
+  const said = error ? `error ${estimate(error)}` : costs ? `step costs ${number(costs.steps.reduce((total, cost) => total + cost, costs.start))} in sum` : "";
   return s(
     "g",
     { class: `line ${name}` },
@@ -81,7 +87,7 @@ export function stepsTable(lines) {
   const steps = Math.max(...lines.map((line) => line.sigmas.length));
   const cell = (line, n) => {
     const sigma = line.sigmas[n];
-    return [h("td", {}, sigma === undefined ? "" : number(sigma, 5)), h("td", {}, line.costs?.[n] === undefined ? "" : number(line.costs[n]))];
+    return [h("td", {}, sigma === undefined ? "" : number(sigma, 5)), h("td", {}, line.costs?.steps[n] === undefined ? "" : number(line.costs.steps[n]))];
   };
   return h(
     "table",

@@ -8,7 +8,7 @@ import { updateProgress } from "./jobs.js";
 import { STOCK_TITLES } from "./selection.js";
 import { sampleGrid } from "./samples.js";
 import { stepsPicture, stepsTable } from "./steps.js";
-import { DETAIL, EFFORTS, FORMATS, NFE } from "./state.js";
+import { EFFORTS, FORMATS, NFE } from "./state.js";
 import { isOdd, SOLVERS } from "./solvers.js";
 import { costNote, verdict } from "./words.js";
 
@@ -25,20 +25,19 @@ const text = (id, words) => {
 };
 
 /** What the controls show. */
-export function drawControls({ state, model, cell, profile, here }) {
+export function drawControls({ state, model, profile, selection }) {
   text("model-title", model.title);
   text("facts", facts(model).join(" · "));
   Object.assign(byId("nfe"), isOdd(state.solver) ? { min: 3, max: NFE.max - 1, step: 2 } : { ...NFE, step: 1 });
-  const detail = state.detail === "auto" ? (cell?.detail ?? DETAIL.start) : state.detail;
+  const { here, choice: { detail } } = selection;
   for (const [id, value] of Object.entries({ solver: state.solver, terminal: state.terminal, nfe: state.nfe, detail })) {
     if (byId(id).value !== String(value)) byId(id).value = value;
   }
   text("nfe-value", String(state.nfe));
   text("detail-value", number(detail));
   byId("detail-auto").checked = state.detail === "auto";
-  const movable = profile && SOLVERS[state.solver].costs;
-  byId("detail").disabled = !movable;
-  byId("detail-auto").disabled = !movable && state.detail === "auto";
+  byId("detail").disabled = !profile;
+  byId("detail-auto").disabled = !profile && state.detail === "auto";
   const note = here || state.detail !== "auto";
   show("detail-note", note);
   if (note) text("detail-note", "Detail weights errors by sigma to this power: 0 is the paper's bound, 2 the error of the finished sample. Auto tries several.");
@@ -73,9 +72,9 @@ export function drawAnswer(view, act) {
 
 /** The schedules beside each other. */
 export function drawSteps({ state, selection, profile }) {
-  const { lines, range, detail } = selection;
+  const { lines, range, choice } = selection;
   if (!show("steps-section", lines.length > 0)) return;
-  text("cost-note", costNote(profile, SOLVERS[state.solver], detail));
+  text("cost-note", costNote(profile, SOLVERS[state.solver], choice));
   const place = byId("steps");
   redraw(place, [lines, place.clientWidth], () => stepsPicture(lines, range, Math.max(place.clientWidth, 280)));
   redraw(byId("steps-table"), lines, () => stepsTable(lines));

@@ -30,9 +30,7 @@ export function verdict({ state, model, row, cell, job, here, published }) {
       "One measurement gives the schedules of every solver and budget. A job refines this one and runs it against the stock schedules.",
     ];
   }
-  if (state.detail !== "auto" && !job) {
-    return ["Not computed yet.", "A detail of your own is computed in this page for some solvers only; for this one a job does it."];
-  }
+  if (state.detail !== "auto" && !job && model.profile_state === "ready") return ["Loading.", ""];
   if (job) return ["A job is at work.", "The schedule appears here when it ends. You may close this page; the job goes on."];
   if (published) return ["A published schedule.", `Made by the paper's authors, taken to your number of evaluations. ${offered(model) ? OPTIMIZE : WEIGHTS}`];
   if (model.profile_state === "ready" && row) return ["Not in the table yet.", "The model was measured before the service had this solver. A job adds its row."];
@@ -56,8 +54,8 @@ function judged(budget, { error, source, candidate, detail, refined }) {
 }
 
 /** What the cost of a step counts. */
-export function costNote(profile, { costs, stochastic }, detail) {
-  if (!costs) return "; for this solver the worker alone computes it";
+export function costNote(profile, { noise }, { detail, knee }) {
   if (!profile) return "; it is known once the model has been measured";
-  return ` (${stochastic ? "root of its share of the bound" : "root of the squared error"}, detail ${number(detail)})`;
+  const level = Number.isFinite(knee) ? `, knee at sigma ${number(knee)}` : "";
+  return ` (${noise.bound ? "root of its share of the bound" : "root of the squared error"}, detail ${number(detail)}${level})`;
 }

@@ -107,6 +107,7 @@ def _in_short(schedule: Schedule, drawn: set[str]) -> RowCell:
         validated=schedule.validated,
         error=schedule.error,
         detail=origin.detail,
+        knee=origin.knee,
         ratio_bound=origin.ratio_bound,
         refined=origin.refined,
         candidate=origin.candidate,

@@ -7,12 +7,11 @@ from ays_client.contract import Solver, Terminal
 from ays_client.solvers import CARDS
 from ays_client.stock import resample, stock
 from worker.ays.analytic import power_law_gaussian
-from worker.ays.choice import default_choice
-from worker.ays.cost import StepCost, tabulate
+from worker.ays.choice import Choice, default_choice
 from worker.ays.ladder import fineness
-from worker.ays.optimize import polish, solve
 from worker.ays.profile import log_grid, measure_flow, measure_forward, merge, refine_grid
-from worker.ays.solvers import SDE, SOLVERS
+from worker.ays.solvers import SOLVERS
+from worker.table import Optimizer
 
 LAW = power_law_gaussian(24, sigma_min=0.02, sigma_max=20.0)
 LEVELS = log_grid(LAW.sigma_max, LAW.sigma_min, 24)
@@ -36,42 +35,36 @@ def calls(service, chromium):
     module = page.locator("script[type=module]").get_attribute("src").removesuffix("main.js")
 
     def call(name, body, *arguments):
-        return page.evaluate(f"async ([path, args]) => {{ const m = await import(path); {body} }}", [f"{module}{name}", list(arguments)])
+        modules = "const [m, { SOLVERS }] = await Promise.all([name, 'solvers.js'].map((file) => import(folder + file)));"
+        return page.evaluate(f"async ([folder, name, args]) => {{ {modules} {body} }}", [module, name, list(arguments)])
 
     yield call
     page.close()
 
 
 def plain(profile):
-    return {"levels": profile.levels.tolist(), "moments": profile.moments.tolist(), "measure": profile.measure}
+    origin = None if profile.origin is None else profile.origin.tolist()
+    return {"levels": profile.levels.tolist(), "moments": profile.moments.tolist(), "origin": origin, "measure": profile.measure}
 
 
-KNOWN = ("euler", "ddim", "heun", "dpmpp_2m", "euler_ancestral", "ddpm", "sddim", "dpmpp_2m_sde")
-"""Solvers whose costs the page computes."""
+DIFFERENT = [solver for name, solver in SOLVERS.items() if name not in {"euler", "ddpm", "euler_ancestral"}]
+"""The others are these under other names."""
 
-DIFFERENT = [SOLVERS[name] for name in ("ddim", "heun", "dpmpp_2m", "sddim", "dpmpp_2m_sde")]
-"""The others of them are these under other names."""
+ALL = pytest.mark.parametrize("solver", DIFFERENT, ids=lambda solver: solver.name)
 
-
-def described(solver):
-    return {"stochastic": solver.noise is SDE, "multistep": solver.multistep, "corrector": solver.name == "heun"}
-
-
-def of(profiles, solver):
-    return profiles[solver.measure]
+KNEE = 1.7
 
 
 def test_its_solvers_are_those_of_the_contract_and_of_the_worker(calls):
     table = calls("solvers.js", "return m.SOLVERS;")
     assert set(table) == {solver.value for solver in Solver}
-    assert {name for name, solver in table.items() if solver["costs"]} == set(KNOWN)
     for name, solver in table.items():
         declared = SOLVERS[name]
         assert solver["title"]
-        assert (solver["measure"], solver["evaluations"]) == (declared.measure, declared.evaluations_per_step)
         assert solver["kdiffusion"] == CARDS[Solver(name)].kdiffusion
-        if solver["costs"]:
-            assert {key: solver[key] for key in described(declared)} == described(declared)
+        same = ("measure", "history", "combines", "tapers")
+        assert {key: solver[key] for key in same} == {key: getattr(declared, key) for key in same}
+        assert (solver["evaluations"], solver["noise"]["name"]) == (declared.evaluations_per_step, declared.noise.name)
 
 
 @pytest.mark.parametrize("terminal", Terminal)
@@ -85,43 +78,61 @@ def test_stock_schedules_are_the_clients(calls, name, function, terminal):
         np.testing.assert_allclose(again, resample(levels, 17), rtol=1e-12)
 
 
-@pytest.mark.parametrize(
-    "solver", [SOLVERS[name] for name in ("ddim", "heun", "dpmpp_2m", "sddim", "dpmpp_2m_sde")], ids=lambda solver: solver.name
-)
+@ALL
 @pytest.mark.parametrize("to_zero", [True, False])
-def test_step_costs_are_the_workers_off_the_measured_grid_too(calls, profiles, solver, to_zero):
-    profile = of(profiles, solver)
-    fine = StepCost(refine_grid(profile, 5), solver, detail=1.3)
-    knots = np.array([3, 17, 40, 61, 80, 114 if to_zero else 115])
+def test_step_costs_are_the_workers(calls, profiles, solver, to_zero):
+    profile = profiles[solver.measure]
+    fine = Choice(1.3, KNEE).cost(refine_grid(profile, fineness(profile)), solver)
+    last = len(fine.levels) - 1
+    knots = np.array([7, 40, 61, 110, 171, 202, last - 3 if to_zero else last])
     sigmas = [*fine.levels[knots].tolist(), *([0.0] if to_zero else [])]
-    costs = calls("cost.js", "return m.stepCosts(...args);", plain(profile), described(solver), 1.3, sigmas)
-    assert len(costs) == len(sigmas) - 1
-    expected = fine.steps(knots[None], np.array([len(knots)]), to_zero=to_zero)[0, : len(costs)]
-    expected[0] -= fine.start(knots[0])  # the page shows steps, not what it costs to start where they do
-    np.testing.assert_allclose(costs, expected, rtol=1e-9)
+    body = "return m.stepCosts(args[0], SOLVERS[args[1]], args[2], args[3]);"
+    costs = calls("cost.js", body, plain(profile), solver.name, {"detail": 1.3, "knee": KNEE}, sigmas)
+    assert len(costs["steps"]) == len(sigmas) - 1
+    expected = fine.steps(knots[None], np.array([len(knots)]), to_zero=to_zero)[0, : len(sigmas) - 1]
+    start = float(fine.start(knots[0]))
+    assert costs["start"] == pytest.approx(start, rel=1e-9)
+    # A small step's cost is a difference of much larger terms.
+    atol = 1e-14 * expected.max()
+    np.testing.assert_allclose(costs["steps"], expected - np.eye(len(expected))[0] * start, rtol=1e-9, atol=atol)
 
 
-@pytest.mark.parametrize(
-    "solver", [SOLVERS[name] for name in ("ddim", "heun", "dpmpp_2m", "sddim", "dpmpp_2m_sde")], ids=lambda solver: solver.name
-)
+def test_between_the_levels_of_the_grid_costs_are_those_of_a_finer_one(calls, profiles):
+    """As fine a grid as it takes to have the schedule's levels on it: for a kernel that is a power of sigma nothing else changes."""
+    solver, profile = SOLVERS["dpmpp_2m"], profiles["flow"]
+    fine = Choice(1.3, KNEE).cost(refine_grid(profile, 7 * fineness(profile)), solver)
+    knots = np.array([11, 230, 611, 1101, 1571])
+    body = "return m.stepCosts(args[0], SOLVERS[args[1]], args[2], args[3]);"
+    sigmas = [*fine.levels[knots].tolist(), 0.0]
+    costs = calls("cost.js", body, plain(profile), solver.name, {"detail": 1.3, "knee": KNEE}, sigmas)
+    assert costs["start"] + sum(costs["steps"]) == pytest.approx(float(fine.total(knots, to_zero=True)), rel=1e-9)
+
+
+@ALL
 @pytest.mark.parametrize("terminal", ["zero", "sigma_min"])
-def test_the_schedule_of_a_detail_is_as_good_as_the_workers_from_the_top(calls, profiles, solver, terminal):
-    """The page's start at the highest level; what they cost there, on the polish's grid, is what the worker's descent reaches."""
-    profile, to_zero = of(profiles, solver), terminal == "zero"
+def test_a_schedule_for_a_detail_is_the_workers(calls, profiles, solver, terminal):
+    profile, steps = profiles[solver.measure], [1, 2, 3, 5, 8, 13, 30]
     bound = default_choice(profile, solver).ratio_bound
-    steps = [2, 5, 11, 30]
-    body = "const o = new m.Optimizer(args[0], args[1], args[2]); return args[3].map((steps) => o.schedule(steps));"
-    for detail in (0.0, 1.8):
-        choice = {"toZero": to_zero, "detail": detail, "ratioBound": bound}
-        found = calls("optimize.js", body, plain(profile), described(solver), choice, steps)
-        factor = fineness(profile)
-        fine = StepCost(refine_grid(profile, factor), solver, detail=detail)
-        solution = solve(tabulate(StepCost(profile, solver, detail=detail)), steps_max=max(steps), to_zero=to_zero, ratio_bound=bound)
-        for count, levels in zip(steps, found, strict=True):
-            if not solution.possible(count, start=0):
-                continue
-            knots = polish(fine, solution.knots(count, start=0) * factor, to_zero=to_zero, ratio_bound=bound, keep_start=True)
-            received = np.abs(np.log(fine.levels)[:, None] - np.log([level for level in levels if level > 0])).argmin(axis=0)
-            assert len(levels) == count + 1
-            assert received[0] == 0
-            assert float(fine.total(received, to_zero=to_zero)) <= 1.005 * float(fine.total(knots, to_zero=to_zero))
+    body = "const o = new m.Optimizer(args[0], SOLVERS[args[1]], args[2]); return args[3].map((steps) => o.schedule(steps));"
+    for choice in (Choice(0.0, ratio_bound=bound), Choice(2.1, KNEE, bound)):
+        asked = {"toZero": terminal == "zero", "detail": choice.detail, "ratioBound": bound}
+        asked |= {} if np.isinf(choice.knee) else {"knee": choice.knee}
+        found = calls("optimize.js", body, plain(profile), solver.name, asked, steps)
+        expected = Optimizer(profile, solver, terminal, choice, steps_max=max(steps)).all_levels(steps)
+        for levels, own in zip(found, expected, strict=True):
+            np.testing.assert_allclose(levels, own, rtol=1e-9)
+
+
+@pytest.mark.parametrize("measure", ["flow", "forward"])
+def test_the_default_choice_is_the_workers(calls, profiles, measure):
+    for name, solver in SOLVERS.items():
+        if solver.measure == measure:
+            choice = default_choice(profiles[measure], solver)
+            found = calls(
+                "choice.js",
+                "const c = m.defaultChoice(args[0], SOLVERS[args[1]]); return { ...c, knee: String(c.knee) };",
+                plain(profiles[measure]),
+                name,
+            )
+            assert (found["detail"], float(found["knee"].replace("Infinity", "inf"))) == (choice.detail, choice.knee)
+            assert calls("choice.js", "return m.ratioBound(SOLVERS[args[0]]);", name) == choice.ratio_bound
