@@ -17,13 +17,18 @@ _STATS = """
 local t = now()
 local states = {}
 for i = 2, #ARGV do states[#states + 1] = redis.call('ZCARD', key_jobs_in(ARGV[i])) end
+local names, busy = redis.call('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf'), 0
+for _, name in ipairs(names) do
+  local readable, told = pcall(cjson.decode, redis.call('GET', key_worker(name)) or '')
+  if readable and type(told) == 'table' and type(told.info) == 'table' and type(told.info.job) == 'string' then busy = busy + 1 end
+end
 local oldest = redis.call('ZRANGE', key_jobs_in('queued'), 0, 0, 'WITHSCORES')
 return {
   states,
   redis.call('ZCOUNT', LEASES, '-inf', '(' .. int(t - tonumber(ARGV[1]))),
   oldest[2] and int(t - tonumber(oldest[2])) or '0',
-  redis.call('ZCOUNT', WORKERS, int(t - LIVE), '+inf'),
-  redis.call('ZCOUNT', LEASES, int(t), '+inf'),
+  #names,
+  busy,
   redis.call('HGETALL', COUNTERS),
 }
 """
@@ -40,7 +45,7 @@ class Stats:
         queued: jobs that wait in the queue, by priority.
         oldest_seconds: age of the job that has waited for longest, 0 when none waits.
         workers: live workers.
-        busy: jobs whose lease is kept, that is: workers at work.
+        busy: those of them that say they work on a job.
         memory_bytes: memory that Redis uses.
         memory_limit_bytes: memory that it may use, 0 for no limit.
         counters: what has been done since this Redis was set up, by the fields that `docs/redis.md` lists; a missing one is 0.

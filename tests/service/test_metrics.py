@@ -41,7 +41,8 @@ def test_jobs_workers_and_evaluations_are_those_of_redis(http, store, queue):
         queue.enqueue(identity(each))
     running, failing, canceled, _ = asked
     store.workers.beat("w1", {}, evaluations=100)
-    store.workers.beat("w1", {}, evaluations=20)
+    store.workers.beat("w1", {"job": identity(running)}, evaluations=20)
+    store.workers.beat("w3", {"job": None})
     store.workers.beat("w2", {})
     store.workers.leave("w2", evaluations=3)
     work(store, running)
@@ -54,7 +55,7 @@ def test_jobs_workers_and_evaluations_are_those_of_redis(http, store, queue):
     assert states == {"queued": 1, "running": 1, "failed": 1, "canceled": 1, "succeeded": 0, "lost": 0}
     assert sum(value for (name, *_), value in seen.items() if name == "ays_queue_depth") == len(queue) == 4
     assert 0 < seen["ays_queue_oldest_seconds",] < 60
-    assert (seen["ays_workers",], seen["ays_workers_busy",], seen["ays_workers_wanted",]) == (1, 1, 5)
+    assert (seen["ays_workers",], seen["ays_workers_busy",], seen["ays_workers_wanted",]) == (2, 1, 5)
     assert seen["ays_evaluations_total",] == 123
     assert seen["ays_jobs_submitted_total",] == 4
     assert seen["ays_jobs_finished_total", ("state", "failed")] == 1
