@@ -120,29 +120,66 @@ end
 return snapshot({ id })
 """
 
-REAP = """
+_BURY = """
+-- Ends an attempt that ended without an end of its job: queued again, or failed after the last attempt. Returns the state.
+local function bury(id, attempts, cause)
+  local tries = read(id, 'tries')
+  count('reaped')
+  if read(id, 'cancel') then
+    finish(id, 'canceled')
+  elseif tonumber(tries) >= tonumber(attempts) then
+    redis.call('HSET', key_job(id), 'error', 'The worker died in each of ' .. tries .. ' attempts. The last time ' .. cause
+      .. '. Submit the job again when that is put right.')
+    finish(id, 'failed')
+  else
+    queue_up(id)
+  end
+  return read(id, 'state')
+end
+"""
+
+REAP = (
+    _BURY
+    + """
 -- ARGV: attempts
 local queued, ended = {}, {}
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', int(now()), 'LIMIT', 0, 100)) do
-  local h = redis.call('HMGET', key_job(id), 'state', 'cancel', 'tries', 'worker')
-  if h[1] == 'running' then count('reaped') end
-  if h[1] ~= 'running' then
+  if read(id, 'state') ~= 'running' then
     redis.call('ZREM', LEASES, id)
-  elseif h[2] then
-    finish(id, 'canceled')
-    ended[#ended + 1] = id
-  elseif tonumber(h[3]) >= tonumber(ARGV[1]) then
-    redis.call('HSET', key_job(id), 'error', 'The worker died or lost Redis in each of ' .. h[3] .. ' attempts (last: '
-      .. h[4] .. '). Its log says why (out of memory is the usual reason); submit the job again when it is fixed.')
-    finish(id, 'failed')
-    ended[#ended + 1] = id
   else
-    queue_up(id)
-    queued[#queued + 1] = id
+    local cause = 'the worker ' .. read(id, 'worker') .. ' fell silent: it was killed, or it lost Redis; its log says more'
+    local to = bury(id, ARGV[1], cause) == 'queued' and queued or ended
+    to[#to + 1] = id
   end
 end
 return { queued, ended }
 """
+)
+
+GIVE_UP = (
+    _BURY
+    + """
+-- ARGV: id, token, attempts, cause
+if not holds(ARGV[1], ARGV[2]) then return 0 end
+return bury(ARGV[1], ARGV[3], ARGV[4]) == 'queued' and 1 or 0
+"""
+)
+
+DIED = (
+    _BURY
+    + """
+-- ARGV: worker, attempts, cause
+local worker, queued = ARGV[1], {}
+local known = redis.call('ZREM', WORKERS, worker)
+redis.call('DEL', key_worker(worker))
+for _, id in ipairs(redis.call('ZRANGE', LEASES, 0, -1)) do
+  if read(id, 'state') == 'running' and read(id, 'worker') == worker and bury(id, ARGV[2], ARGV[3]) == 'queued' then
+    queued[#queued + 1] = id
+  end
+end
+return { known, queued }
+"""
+)
 
 FORGET = """
 -- ARGV: age

@@ -47,6 +47,8 @@ class Jobs:
         self._release = Script(redis, job_scripts.RELEASE)
         self._cancel = Script(redis, job_scripts.CANCEL)
         self._reap = Script(redis, job_scripts.REAP)
+        self._give_up = Script(redis, job_scripts.GIVE_UP)
+        self._died = Script(redis, job_scripts.DIED)
         self._forget = Script(redis, job_scripts.FORGET)
 
     def submit(self, request: JobRequest, *, origin: Origin = NOWHERE) -> tuple[Job, bool]:
@@ -177,6 +179,32 @@ class Jobs:
         """
         queued, ended = self._reap(ATTEMPTS_MAX)
         return [text(job_id) for job_id in queued], [text(job_id) for job_id in ended]
+
+    def give_up(self, job_id: str, token: int, cause: str) -> bool:
+        """Ends an attempt whose process cannot go on; it counts as one that has died.
+
+        Args:
+            job_id: The job.
+            token: The attempt.
+            cause: What happened to the process, a clause for the person who asked.
+
+        Returns:
+            Whether it is queued now and wants to be enqueued: not when the attempt does not own it any more, nor when it ended.
+        """
+        return bool(self._give_up(job_id, token, ATTEMPTS_MAX, cause))
+
+    def died(self, worker: str, cause: str) -> tuple[bool, Sequence[str]]:
+        """Takes the jobs of a worker that has surely died, without waiting for their leases.
+
+        Args:
+            worker: Its name.
+            cause: What has ended it, a clause for the person who asked.
+
+        Returns:
+            Whether the worker was known, that is, had a heartbeat; and ids of the jobs that were queued again (they want to be enqueued).
+        """
+        known, queued = self._died(worker, ATTEMPTS_MAX, cause)
+        return bool(known), [text(job_id) for job_id in queued]
 
     def forget(self) -> int:
         """Drops some of the records that are final and old; returns how many."""

@@ -6,7 +6,8 @@ from diffusers.schedulers import AysSchedules
 
 from ays_client.contract import Terminal
 from ays_client.published import PUBLISHED
-from worker.__main__ import EXIT_CONFIGURATION, main
+from ays_process.environment import BAD_CONFIGURATION
+from worker.process import main
 
 # Diffusers turns torch tensors into arrays in a way that numpy 2 announces to end, and computes its tables in float32.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
@@ -41,6 +42,6 @@ def test_a_worker_refuses_a_table_that_was_never_published(tmp_path, monkeypatch
     models.write_text('[models.net]\nkind = "diffusers"\npath = "net"\npublished = "stable-diffusion-3"\n')
     monkeypatch.setenv("AYS_MODELS", str(models))
     monkeypatch.setenv("AYS_REDIS_URL", "redis://127.0.0.1:9/0")
-    assert main() == EXIT_CONFIGURATION
+    assert main("w", 0) == BAD_CONFIGURATION
     said = capsys.readouterr().err
     assert "model 'net' of the models file: received published = 'stable-diffusion-3'; expected one of stable-diffusion-1.5, " in said

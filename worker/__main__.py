@@ -1,47 +1,22 @@
-"""`python -m worker`: one worker process, configured by the environment (`AYS_REDIS_URL`, `AYS_MODELS`, `AYS_THREADS`, ...)."""
+"""`python -m worker`: one worker, configured by the environment (`AYS_REDIS_URL`, `AYS_MODELS`, `AYS_THREADS`, ...)."""
 
 import sys
-from dataclasses import asdict
 
-import torch
-
-from ays_client.contract import Model
-from ays_client.published import PUBLISHED
 from ays_process.environment import BAD_CONFIGURATION, ConfigurationError
 from ays_process.logs import configure_logs
-from worker import pipeline
-from worker.models.card import Card
-from worker.models.errors import ModelError
-from worker.models.registry import Registry
+from worker.keeper import Keeper
 from worker.settings import QUIET, load_settings
-from worker.shell import Shell
 
 
 def main() -> int:
     """Runs a worker; returns its exit status."""
     try:
         settings = load_settings()
-        registry = Registry(settings.models, allow_hub=settings.allow_hub)
-        models = [_offered(card) for card in registry.cards()]
-    except (ConfigurationError, ModelError) as error:
+    except ConfigurationError as error:
         print(error, file=sys.stderr)
         return BAD_CONFIGURATION
     configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
-    torch.set_num_threads(settings.threads)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {settings.threads} threads"
-    return Shell(settings, models=models, load=registry.load, compute=pipeline.optimize, device=device).run()
-
-
-def _offered(card: Card) -> Model:
-    """The model as it is announced.
-
-    Raises:
-        ModelError: its models file names a published table that there is not.
-    """
-    if card.published is not None and card.published not in PUBLISHED:
-        where, received = f"model {card.id!r} of the models file", f"published = {card.published!r}"
-        raise ModelError.of(where, received=received, expected=f"one of {', '.join(PUBLISHED)}", fix="correct the name or remove the key")
-    return Model.model_validate(asdict(card))
+    return Keeper(settings, module="worker.process").run()
 
 
 if __name__ == "__main__":

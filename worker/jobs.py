@@ -1,7 +1,8 @@
 """The job: load the model, compute, commit; and what becomes of a job that cannot be done.
 
-An error that would come again with the next attempt fails the job, with a sentence for the person who asked. Redis being
-away fails nothing: the worker waits for it, holding what it has computed.
+An error that would come again with the next attempt fails the job, with a sentence for the person who asked. An error of the
+memory or the device ends this process, and counts as a death: the next attempt has a new one. Redis being away fails nothing:
+the worker waits for it, holding what it has computed.
 """
 
 import threading
@@ -19,6 +20,7 @@ from ays_client.curve import LossCurve
 from ays_process.tracing import Tracing, failed
 from ays_store import Queue, Store
 from worker.attempt import Attempt, Canceled, Drained, Superseded
+from worker.fatal import ends_process
 from worker.following import following
 from worker.host import JobHost
 from worker.models.errors import ModelError
@@ -119,19 +121,28 @@ class Optimizer:
     def _fail(self, attempt: Attempt, error: Exception, span: Span) -> None:
         text = explain(error)
         failed(span, text)
+        if ends_process(error):
+            self._give_up(attempt, text, error)
+            return
         if text == str(error):
             _log.warning("job failed", error=text)
         else:
-            # It may be the memory, or a model that is in a bad state now.
+            # The model may be in a bad state now.
             self._models.clear()
             _log.error("job failed", error=text, exc_info=error)
         try:
             self._store.jobs.fail(attempt.job_id, attempt.token, text)
         except RedisError:
             _log.exception("job abandoned: its lease runs out, and the next attempt resumes from the shards")
-        if type(error).__name__ == "AcceleratorError":
-            _log.critical("the device does not recover within a process; ending it")
-            self._break_off()
+
+    def _give_up(self, attempt: Attempt, text: str, error: Exception) -> None:
+        _log.critical("memory or device do not recover within a process; ending it", error=text, exc_info=error)
+        try:
+            if self._store.jobs.give_up(attempt.job_id, attempt.token, f"its process could not go on: {text.rstrip('.')}"):
+                self._queue.enqueue(attempt.job_id)
+        except RedisError:
+            _log.exception("job abandoned: its lease runs out, and the next attempt resumes from the shards")
+        self._break_off()
 
     def _run(self, job: Job, attempt: Attempt) -> bool:
         request, reporter = job.request, Reporter(attempt, self._telling, count=self._pulse.count)
@@ -189,7 +200,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, ModelError) or (isinstance(error, ValueError) and _raised_by_us(error)):
         return str(error)
     where = "This was raised while loading or running the model; the worker's log has the traceback."
-    return f"{type(error).__name__}: {error}. {where}"
+    return f"{type(error).__name__}: {error}".rstrip(": ") + f". {where}"
 
 
 def _raised_by_us(error: Exception) -> bool:

@@ -1,6 +1,7 @@
 """Configuration of a worker, from environment variables that start with `AYS_`."""
 
 import os
+import secrets
 import socket
 from pathlib import Path
 
@@ -33,6 +34,10 @@ class Settings(ProcessSettings):
     def source(self) -> str:
         """Identity of what this worker offers, the same after a restart."""
         return f"{self.worker_name}:{Path(self.models).resolve() if self.models else ''}"
+
+    def new_name(self) -> str:
+        """A name for a computing process, like no other's."""
+        return f"{self.worker_name}-{os.getpid()}-{secrets.token_hex(3)}"
 
 
 def load_settings() -> Settings:

@@ -1,7 +1,6 @@
 """The shell of a worker: one process, one queue, one job at a time, and the threads that keep it honest."""
 
 import os
-import secrets
 import socket
 import threading
 import time
@@ -17,6 +16,7 @@ from ays_client.version import VERSION
 from ays_process.tracing import Tracing
 from ays_store import Queue, Store
 from ays_store.queue import OPTIMIZE
+from worker import exits
 from worker.jobs import Compute, Optimizer
 from worker.pulse import Info, Pulse
 from worker.reaper import Reaper
@@ -28,9 +28,6 @@ from worker.watchdog import Watchdog
 if TYPE_CHECKING:
     from worker.models.loaded import LoadedModel
 
-EXIT_BROKEN = 1
-EXIT_NO_REDIS = 3
-
 _log = structlog.stdlib.get_logger(__name__)
 
 
@@ -38,18 +35,28 @@ class Shell:
     """A worker process."""
 
     def __init__(
-        self, settings: Settings, *, models: Sequence[Model], load: "Callable[[str], LoadedModel]", compute: Compute, device: str
+        self,
+        settings: Settings,
+        *,
+        name: str,
+        models: Sequence[Model],
+        load: "Callable[[str], LoadedModel]",
+        compute: Compute,
+        device: str,
+        keeper: int | None = None,
     ) -> None:
         """Connects the parts; nothing runs yet.
 
         Args:
             settings: Configuration.
+            name: The name of this worker, like no other's.
             models: What the worker offers.
             load: Loads a model.
             compute: Turns a request and a model into profile and schedules.
             device: What it computes on, for people.
+            keeper: Process id of our parent, without which we end; None: nobody keeps us.
         """
-        self.name = f"{settings.worker_name}-{os.getpid()}-{secrets.token_hex(3)}"
+        self.name = name
         self._settings = settings
         self._models = models
         self._drain = threading.Event()
@@ -57,6 +64,7 @@ class Shell:
         self._telling = Store.open(settings.redis_url, lease_seconds=settings.lease_seconds)
         self._load = load
         self._compute = compute
+        self._keeper = keeper
         self._tracing = Tracing.of_environment("ays-worker", VERSION)
         self._info: Info = {"host": socket.gethostname(), "pid": os.getpid(), "device": device, "version": VERSION, "since": time.time()}
 
@@ -64,10 +72,10 @@ class Shell:
         """Works until it is asked to end.
 
         Returns:
-            The exit status: 0 after SIGTERM or SIGINT, 3 when there is no Redis, 1 when the worker broke.
+            The exit status: 0 after SIGTERM or SIGINT, else as `worker.exits` says.
         """
         if not self._reachable():
-            return EXIT_NO_REDIS
+            return exits.NO_REDIS
         worker, pulse = self._connect()
         reaper = self._reaper()
         self._watchdog(pulse).start()
@@ -87,7 +95,7 @@ class Shell:
             self._tracing.close()
         asked = self._drain.is_set()
         _log.log(20 if asked else 40, "worker ended" if asked else "worker broke", worker=self.name)
-        return 0 if asked else EXIT_BROKEN
+        return 0 if asked else exits.BROKEN
 
     def _connect(self) -> tuple[WarmWorker, Pulse]:
         settings, every = self._settings, self._settings.lease_seconds / 5
@@ -126,6 +134,7 @@ class Shell:
             drain=self._drain,
             job_seconds=self._settings.job_seconds,
             drain_seconds=self._settings.drain_seconds,
+            keeper=self._keeper,
         )
 
     def _reachable(self) -> bool:

@@ -1,16 +1,15 @@
-"""The watchdog: ends the process when a job neither ends nor stops. Its lease then runs out, and another attempt takes over."""
+"""The watchdog: ends the process when a job neither ends nor stops, or when nobody keeps it. Another attempt takes the job over."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Callable
 
 import structlog
 
+from worker import exits
 from worker.attempt import Attempt
-
-EXIT_CODE = 70
-"""Exit status of a process that its watchdog ended."""
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -25,6 +24,7 @@ class Watchdog(threading.Thread):
         drain: threading.Event,
         job_seconds: float,
         drain_seconds: float,
+        keeper: int | None = None,
         grace_seconds: float = 60.0,
     ) -> None:
         """Prepares the thread.
@@ -34,6 +34,7 @@ class Watchdog(threading.Thread):
             drain: Set when the worker is asked to end.
             job_seconds: How long a job may run; then RQ raises in the main thread.
             drain_seconds: How long the worker may take to end.
+            keeper: Process id of our parent, without which we end; None: nobody keeps us.
             grace_seconds: How long a job may take to end when it should.
         """
         super().__init__(name="watchdog", daemon=True)
@@ -41,6 +42,7 @@ class Watchdog(threading.Thread):
         self._drain = drain
         self._job = job_seconds + grace_seconds
         self._drain_seconds = drain_seconds
+        self._keeper = keeper
 
     def run(self) -> None:
         """Watches until the process ends."""
@@ -48,7 +50,12 @@ class Watchdog(threading.Thread):
             attempt = self._attempt()
             if attempt is not None and time.monotonic() - attempt.began > self._job:
                 _log.critical("the job hangs; ending the process", job=attempt.job_id, seconds=self._job)
-                os._exit(EXIT_CODE)
+                os._exit(exits.HUNG)
+            if self._keeper is not None and os.getppid() != self._keeper:
+                _log.error("the keeper of this process is gone; ending it")
+                os.kill(os.getpid(), signal.SIGTERM)
+                break
+        _log.info("the worker is asked to end", within_seconds=self._drain_seconds)
         time.sleep(self._drain_seconds)
         _log.critical("the worker did not end in time; ending the process", seconds=self._drain_seconds)
-        os._exit(EXIT_CODE)
+        os._exit(exits.HUNG)

@@ -159,7 +159,7 @@ def test_the_third_death_of_a_worker_fails_the_job(store):
         until(lambda: any(store.jobs.reap()), what="reaping")
     failed = store.jobs.get(job.id)
     assert (failed.state, failed.attempts) == (JobState.FAILED, 3)
-    assert "each of 3 attempts (last: w2)" in failed.error
+    assert "each of 3 attempts. The last time the worker w2 fell silent" in failed.error
 
 
 def test_a_job_is_lost_when_its_lease_is_long_overdue(store, redis):

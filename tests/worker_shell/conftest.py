@@ -55,8 +55,8 @@ def start(redis_url, store, tmp_path):
     """Starts a worker and waits until it is live."""
     started = []
 
-    def begin(*, url=redis_url, at=store, wait=True, **environment):
-        process = Process(url, tmp_path, len(started), "tests.worker_shell.toy", environment)
+    def begin(*, url=redis_url, at=store, wait=True, module="tests.worker_shell.toy", **environment):
+        process = Process(url, tmp_path, len(started), module, environment)
         started.append(process)
         if wait:
             until(lambda: _live(at, process), seconds=30, what=f"start of {process.name}")

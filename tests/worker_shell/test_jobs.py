@@ -5,6 +5,7 @@ from tests.store.bodies import profile, request, validated
 from tests.store.test_results import commit
 from tests.store.waiting import until
 from tests.worker_shell.toy import HOLD
+from worker import exits
 from worker.attempt import Attempt
 from worker.host import JobHost
 from worker.progress import Reporter
@@ -106,12 +107,16 @@ def test_a_model_that_never_comes_back_does_not_keep_a_worker_from_ending(start,
     until(lambda: store.jobs.get(job_id).attempts == 2, what="second attempt")
 
 
-def test_a_worker_whose_device_broke_fails_the_job_and_ends(start, ask, reaches):
-    worker = start()
-    job = reaches(ask(request(model="device")), JobState.FAILED)
-    assert "AcceleratorError: CUDA error: device-side assert triggered" in job.error
-    assert worker.popen.wait(20) == 1
-    assert worker.said("worker broke")
+def test_a_worker_whose_device_broke_ends_and_the_job_has_three_tries(start, ask, store):
+    job_id = ask(request(model="device"))
+    for tries in (1, 2, 3):
+        worker = start(wait=False)
+        assert worker.popen.wait(20) == exits.BROKEN
+        assert worker.said("worker broke")
+        assert store.jobs.get(job_id).attempts == tries
+    job = store.jobs.get(job_id)
+    assert job.state == JobState.FAILED
+    assert job.error.startswith("The worker died in each of 3 attempts. The last time its process could not go on: AcceleratorError: CUDA")
 
 
 def test_a_full_redis_does_not_lose_a_job(start, ask, reaches, gate, redis, deeds, store):

@@ -1,4 +1,7 @@
-"""A worker of the real shell whose model and mathematics are toys, steered through Redis: `python -m tests.worker_shell.toy`."""
+"""A worker of the real shell, or its computing process, whose model and mathematics are toys, steered through Redis:
+
+python -m tests.worker_shell.toy [NAME KEEPER]
+"""
 
 import os
 import signal
@@ -24,7 +27,7 @@ GATE = "toy:gate"
 HOLD = "toy:hold"
 """While it is there, the model `late` holds back what it has computed."""
 
-MODELS = ["toy", "broken", "wrong", "device", "stuck", "killer", "late"]
+MODELS = ["toy", "broken", "wrong", "device", "stuck", "killer", "memory", "late"]
 
 
 class AcceleratorError(RuntimeError):
@@ -59,6 +62,8 @@ def compute(request, model, host):
         raise AcceleratorError(msg)
     if model.id == "killer":
         os.kill(os.getpid(), signal.SIGKILL)
+    if model.id == "memory":
+        raise MemoryError
     if model.id == "stuck":
         redis.rpush(LOG, "stuck")
         while True:
@@ -88,4 +93,6 @@ if __name__ == "__main__":
     configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
     redis = connect(settings.redis_url, patient=True)
     models = [Model(id=name, title=name) for name in MODELS]
-    sys.exit(Shell(settings, models=models, load=load, compute=compute, device="toy").run())
+    name, keeper = (sys.argv[1], int(sys.argv[2])) if sys.argv[1:] else (settings.new_name(), None)
+    shell = Shell(settings, name=name, keeper=keeper, models=models, load=load, compute=compute, device="toy")
+    sys.exit(shell.run())

@@ -1,0 +1,10 @@
+"""Exit statuses of the computing process that mean something to its keeper."""
+
+NO_REDIS = 3
+"""There was no Redis at the start."""
+
+HUNG = 70
+"""The watchdog ended it."""
+
+BROKEN = 71
+"""It ended itself: memory or device do not recover within a process."""
