@@ -87,7 +87,8 @@ class Keeper:
             known, jobs = store.jobs.died(name, f"the worker's process {ending}")
             for job_id in jobs:
                 Queue(store.redis).enqueue(job_id)
-                _log.warning("job of the dead process queued again", worker=name, job=job_id)
+                asked = store.jobs.origin(job_id).request_id
+                _log.warning("job of the dead process queued again", worker=name, job=job_id, request_id=asked)
             store.close()
         except RedisError as error:
             _log.warning("could not give the job of the dead process back; its lease runs out", error=str(error))
