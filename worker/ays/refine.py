@@ -23,11 +23,11 @@ from worker.ays.validate import HeldOut, deviations, estimate, squared_errors
 _DIFFERENCE = 0.1
 _DAMPING = (1e-3, 0.1, 1.0)
 _LONGEST_MOVE = 0.45
-_BLENDS = (1.0, 0.4)
+_BLENDS = (1.0, 0.4, 0.15)
 _WORTHWHILE = 0.01
-_SURE, _SURE_OF_NOISE = 1.0, 2.0
-"""Standard errors of the paired difference that make an improvement sure, for an ODE and an SDE: this one's errors scatter more, and the
-cost alone leaves little to gain there."""
+_SURE, _SURER, _FEW = 1.0, 2.0, 20
+"""Standard errors of the paired difference that make an improvement sure: as a rule; and for an SDE, whose errors scatter more and whose
+cost leaves little to gain, or on fewer noises than the third number, which are likely to miss the tail of the errors."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ def _steps(hessian: Array, gradient: Array) -> list[Array]:
 def surely_better(solver: Solver, errors: Array, others: Array) -> bool:
     """Whether squared errors of a solver are smaller than others on the same noises, beyond doubt by chance; shapes (n,)."""
     change = estimate(errors - others)
-    return change.mean < -(_SURE_OF_NOISE if solver.stochastic else _SURE) * change.standard_error
+    return change.mean < -(_SURER if solver.stochastic or len(errors) < _FEW else _SURE) * change.standard_error
 
 
 def refine(
@@ -146,9 +146,11 @@ def refine(
             break
         blends = np.stack([_blend(best, trials[choice], fraction) for fraction in _BLENDS])
         judged = squared_errors(solver, denoise, blends, judge)
-        pick = int(judged.mean(axis=1).argmin())
-        if not surely_better(solver, judged[pick], best_judged):
+        # Of a step that is too long a part may be sure: the gain is linear in a short one, and so is its standard error.
+        sure = [i for i, errors in enumerate(judged) if surely_better(solver, errors, best_judged)]
+        if not sure:
             break
+        pick = min(sure, key=lambda i: float(judged[i].mean()))
         gain = 1 - judged[pick].mean() / best_judged.mean()
         best, best_judged = blends[pick], judged[pick]
         if gain < _WORTHWHILE:
