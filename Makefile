@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo serve test lint test-all test-service test-images bench bench-quality clean
+.PHONY: help demo serve test lint test-all test-service test-images chaos bench bench-quality clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -46,6 +46,9 @@ test-service: $(READY_SERVICE) ## the tests of the service and the client, where
 
 test-images: $(READY) ## what both images hold and do, torch included, in environments made as the Dockerfile says
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "images or not images" tests/deploy
+
+chaos: $(READY) ## ten minutes of faults on real processes: what is accepted is answered, whole, and as if nothing had happened
+	$(ONE_THREAD) $(BIN)/python -m tests.chaos
 
 bench: $(READY) ## ours against every other method, half an hour on two cores: docs/results.md
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.compare

@@ -3,9 +3,11 @@
 All times are microseconds of Redis' own clock, so the clocks of hosts do not matter.
 """
 
+import hashlib
 from typing import Any
 
 from redis import Redis
+from redis.exceptions import NoScriptError
 
 from ays_store import keys
 from ays_store.limits import EVENTS_KEPT, EVENTS_SECONDS, LIVE_SECONDS
@@ -119,7 +121,9 @@ class Script:
     """A Lua script, callable with its arguments; sent once per server, then by its hash."""
 
     def __init__(self, redis: Redis, body: str) -> None:
-        self._script = redis.register_script(PRELUDE + body)
+        self._redis: Any = redis
+        self._text = PRELUDE + body
+        self._hash = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     def __call__(self, *args: str | bytes | int | float) -> Any:
         """Runs the script atomically.
@@ -127,4 +131,8 @@ class Script:
         Args:
             *args: What the script reads as ARGV.
         """
-        return self._script(args=args)
+        try:
+            return self._redis.evalsha(self._hash, 0, *args)
+        except NoScriptError:
+            # In one command, which is repeated whole when Redis is restarted again meanwhile.
+            return self._redis.eval(self._text, 0, *args)

@@ -10,8 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from ays_process.pauses import Pauses
+
 _PR_SET_PDEATHSIG = 1
-_FIRST_PAUSE, _LONGEST_PAUSE, _HEALTHY_SECONDS = 0.5, 30.0, 60.0
 
 
 def die_with_parent() -> Callable[[], None] | None:
@@ -42,10 +43,15 @@ class Child:
     def __init__(self, name: str, command: Sequence[str], *, environment: Mapping[str, str], log: Path | None) -> None:
         self.name = name
         self.log = log
-        self.crashes = 0
+        self._pauses = Pauses()
         self._command, self._environment = list(command), dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._started = self._due = 0.0
+
+    @property
+    def crashes(self) -> int:
+        """Crashes in a row."""
+        return self._pauses.deaths
 
     @property
     def pid(self) -> int:
@@ -93,8 +99,7 @@ class Child:
             return None
         now = time.monotonic()
         if self._due == 0.0:
-            self.crashes = 1 if now - self._started > _HEALTHY_SECONDS else self.crashes + 1
-            pause = min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self.crashes - 1))
+            pause = self._pauses.after(now - self._started)
             self._due = now + pause
             return f"{self.name} ended with status {self._process.returncode}; it is started again in {pause:g} s"
         if now >= self._due:

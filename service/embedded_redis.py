@@ -133,7 +133,8 @@ class EmbeddedRedis:
             "unixsocketperm": "700",
             "dir": str(self.data),
             "appendonly": "yes",
-            "appendfsync": "everysec",
+            # A job that was accepted is on the disk, whatever happens to this machine in the next second.
+            "appendfsync": "always",
             # The plain command log is read by every Redis and Valkey; their binary snapshots differ between versions.
             "aof-use-rdb-preamble": "no",
             "save": "",

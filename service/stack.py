@@ -9,13 +9,16 @@ from pathlib import Path
 
 from ays_client import Client, ServiceError
 from ays_process.environment import BAD_CONFIGURATION
+from ays_process.pauses import Pauses
 from service.child import Child
-from service.embedded_redis import EmbeddedRedis
+from service.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 
 READY_SECONDS = 180.0
 """Longest time from the start to readiness; importing torch from a cold disk takes most of it."""
 
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 25.0
+"""Longer than a worker takes to hand its job back."""
+
 _GIVE_UP_CRASHES = 3
 _POLL_SECONDS = 0.3
 
@@ -52,6 +55,8 @@ class Stack:
         self._redis_url, self._data, self._say = redis_url, data, say
         self._logs = data / "logs" if log_to_files else None
         self._redis: EmbeddedRedis | None = None
+        self._redis_started = self._redis_due = 0.0
+        self._pauses = Pauses()
         self._children: list[Child] = []
 
     @property
@@ -78,6 +83,7 @@ class Stack:
         if url is None:
             self._redis = EmbeddedRedis(self._data / "redis")
             url = self._redis.start()
+            self._redis_started = time.monotonic()
         environment = {**os.environ, "AYS_REDIS_URL": url, "AYS_HOST": self._host, "AYS_PORT": str(self._port)}
         names = ["api", *(f"worker-{number}" for number in range(1, self._workers + 1))]
         for name in names:
@@ -116,12 +122,25 @@ class Stack:
     def tend(self) -> None:
         """Start again what has crashed; call it a few times a second."""
         if self._redis is not None and not self._redis.alive:
-            self._say("redis ended; it is started again")
-            self._redis.start()
+            self._tend_redis(self._redis)
         for child in self._children:
             event = child.tend()
             if event:
                 self._say(event)
+
+    def _tend_redis(self, redis: EmbeddedRedis) -> None:
+        now = time.monotonic()
+        if self._redis_due == 0.0:
+            pause = self._pauses.after(now - self._redis_started)
+            self._redis_due = now + pause
+            self._say(f"redis ended; it is started again in {pause:g} s; its log is {redis.data / 'redis.log'}")
+        elif now >= self._redis_due:
+            self._redis_due, self._redis_started = 0.0, now
+            try:
+                redis.start()
+            except EmbeddedRedisError as error:
+                # A full disk, for example: the API serves what it has in memory meanwhile.
+                self._say(str(error))
 
     def stop(self) -> None:
         """End everything: workers and the API first, then Redis, which they still write to."""

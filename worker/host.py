@@ -2,9 +2,13 @@
 
 from collections.abc import Sequence
 
+import structlog
+
 from ays_client.contract import ProfileInfo, Progress, Schedule
 from ays_store.results import Results
 from worker.progress import Reporter
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class JobHost:
@@ -50,6 +54,7 @@ class JobHost:
             shard: Its JSON.
         """
         self._results.add_shard(self._profile_id, f"{self._fingerprint}/{key}", shard)
+        _log.debug("shard kept", profile=self._profile_id, shard=key)
 
     def profile(self) -> ProfileInfo | None:
         """Returns the stored profile of this variant, or a twin's, if it was measured with these weights."""

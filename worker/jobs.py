@@ -196,7 +196,8 @@ def explain(error: Exception) -> str:
     if isinstance(error, JobTimeoutException):
         return f"The job was ended: {error}. Ask for less effort or fewer paths, or raise AYS_JOB_SECONDS of the worker."
     if isinstance(error, RedisError):
-        return f"Redis refused what the worker wrote: {error}. If it is full, free memory or raise its maxmemory, then submit again."
+        fix = "If it is full, free memory or raise its maxmemory, then submit again."
+        return f"Redis refused what the worker wrote: {str(error).rstrip('.')}. {fix}"
     if isinstance(error, ModelError) or (isinstance(error, ValueError) and _raised_by_us(error)):
         return str(error)
     where = "This was raised while loading or running the model; the worker's log has the traceback."

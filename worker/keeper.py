@@ -15,11 +15,10 @@ import structlog
 from redis.exceptions import RedisError
 
 from ays_process.environment import BAD_CONFIGURATION
+from ays_process.pauses import Pauses
 from ays_store import Queue, Store
 from worker import exits
 from worker.settings import Settings
-
-_FIRST_PAUSE, _LONGEST_PAUSE, _HEALTHY_SECONDS = 0.5, 30.0, 60.0
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -37,7 +36,7 @@ class Keeper:
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._ending = False
-        self._deaths = 0
+        self._pauses = Pauses()
 
     def run(self) -> int:
         """Keep a process until this one is asked to end.
@@ -55,8 +54,7 @@ class Keeper:
                 return 0 if status == -signal.SIGTERM else _exit_status(status)
             if status in {BAD_CONFIGURATION, exits.NO_REDIS} or not (self._bury(name, ending_of(status)) or status == exits.BROKEN):
                 return _exit_status(status)
-            self._deaths = 1 if time.monotonic() - started > _HEALTHY_SECONDS else self._deaths + 1
-            self._pause(min(_LONGEST_PAUSE, _FIRST_PAUSE * 2 ** (self._deaths - 1)))
+            self._pause(self._pauses.after(time.monotonic() - started))
             if self._ending:
                 return 0
 

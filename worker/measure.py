@@ -124,7 +124,8 @@ def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host
         flow, forward = merge(shards["flow"]), merge(shards["forward"])
         if variant.paths != "auto" or enough is None or paths >= MOST_PATHS or enough(flow, forward):
             body = to_body(variant, model.fingerprint, flow, forward, seconds=time.monotonic() - started)
-            return Measured(flow, forward, body, new=True)
+            # As it will be read: the same request gets the same answer, whether its own job has measured the profile or another.
+            return Measured(restore(body, "flow"), restore(body, "forward"), body, new=True)
         done, paths = paths, 2 * paths
 
 

@@ -70,7 +70,7 @@ def _role(info: Mapping[str, Any]) -> Iterator[Finding]:
 def _persistence(info: Mapping[str, Any]) -> Finding:
     if not info["aof_enabled"]:
         seen = "appendonly is off: what was written since the last snapshot is lost with the process"
-        return warn("persistence", seen, "start Redis with --appendonly yes --appendfsync everysec")
+        return warn("persistence", seen, "start Redis with --appendonly yes --appendfsync always")
     if info.get("aof_last_write_status") != "ok":
         return fail("persistence", "the last write of the append-only file failed", "free the disk of Redis; its log has the reason")
     return ok("persistence", "the append-only file is written")

@@ -47,7 +47,7 @@ def test_listens_on_a_private_socket_only_and_keeps_everything(tmp_path: Path):
         assert stat.S_IMODE((tmp_path / "data").stat().st_mode) == 0o700
         with Redis.from_url(server.url) as client:
             settings = client.config_get("port", "appendonly", "appendfsync", "maxmemory-policy")
-        assert settings == {"port": "0", "appendonly": "yes", "appendfsync": "everysec", "maxmemory-policy": "noeviction"}
+        assert settings == {"port": "0", "appendonly": "yes", "appendfsync": "always", "maxmemory-policy": "noeviction"}
         pid = server.pid
         assert runs(pid)
     assert not runs(pid)
