@@ -2,12 +2,13 @@
 
 from ays_client.client import Client
 from ays_client.contract import JobRequest, Schedule, Solver, Terminal
-from ays_client.errors import BadRequest, JobFailed, NotFound, ScheduleRefused, ServiceError, Unavailable
+from ays_client.errors import AccessDenied, BadRequest, JobFailed, NotFound, ScheduleRefused, ServiceError, Unavailable
 from ays_client.pipelines import applied, apply_schedule, restore
 from ays_client.scheduler_rules import solver_of
 from ays_client.schedules import Schedules
 
 __all__ = [
+    "AccessDenied",
     "BadRequest",
     "Client",
     "JobFailed",

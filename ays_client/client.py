@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 from ays_client.contract import Event, Job, JobRequest, JobState, Method, Model, ProfileInfo, Schedule, Solver, Terminal
+from ays_client.credentials import credentials
 from ays_client.curve import CurveRequest
 from ays_client.errors import JobFailed, Unavailable
 from ays_client.pages import JobPage, ModelList
@@ -27,10 +28,14 @@ class Client:
         url: address of the service, such as `http://127.0.0.1:8000`.
         timeout: seconds for connecting and for each read or write.
         patience: seconds during which `events` and `wait` try again when the service does not answer.
+        api_key: the API key, where the service asks for one; None: that of the environment variable `AYS_API_KEY`.
+
+    Raises:
+        ValueError: `url` is no address, or `api_key` no key.
     """
 
-    def __init__(self, url: str, *, timeout: float = 10.0, patience: float = 30.0) -> None:
-        self._transport = Transport(url, timeout=timeout)
+    def __init__(self, url: str, *, timeout: float = 10.0, patience: float = 30.0, api_key: str | None = None) -> None:
+        self._transport = Transport(url, timeout=timeout, headers=credentials(api_key))
         self._patience = patience
 
     def close(self) -> None:

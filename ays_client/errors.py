@@ -1,8 +1,8 @@
 """What can go wrong between a client and the service; every error carries the service's problem.
 
-`BadRequest`: the request cannot be answered as it is, change it. `NotFound`: there is no such model, job, profile or schedule
-(yet). `Unavailable`: no answer, or the service lacks Redis or a worker, try again later. `JobFailed`: the job ended without a
-schedule. All of them are a `ServiceError`.
+`BadRequest`: the request cannot be answered as it is, change it. `AccessDenied`, one of these: the service wants an API key, or a better
+one. `NotFound`: there is no such model, job, profile or schedule (yet). `Unavailable`: no answer, or the service lacks Redis or a
+worker, try again later. `JobFailed`: the job ended without a schedule. All of them are a `ServiceError`.
 """
 
 from typing import Self
@@ -25,7 +25,11 @@ class ServiceError(Exception):
 
 
 class BadRequest(ServiceError):
-    """The request cannot be answered as it is: a 4xx other than 404."""
+    """The request cannot be answered as it is: a 4xx other than 404 and 429."""
+
+
+class AccessDenied(BadRequest):
+    """The API key is missing, unknown, revoked, or not good for this: 401 or 403."""
 
 
 class NotFound(ServiceError):

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from ays_client.client import Fallback
 from ays_client.contract import Problem, Schedule, Solver, Target, Terminal
+from ays_client.credentials import credentials
 from ays_client.errors import ScheduleRefused, ServiceError, Unavailable
 from ays_client.snapshots import Snapshot, Snapshots, cache_folder
 from ays_client.transport import conditional_get
@@ -56,9 +57,10 @@ class Schedules:
         refresh_seconds: age after which an answer is asked for again, in the background.
         wait_seconds: how long the first `get` of a schedule waits for the service.
         strict: raise where `get` would return None.
+        api_key: the API key, where the service asks for one; None: that of the environment variable `AYS_API_KEY`.
 
     Raises:
-        ValueError: `url` is no address.
+        ValueError: `url` is no address, or `api_key` no key.
     """
 
     def __init__(
@@ -69,11 +71,12 @@ class Schedules:
         refresh_seconds: float = 60.0,
         wait_seconds: float = 0.9,
         strict: bool = False,
+        api_key: str | None = None,
     ) -> None:
         if not url.startswith(("http://", "https://")):
             msg = f"received the service address {url!r}; expected one like http://127.0.0.1:8000"
             raise ValueError(msg)
-        self._url = url.rstrip("/")
+        self._url, self._headers = url.rstrip("/"), credentials(api_key)
         self._snapshots = None if snapshots is None else Snapshots(Path(snapshots))
         self._refresh_seconds, self._wait_seconds, self._strict = refresh_seconds, wait_seconds, strict
         self._cells: dict[str, _Cell] = {}
@@ -170,7 +173,9 @@ class Schedules:
 
     def _fetch(self, cell: _Cell) -> Snapshot:
         known = cell.known
-        answer = conditional_get(self._url, "/v1/schedules", query=cell.query, etag=None if known is None else known.etag)
+        answer = conditional_get(
+            self._url, "/v1/schedules", query=cell.query, headers=self._headers, etag=None if known is None else known.etag
+        )
         if answer is None and known is not None:
             return known
         body, etag = answer or (b"", None)

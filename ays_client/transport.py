@@ -10,7 +10,7 @@ import httpx2
 from pydantic import BaseModel, ValidationError
 
 from ays_client.contract import Problem
-from ays_client.errors import BadRequest, NotFound, ServiceError, Unavailable
+from ays_client.errors import AccessDenied, BadRequest, NotFound, ServiceError, Unavailable
 
 _Body = TypeVar("_Body", bound=BaseModel)
 
@@ -22,6 +22,9 @@ _CONNECT_SECONDS, _READ_SECONDS, _ANSWER_SECONDS = 1.0, 5.0, 10.0
 
 _ANSWER_BYTES = 2**20
 
+_KINDS: dict[int, type[ServiceError]] = {401: AccessDenied, 403: AccessDenied, 404: NotFound, 429: Unavailable}
+"""What a status stands for, where its first digit does not say it."""
+
 
 class Transport:
     """Connections to one service.
@@ -29,14 +32,15 @@ class Transport:
     Args:
         url: address of the service.
         timeout: seconds for connecting and for each read or write.
+        headers: sent with every request.
     """
 
-    def __init__(self, url: str, *, timeout: float) -> None:
+    def __init__(self, url: str, *, timeout: float, headers: Mapping[str, str]) -> None:
         if not url.startswith(("http://", "https://")):
             msg = f"received the service address {url!r}; expected one like http://127.0.0.1:8000"
             raise ValueError(msg)
         self._url = url.rstrip("/")
-        self._http = httpx2.Client(base_url=self._url, timeout=timeout)
+        self._http = httpx2.Client(base_url=self._url, timeout=timeout, headers=headers)
         self._stream_timeout = httpx2.Timeout(timeout, read=max(timeout, _SILENCE_SECONDS))
 
     def close(self) -> None:
@@ -112,13 +116,16 @@ class Transport:
             raise Unavailable(_silent(self._url, error)) from error
 
 
-def conditional_get(url: str, path: str, *, query: Mapping[str, object], etag: str | None) -> tuple[bytes, str | None] | None:
+def conditional_get(
+    url: str, path: str, *, query: Mapping[str, object], headers: Mapping[str, str], etag: str | None
+) -> tuple[bytes, str | None] | None:
     """One request on a connection of its own, for a background thread: bounded in time and size whatever answers.
 
     Args:
         url: address of the service.
         path: path below it.
         query: query parameters.
+        headers: sent with it.
         etag: tag of the body at hand, or None.
 
     Returns:
@@ -127,12 +134,12 @@ def conditional_get(url: str, path: str, *, query: Mapping[str, object], etag: s
     Raises:
         ServiceError: the service answered with an error, too much or too slowly, or not at all.
     """
-    headers = {} if etag is None else {"If-None-Match": etag}
+    sent = {**headers, **({} if etag is None else {"If-None-Match": etag})}
     end, body = time.monotonic() + _ANSWER_SECONDS, b""
     try:
         with (
             httpx2.Client(base_url=url, timeout=httpx2.Timeout(_READ_SECONDS, connect=_CONNECT_SECONDS)) as http,
-            http.stream("GET", path, params={name: _word(value) for name, value in query.items()}, headers=headers) as response,
+            http.stream("GET", path, params={name: _word(value) for name, value in query.items()}, headers=sent) as response,
         ):
             for chunk in response.iter_bytes():
                 body += chunk
@@ -160,8 +167,7 @@ def error_of(url: str, response: httpx2.Response, body: bytes | None = None) -> 
         problem = Problem.model_validate_json(content)
     except ValidationError:
         problem = _foreign(url, response.status_code, content)
-    kind = NotFound if response.status_code == 404 else BadRequest if response.status_code < 500 else Unavailable
-    kind = Unavailable if response.status_code == 429 else kind
+    kind = _KINDS.get(response.status_code, BadRequest if response.status_code < 500 else Unavailable)
     delay = response.headers.get("retry-after", "")
     return kind(problem, retry_after=float(delay) if delay.isdecimal() else None)
 

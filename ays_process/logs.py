@@ -14,6 +14,7 @@ LogFormat = Literal["json", "text"]
 """One JSON object a line, for machines; or text, for people at a terminal."""
 
 _PASSWORD = re.compile(r"(?<=://)([^/\s@:]*):[^/\s@]+(?=@)")
+_API_KEY = re.compile(r"\b(ays_[0-9a-f]{12})_[A-Za-z0-9_-]+")
 
 
 def configure_logs(level: LogLevel, form: LogFormat, *, quiet: tuple[str, ...] = ()) -> None:
@@ -54,8 +55,8 @@ def configure_logs(level: LogLevel, form: LogFormat, *, quiet: tuple[str, ...] =
 
 
 def without_passwords(text: str) -> str:
-    """The same text with the passwords of its URLs masked."""
-    return _PASSWORD.sub(r"\1:***", text)
+    """The same text with the passwords of its URLs masked, and the secret part of its API keys."""
+    return _API_KEY.sub(r"\1_***", _PASSWORD.sub(r"\1:***", text))
 
 
 def _rendering(form: LogFormat) -> list[structlog.typing.Processor]:

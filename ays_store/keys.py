@@ -17,6 +17,10 @@ WORKERS = f"{PREFIX}workers"
 REAPER = f"{PREFIX}reaper"
 COUNTERS = f"{PREFIX}counters"
 PROBE = f"{PREFIX}probe"
+API_KEYS_USED = f"{PREFIX}keys:used"
+
+API_KEYS = f"ays:keys:{CONTRACT_VERSION}"
+"""Outside the prefix: the user of the service may read it and not write it."""
 
 
 def job(job_id: str) -> str:
@@ -84,6 +88,11 @@ def worker(name: str) -> str:
     return f"{PREFIX}worker:{name}"
 
 
+def rate(bucket: str) -> str:
+    """How full a bucket of requests is."""
+    return f"{PREFIX}rate:{bucket}"
+
+
 LUA = f"""
 local JOBS, LEASES, CLOCK, WORKERS, COUNTERS = '{JOBS}', '{LEASES}', '{CLOCK}', '{WORKERS}', '{COUNTERS}'
 local MODELS, MODEL_SOURCES, FINGERPRINTS = '{MODELS}', '{MODEL_SOURCES}', '{FINGERPRINTS}'
@@ -100,5 +109,6 @@ local function key_curve(id) return '{curve("")}' .. id end
 local function key_samples(id) return '{samples("")}' .. id end
 local function key_variants(model) return '{variants("")}' .. model end
 local function key_worker(name) return '{worker("")}' .. name end
+local function key_rate(bucket) return '{rate("")}' .. bucket end
 """
 """The same names for the Lua scripts, which find their keys themselves (so: one Redis node, no cluster)."""

@@ -5,17 +5,19 @@ from typing import Any
 from redis import Redis
 
 from ays_store import keys
+from ays_store.api_keys import ApiKeys
 from ays_store.connect import connect
 from ays_store.jobs import Jobs
 from ays_store.limits import LEASE_SECONDS
 from ays_store.models import Models
+from ays_store.rates import Rates
 from ays_store.results import Results
 from ays_store.stats import Census
 from ays_store.workers import Workers
 
 
 class Store:
-    """Records, results, models and workers in one Redis; safe to share between threads."""
+    """Records, results, models, workers and API keys in one Redis; safe to share between threads."""
 
     def __init__(self, redis: Redis, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self.redis = redis
@@ -24,6 +26,8 @@ class Store:
         self.models = Models(redis, self.results)
         self.workers = Workers(redis)
         self.census = Census(redis)
+        self.api_keys = ApiKeys(redis)
+        self.rates = Rates(redis)
 
     @classmethod
     def open(cls, url: str, *, patient: bool = False, lease_seconds: float = LEASE_SECONDS) -> "Store":

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 from fastapi import FastAPI
+from fastapi.middleware.cors import CORSMiddleware
 from fastapi.middleware.gzip import GZipMiddleware
 from fastapi.routing import APIRoute
 from fastapi.telemetry import TelemetryConfig
@@ -12,6 +13,11 @@ from fastapi.telemetry import TelemetryConfig
 from ays_client.version import VERSION
 from ays_process.tracing import Tracing
 from ays_store import Queue, Store
+from ays_store.api_keys import Scope
+from service.access.guard import Guard
+from service.access.hosts import Hosts
+from service.access.known_keys import KnownKeys
+from service.access.rates import Admissions, Rate
 from service.deps import State
 from service.feed import Feed
 from service.handlers import add_handlers
@@ -48,7 +54,15 @@ def create_app(settings: Settings) -> FastAPI:
         metrics.watch(store.census.take)
         reader = asyncio.create_task(feed.run())
         try:
-            yield State(settings=settings, store=store, queue=Queue(store.redis), feed=feed, metrics=metrics)
+            yield State(
+                settings=settings,
+                store=store,
+                queue=Queue(store.redis),
+                feed=feed,
+                metrics=metrics,
+                known_keys=KnownKeys(store.api_keys.get, grace_seconds=settings.key_grace_seconds),
+                admissions=Admissions(store.rates.take),
+            )
         finally:
             reader.cancel()
             with suppress(asyncio.CancelledError):
@@ -72,10 +86,34 @@ def create_app(settings: Settings) -> FastAPI:
     # The last one added is the outermost. Schedules stay below this size: compressing them costs more than it saves.
     app.add_middleware(GZipMiddleware, minimum_size=8192, compresslevel=5)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
+    _add_access(app, settings)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestMetrics, metrics=metrics)
     app.add_middleware(SecurityHeaders)
     return app
+
+
+def _add_access(app: FastAPI, settings: Settings) -> None:
+    rates = {
+        Scope.READ: Rate("read", settings.reads_per_minute, shared=True),
+        Scope.SUBMIT: Rate("submit", settings.submits_per_minute, shared=False),
+    }
+    app.add_middleware(
+        Guard,
+        required=settings.asks_for_keys,
+        rates=rates,
+        anonymous_rates=settings.limit_anonymous,
+        open_metrics=settings.open_metrics,
+    )
+    app.add_middleware(Hosts, allowed=settings.allowed_hosts, origins=settings.cors_origins)
+    if settings.cors_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.cors_origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=["authorization", "content-type", "if-none-match", "last-event-id"],
+            expose_headers=["etag", "location", "ratelimit", "ratelimit-policy", "retry-after", "www-authenticate", "x-request-id"],
+        )
 
 
 def _telemetry(tracing: Tracing) -> TelemetryConfig:

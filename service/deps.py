@@ -5,6 +5,9 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Request
 
 from ays_store import Queue, Store
+from service.access.caller import Caller
+from service.access.known_keys import KnownKeys
+from service.access.rates import Admissions
 from service.feed import Feed
 from service.metrics import Metrics
 from service.settings import Settings
@@ -18,6 +21,8 @@ class State(TypedDict):
     queue: Queue
     feed: Feed
     metrics: Metrics
+    known_keys: KnownKeys
+    admissions: Admissions
 
 
 # Asynchronous although they wait for nothing: FastAPI would run plain functions in a thread each.
@@ -48,8 +53,14 @@ async def _metrics(request: Request) -> Metrics:
     return metrics
 
 
+async def _the_caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
 SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
 QueueDep = Annotated[Queue, Depends(_queue)]
 FeedDep = Annotated[Feed, Depends(_feed)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
+CallerDep = Annotated[Caller, Depends(_the_caller)]

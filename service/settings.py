@@ -1,14 +1,43 @@
 """Configuration of the service, from environment variables that start with `AYS_`."""
 
-from pydantic import Field
+from typing import Annotated
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import NoDecode
 
 from ays_process.environment import ProcessSettings, RedisUrl, read_environment
+from service.access.hosts import is_loopback
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 """Where a Redis listens unless it is told otherwise."""
 
 QUIET = ("uvicorn.access",)
 """Loggers that are kept to warnings: every request is logged by us, with its id."""
+
+
+def _words(value: object) -> object:
+    return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
+
+
+def _host_names(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if urlsplit(f"//{name}").hostname != name.lower():
+            msg = f"{name!r} is no name of a host; expected names without port, separated by commas, such as ays.example.org"
+            raise ValueError(msg)
+    return names
+
+
+def _web_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    for origin in origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in {"http", "https"} or f"{parts.scheme}://{parts.netloc}" != origin or not parts.hostname:
+            msg = f"{origin!r} is no origin; expected scheme and host of each trusted site, such as https://studio.example.org"
+            raise ValueError(msg)
+    return origins
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
 class Settings(ProcessSettings):
@@ -19,7 +48,24 @@ class Settings(ProcessSettings):
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
     body_limit: int = Field(64 * 1024, ge=1024, description="largest request body, in bytes")
     stream_seconds: float = Field(600.0, gt=0, description="an event stream is ended after so long; clients resume it")
+    require_keys: bool = Field(False, description="whether API keys are asked for on loopback, too; elsewhere they always are")
+    key_grace_seconds: float = Field(3600.0, ge=0, description="how long a key that was in use stays good while Redis is away")
+    reads_per_minute: int = Field(6000, ge=0, description="reading requests of an API key; 0: no limit")
+    submits_per_minute: int = Field(120, ge=0, description="submitting requests of an API key; 0: no limit")
+    limit_anonymous: bool = Field(False, description="whether these rates hold where no key is asked for, for all callers together")
+    open_metrics: bool = Field(False, description="whether /metrics needs no key")
+    allowed_hosts: Annotated[Words, AfterValidator(_host_names)] = Field(
+        (), description="names that the service is reached by, separated by commas; empty: any, on loopback its own"
+    )
+    cors_origins: Annotated[Words, AfterValidator(_web_origins)] = Field(
+        (), description="other sites whose pages may use the service, separated by commas"
+    )
     heartbeat_seconds: float = Field(10.0, gt=0, description="a comment is sent on event streams at least so often")
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether requests need an API key."""
+        return self.require_keys or not is_loopback(self.host)
 
 
 def load_settings() -> Settings:

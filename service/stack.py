@@ -109,9 +109,11 @@ class Stack:
         with Client(self.url, timeout=2.0) as client:
             while not stopping():
                 try:
-                    # Without workers of ours readiness is not ours to promise; answering from Redis is.
-                    client.check_ready() if self._workers else client.models()
+                    client.check_ready()
                 except ServiceError as error:
+                    # Without workers of ours readiness is not ours to promise; answering from Redis is.
+                    if not self._workers and error.problem.received == {"missing": "worker"}:
+                        return True
                     self._check_hope(deadline, error)
                     self.tend()
                 else:

@@ -11,11 +11,13 @@ from ays_client.client import Fallback
 from ays_client.contract import Effort, JobRequest, Method, Solver, Source, Terminal
 from ays_client.curve import CurveRequest
 from ays_client.formats import Format, render
+from ays_store.api_keys import Scope
 from service.cli.connect import connect
 from service.cli.curve import curve_through_api, read_curve
 from service.cli.demo import demo as run_demo
 from service.cli.doctor import doctor as examine
 from service.cli.exits import ending
+from service.cli.keys import create_key, list_keys, revoke_key
 from service.cli.optimize import in_process, through_api
 from service.cli.serve import serve as run_serve
 from service.cli.tables import error_table, models_table, schedule_table, show
@@ -28,6 +30,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+keys = typer.Typer(help="API keys of the service.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
 Model = Annotated[str, typer.Argument(help="id of a model; `ays models` lists them")]
 Nfe = Annotated[int, typer.Option(help="evaluations of the denoiser per sample")]
@@ -56,7 +61,8 @@ def serve(
     data: Data = _DATA,
 ) -> None:
     """Run the API, the workers and, unless AYS_REDIS_URL names one, a Redis of our own, until Ctrl-C."""
-    run_serve(_stack(host=host, port=port, workers=workers, data=data, log_to_files=False))
+    stack = _stack(host=host, port=port, workers=workers, data=data, log_to_files=False)
+    run_serve(stack, asks_for_keys=load_settings().model_copy(update={"host": host}).asks_for_keys)
 
 
 @app.command()
@@ -162,6 +168,28 @@ def demo(
 def doctor(as_json: Json = False, data: Data = _DATA, url: Url = _URL) -> int:
     """Check everything that has to be right: environment, Redis, workers, models, device, disk, versions; each with a fix."""
     return examine(url=url, data=data, as_json=as_json)
+
+
+@keys.command("create")
+def keys_create(
+    name: Annotated[str, typer.Option(help="what it is for")],
+    scope: Annotated[Scope, typer.Option(help="what it is good for: reading; submitting jobs, too; everything")] = Scope.READ,
+    data: Data = _DATA,
+) -> None:
+    """Make a key and print it to standard output, once."""
+    create_key(name, scope, data=data)
+
+
+@keys.command("list")
+def keys_list(as_json: Json = False, data: Data = _DATA) -> None:
+    """List the keys: their ids, names, scopes and last use."""
+    list_keys(data=data, as_json=as_json)
+
+
+@keys.command("revoke")
+def keys_revoke(key: Annotated[str, typer.Argument(help="id of the key; `ays keys list` shows it")], data: Data = _DATA) -> None:
+    """Revoke a key."""
+    revoke_key(key, data=data)
 
 
 def _stack(*, host: str, port: int, workers: int, data: Path, log_to_files: bool) -> Stack:

@@ -11,10 +11,10 @@ def connect(url: str) -> Client:
         url: address of the service, as the user typed it.
 
     Raises:
-        CommandError: it is no address.
+        CommandError: it is no address, or the key in AYS_API_KEY is none.
     """
     try:
         return Client(url)
     except ValueError as error:
-        message = f"{error}; set it with --url or AYS_URL"
+        message = f"{error}; --url or AYS_URL is the address, AYS_API_KEY the key"
         raise CommandError(message, ExitCode.BAD_INPUT) from None

@@ -7,7 +7,7 @@ from enum import IntEnum
 from pydantic import ValidationError
 from typer.exceptions import Abort, TyperException
 
-from ays_client import JobFailed, ServiceError, Unavailable
+from ays_client import AccessDenied, JobFailed, ServiceError, Unavailable
 from ays_process.environment import ConfigurationError
 from service.embedded_redis import EmbeddedRedisError
 from service.stack import StackError
@@ -64,6 +64,8 @@ def ending(run: Callable[[], object]) -> int:
         return _say(str(error), ExitCode.JOB_FAILED)
     except (Unavailable, EmbeddedRedisError, StackError, TimeoutError) as error:
         return _say(str(error), ExitCode.SERVICE_AWAY)
+    except AccessDenied as error:
+        return _say(f"{error}; `ays` sends the key that AYS_API_KEY holds", ExitCode.BAD_INPUT)
     except ServiceError as error:
         return _say(str(error), ExitCode.BAD_INPUT)
     if result == ExitCode.INTERRUPTED:  # typer turns Ctrl-C into this status itself

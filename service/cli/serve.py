@@ -33,11 +33,12 @@ class StopSignals:
         return self._event.wait(seconds)
 
 
-def serve(stack: Stack) -> None:
+def serve(stack: Stack, *, asks_for_keys: bool) -> None:
     """Run a stack until a signal ends it.
 
     Args:
         stack: a stack that has not been started.
+        asks_for_keys: whether it asks for API keys.
 
     Raises:
         StackError: it does not come up.
@@ -49,6 +50,8 @@ def serve(stack: Stack) -> None:
         if stack.wait_ready(stopping=lambda: signals.received):
             sys.stdout.write(f"API       {stack.url}\nAPI docs  {stack.url}/docs\nPage      {stack.url}/\n")
             sys.stdout.flush()
+            if asks_for_keys:
+                sys.stderr.write("requests need an API key; `ays keys create --name me --scope submit` makes one\n")
             sys.stderr.write("ready; Ctrl-C stops everything\n")
         while not signals.wait(_TEND_SECONDS):
             stack.tend()

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from urllib.parse import quote
 
 from ays_process.environment import ConfigurationError
 from ays_process.finding import Finding, fail, ok, warn
@@ -11,6 +10,7 @@ from service.doctor.of_machine import disk, known_variables
 from service.doctor.of_redis import redis_findings
 from service.doctor.of_service import service_findings
 from service.doctor.of_worker import worker_checkup
+from service.embedded_redis import running_url
 from service.settings import DEFAULT_REDIS_URL, load_settings
 
 
@@ -21,7 +21,7 @@ def examine(*, url: str, data: Path) -> Iterator[Finding]:
         url: address of the service.
         data: folder of the embedded Redis.
     """
-    redis_url = _redis_url(data)
+    redis_url = os.environ.get("AYS_REDIS_URL") or running_url(data)
     variables, of_worker = worker_checkup(redis_url or DEFAULT_REDIS_URL)
     yield from known_variables(variables)
     try:
@@ -41,10 +41,3 @@ def examine(*, url: str, data: Path) -> Iterator[Finding]:
         if not os.environ.get("AYS_REDIS_URL"):
             yield disk(data)
     yield from service_findings(url)
-
-
-def _redis_url(data: Path) -> str | None:
-    """The Redis that is meant: the named one, else the embedded one if it runs."""
-    named = os.environ.get("AYS_REDIS_URL")
-    socket = (data / "redis" / "redis.sock").resolve()
-    return named or (f"unix://{quote(str(socket))}" if socket.exists() else None)

@@ -20,6 +20,7 @@ NAMES = {
     "curve": "{curve}",
     "variants": "{model}",
     "worker": "{worker}",
+    "rate": "{bucket}",
 }
 
 
@@ -40,7 +41,8 @@ def test_every_key_is_documented_and_nothing_else():
 
 
 def test_the_prefix_is_the_version_of_the_contract():
-    assert all(name.startswith(f"ays:{CONTRACT_VERSION}:") for name in known())
+    outside = {name for name in known() if not name.startswith(f"ays:{CONTRACT_VERSION}:")}
+    assert outside == {f"ays:keys:{CONTRACT_VERSION}"}
 
 
 def test_lua_has_the_same_names(redis):

@@ -1,0 +1,28 @@
+"""Who makes a request."""
+
+from dataclasses import dataclass
+
+from ays_store.api_keys import Scope
+
+ANONYMOUS = "anonymous"
+"""Id of everybody who is not asked for a key."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """Who makes a request; path operations take it as `CallerDep`.
+
+    Attributes:
+        id: public id of the API key, or `ANONYMOUS`. It may be logged, and it is what limits and fairness count by.
+        scope: what the key is good for.
+    """
+
+    id: str
+    scope: Scope
+
+
+NOBODY = Caller(ANONYMOUS, Scope.ADMIN)
+"""The caller where no key is asked for: on loopback, everybody is the operator."""
+
+STRANGER = Caller(ANONYMOUS, Scope.READ)
+"""The caller of what is open to everybody, where keys are asked for elsewhere."""
