@@ -30,7 +30,7 @@ def named(redis_url, tmp_path_factory):
 
 @pytest.mark.parametrize("host", ["localhost", "localhost:8000", "127.0.0.1", "127.9.9.9:1", "[::1]:8000", "LOCALHOST", "ays.localhost"])
 def test_loopback_is_known_by_its_own_names(http, host):
-    assert http.get("/healthz", headers={"host": host}).status_code == 200
+    assert http.get("/v1/models", headers={"host": host}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -44,9 +44,10 @@ def test_another_name_is_refused_there(http, host):
 
 
 def test_the_operator_may_add_a_name(named):
-    assert named.get("/healthz", headers={"host": "ays.example.org"}).status_code == 200
-    assert named.get("/healthz", headers={"host": "AYS.example.org:443"}).status_code == 200
-    assert named.get("/healthz", headers={"host": "other.example.org"}).status_code == 421
+    assert named.get("/v1/models", headers={"host": "ays.example.org"}).status_code == 200
+    assert named.get("/v1/models", headers={"host": "AYS.example.org:443"}).status_code == 200
+    assert named.get("/v1/models", headers={"host": "other.example.org"}).status_code == 421
+    assert named.get("/healthz", headers={"host": "10.0.0.5:8000"}).status_code == 200, "a probe asks for an address"
 
 
 def test_pages_of_other_sites_change_nothing(http, named, store):

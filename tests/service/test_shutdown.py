@@ -20,7 +20,7 @@ class Half:
         parts = urlsplit(url)
         self._socket = socket.create_connection((parts.hostname, parts.port), timeout=20)
         self._rest = text[len(text) // 2 :].encode()
-        head = f"POST /v1/jobs HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
+        head = f"POST /v1/jobs HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {len(text)}\r\n\r\n"
         self._socket.sendall(head.encode() + text[: len(text) // 2].encode())
 
     def __enter__(self):
