@@ -13,7 +13,7 @@ from worker.ays.ladder import Candidate, ladder, off_grid, race, thin
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
 from worker.ays.profile import Profile
-from worker.ays.refine import Refined, iteration_evaluations, refine, surely_better
+from worker.ays.refine import PARTS, Refined, iteration_evaluations, refine, surely_better
 from worker.ays.schedule import Terminal, stock_schedules
 from worker.ays.solvers import SOLVERS, Solver
 from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
@@ -29,6 +29,8 @@ _PRECISION = {Effort.STANDARD: 0.07, Effort.MAX: 0.035}
 """Relative standard error of the mean error, on the noises of search and judge together, that asks for no more of them."""
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
 _ITERATIONS = {Effort.STANDARD: 6, Effort.MAX: 10}
+_PARTS = {Effort.STANDARD: PARTS, Effort.MAX: (*PARTS, 0.15)}
+"""Parts of a step that the judge compares: a short one is the surest, and too slow for two iterations."""
 _RESERVED_ITERATIONS = 2
 _FEW_STEPS = 6
 """Steps up to which a second start is refined."""
@@ -100,7 +102,7 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     starts += again
     room = budget // (4 * _RACED * _FEWEST_NOISES * cost)
     candidates = int(np.clip(room, _FEWEST_CANDIDATES, _MOST_CANDIDATES))
-    one = starts * iteration_evaluations(steps, 1, 1) * solver.evaluations_per_step
+    one = starts * iteration_evaluations(steps, 1, 1, parts=len(_PARTS[effort])) * solver.evaluations_per_step
     before = 2 * grid + _RACED * candidates * cost
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
     reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * one) <= budget else 1
@@ -128,7 +130,7 @@ class Validator:
         # A profile that had to grow shall not make its validation grow, too.
         paths = min(profile.paths, FEWEST_PATHS)
         self._planned = partial(plan, request.effort, self._solver, self._steps, grid=len(profile.levels), paths=paths)
-        self._plan = self._planned()
+        self._plan, self._parts = self._planned(), _PARTS[request.effort]
         span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
         self._stock = stock_schedules(self._steps, **span, terminal=self._terminal, process=model.process)
         self._start = denoise.evaluations
@@ -176,6 +178,7 @@ class Validator:
             sigma_max=float(self._profile.levels[0]),
             sigma_min=float(self._profile.levels[-1]),
             iterations=self._plan.iterations,
+            parts=self._parts,
         )
 
     def _surest(self, pool: Sequence[tuple[Candidate, Refined]], raced: Array, search: HeldOut) -> tuple[Candidate, Refined]:

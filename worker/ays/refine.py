@@ -10,6 +10,7 @@ fit is to the search noises; the judge's noises decide what is kept: a step must
 paired difference (an SDE's by two), else the search ends. A few heavy-tailed noises would like many a schedule that is worse on all others.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +24,8 @@ from worker.ays.validate import HeldOut, deviations, estimate, squared_errors
 _DIFFERENCE = 0.1
 _DAMPING = (1e-3, 0.1, 1.0)
 _LONGEST_MOVE = 0.45
-_BLENDS = (1.0, 0.4, 0.15)
+PARTS = (1.0, 0.4)
+"""Parts of a step that the judge compares."""
 _WORTHWHILE = 0.01
 _SURE, _SURER, _FEW = 1.0, 2.0, 20
 """Standard errors of the paired difference that make an improvement sure: as a rule; and for an SDE, whose errors scatter more and whose
@@ -47,9 +49,9 @@ class Refined:
     iterations: int
 
 
-def iteration_evaluations(steps: int, search: int, judge: int) -> int:
-    """Upper bound on the evaluations of one iteration for a solver with one evaluation a step."""
-    return (steps * (steps + 3) // 2 + len(_DAMPING) * steps) * search + len(_BLENDS) * steps * judge
+def iteration_evaluations(steps: int, search: int, judge: int, *, parts: int = len(PARTS)) -> int:
+    """Upper bound on the evaluations of one iteration for a solver with one evaluation a step, `parts` parts of a step being judged."""
+    return (steps * (steps + 3) // 2 + len(_DAMPING) * steps) * search + parts * steps * judge
 
 
 def _free(levels: Array) -> Index:
@@ -121,6 +123,7 @@ def refine(
     sigma_max: float,
     sigma_min: float,
     iterations: int,
+    parts: Sequence[float] = PARTS,
 ) -> Refined:
     """Improve a schedule on the search noises as long as the judge's noises agree.
 
@@ -133,6 +136,7 @@ def refine(
         sigma_max: highest level that may be evaluated.
         sigma_min: lowest level that may be evaluated.
         iterations: largest number of iterations.
+        parts: parts of a step that the judge compares.
     """
     best, best_judged = levels, squared_errors(solver, denoise, levels[None], judge)[0]
     done = 0
@@ -144,9 +148,9 @@ def refine(
         choice = int(searched.argmin())
         if searched[choice] >= error:
             break
-        blends = np.stack([_blend(best, trials[choice], fraction) for fraction in _BLENDS])
+        blends = np.stack([_blend(best, trials[choice], fraction) for fraction in parts])
         judged = squared_errors(solver, denoise, blends, judge)
-        # Of a step that is too long a part may be sure: the gain is linear in a short one, and so is its standard error.
+        # Of a step that is too long a part may be sure: both its gain and the standard error of that are linear in a short one.
         sure = [i for i, errors in enumerate(judged) if surely_better(solver, errors, best_judged)]
         if not sure:
             break
