@@ -129,6 +129,15 @@ def test_a_stored_profile_is_not_measured_again_and_only_the_requested_row_comes
     assert neighbour.schedules == [neighbour.requested]
 
 
+def test_an_answer_is_the_same_whichever_job_has_measured_the_profile() -> None:
+    asked = request(paths=40)
+    own = optimize(asked, MODEL, Shelf())
+    stored = optimize(request(paths=40, nfe=9), MODEL, Shelf()).profile
+    other = optimize(asked, MODEL, Shelf(stored=stored))
+    assert own.requested.provenance.cost is not None
+    assert other.requested == own.requested
+
+
 def test_a_profile_of_other_weights_is_not_used(fast: Outcome) -> None:
     other = optimize(request(), replace(MODEL, fingerprint="e" * 32), Shelf(stored=fast.profile))
     assert other.profile is not None
