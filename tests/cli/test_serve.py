@@ -111,3 +111,36 @@ def test_crashed_processes_are_started_again(tmp_path: Path, monkeypatch: pytest
         stack.stop()
     assert [line.split(" ")[0] for line in said] == ["worker-1", "api", "redis"]
     assert not any(runs(pid) for pid in pids.values())
+
+
+def test_a_redis_that_does_not_come_up_is_tried_again(tmp_path: Path):
+    """As with a full disk: the others live on, and it is started as soon as it can be."""
+    said: list[str] = []
+    stack = Stack(host="127.0.0.1", port=0, workers=0, redis_url=None, data=tmp_path, log_to_files=True, say=said.append)
+    try:
+        stack.start()
+        assert stack.wait_ready(stopping=lambda: False)
+        manifest = tmp_path / "redis/appendonlydir/appendonly.aof.manifest"
+        good = manifest.read_bytes()
+        manifest.write_bytes(b"no manifest")
+        os.kill(stack.pids["redis"], signal.SIGKILL)
+
+        def failed() -> bool:
+            stack.tend()
+            return any("ended at once" in line for line in said)
+
+        wait_until(failed, "a failed start")
+        manifest.write_bytes(good)
+
+        def answers() -> bool:
+            stack.tend()
+            with Client(stack.url, timeout=2.0) as client:
+                try:
+                    client.models()
+                except ServiceError:
+                    return False
+            return True
+
+        wait_until(answers, "Redis is back")
+    finally:
+        stack.stop()
