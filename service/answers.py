@@ -30,12 +30,18 @@ def cached(
     """
     etag = f'"{tag}"'
     shared = {"etag": etag, "cache-control": policy, **(headers or {})}
-    if _matches(request.headers.getlist("if-none-match"), etag):
+    if matches([value for name, value in request.headers.raw if name == b"if-none-match"], etag.encode()):
         return Response(status_code=304, headers=shared)
     return Response(body, media_type=media_type, headers=shared)
 
 
-def _matches(conditions: list[str], etag: str) -> bool:
-    # If-None-Match compares weakly (RFC 9110, 13.1.2): a cache in between may have weakened our tag.
-    given = {part.strip().removeprefix("W/") for condition in conditions for part in condition.split(",")}
-    return etag in given or "*" in given
+def matches(conditions: list[bytes], etag: bytes) -> bool:
+    """Whether a client has a body already.
+
+    Args:
+        conditions: the values of its `If-None-Match`.
+        etag: tag of the body, quotes included.
+    """
+    # It compares weakly (RFC 9110, 13.1.2): a cache in between may have weakened our tag.
+    given = {part.strip().removeprefix(b"W/") for condition in conditions for part in condition.split(b",")}
+    return etag in given or b"*" in given

@@ -14,13 +14,16 @@ from ays_client.version import VERSION
 from ays_process.tracing import Tracing
 from ays_store import Queue, Store
 from ays_store.api_keys import Scope
+from ays_store.changes import Changes
 from service.access.guard import Guard
 from service.access.hosts import Hosts
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admissions, Rate
+from service.cache import Cache
 from service.deps import State
 from service.feed import Feed
 from service.handlers import add_handlers
+from service.lookups import CachedLookups
 from service.metrics import Metrics, RequestMetrics
 from service.middleware import BodyLimit, RequestLog, SecurityHeaders
 from service.routes import curves, events, health, jobs, models, page, schedules
@@ -45,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
         settings: its configuration.
     """
     metrics = Metrics()
+    cache = Cache(entries=settings.cache_entries, size=settings.cache_bytes)
     tracing = Tracing.of_environment("ays-service", VERSION)
 
     @asynccontextmanager
@@ -52,7 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         store = Store.open(settings.redis_url)
         feed = Feed(store, Shutdown())
         metrics.watch(store.census.take)
-        reader = asyncio.create_task(feed.run())
+        tasks = [asyncio.create_task(feed.run()), asyncio.create_task(Changes(settings.redis_url).tell(cache))]
         try:
             yield State(
                 settings=settings,
@@ -64,9 +68,10 @@ def create_app(settings: Settings) -> FastAPI:
                 admissions=Admissions(store.rates.take),
             )
         finally:
-            reader.cancel()
-            with suppress(asyncio.CancelledError):
-                await reader
+            for task in tasks:
+                task.cancel()
+                with suppress(asyncio.CancelledError):
+                    await task
             store.close()
             tracing.close()
 
@@ -86,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
     # The last one added is the outermost. Schedules stay below this size: compressing them costs more than it saves.
     app.add_middleware(GZipMiddleware, minimum_size=8192, compresslevel=5)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
+    app.add_middleware(CachedLookups, cache=cache, metrics=metrics)
     _add_access(app, settings)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestMetrics, metrics=metrics)

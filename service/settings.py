@@ -47,6 +47,8 @@ class Settings(ProcessSettings):
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
     body_limit: int = Field(64 * 1024, ge=1024, description="largest request body, in bytes")
+    cache_entries: int = Field(20_000, ge=0, description="most answers of schedule lookups kept in memory")
+    cache_bytes: int = Field(64 * 2**20, ge=0, description="most bytes of all of them together")
     stream_seconds: float = Field(600.0, gt=0, description="an event stream is ended after so long; clients resume it")
     require_keys: bool = Field(False, description="whether API keys are asked for on loopback, too; elsewhere they always are")
     key_grace_seconds: float = Field(3600.0, ge=0, description="how long a key that was in use stays good while Redis is away")

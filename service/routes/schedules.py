@@ -12,11 +12,13 @@ from ays_client.errors import ScheduleRefused
 from ays_client.formats import Format, render
 from ays_client.samples import SampleGrid
 from ays_store import Store
+from ays_store.changes import NEVER, keys_of_lookup, keys_of_model
 from service.answers import ALIAS, COMPUTED, IMMUTABLE, cached
 from service.catalogue import published
 from service.deps import StoreDep
 from service.fallback import from_stock, nearest
 from service.known import known_model
+from service.lookups import remember
 from service.problems import ProblemError, declared
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
@@ -73,13 +75,16 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
     kind alone, to compare with.
     """
     if query.source is not None:
+        remember(request, keys_of_model(query.model))
         schedule = _only(store, query, path=_path(query))
         return _answer(request, schedule, schedule_id=schedule.id, query=query, policy=COMPUTED)
     # Any effort will do for a lookup.
     schedule_id = store.results.find(query.request.model_copy(update={"effort": Effort.FAST}))
     raw = None if schedule_id is None else store.results.schedule(schedule_id)
     if schedule_id is not None and raw is not None:
+        remember(request, keys_of_lookup(query))
         return _answer(request, raw, schedule_id=schedule_id, query=query, policy=ALIAS)
+    remember(request, keys_of_model(query.model))
     schedule = _fall_back(store, query, path=_path(query))
     return _answer(request, schedule, schedule_id=schedule.id, query=query, policy=COMPUTED)
 
@@ -96,6 +101,7 @@ def get_schedule(schedule_id: str, query: Annotated[FormatQuery, Query()], reque
             expected="the id of a stored schedule; interpolated, published and stock ones are not stored",
             fix="look it up by model, nfe and solver: GET /v1/schedules?model=...&nfe=...",
         )
+    remember(request, NEVER)
     return _answer(request, raw, schedule_id=schedule_id, query=query, policy=IMMUTABLE)
 
 
