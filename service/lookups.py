@@ -30,6 +30,15 @@ def remember(request: Request, depends: frozenset[str]) -> None:
     request.state.depends = depends
 
 
+def from_memory(scope: Scope) -> bool:
+    """Whether a request was answered from the cache, with what is current.
+
+    Args:
+        scope: the request, after it was served.
+    """
+    return "cached" in scope
+
+
 class CachedLookups:
     """Answers lookups from the cache, and fills it.
 
@@ -72,6 +81,8 @@ class CachedLookups:
         answer = self._cache.get(key)
         assert answer is not None
         scope["route"] = answer.route
+        if not stale:
+            scope["cached"] = True
         self._metrics.looked_up("stale" if stale else "hit")
         await _send(answer, conditions, send, stale=stale)
 

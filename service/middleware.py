@@ -1,5 +1,6 @@
 """Pure ASGI middleware: security headers, request id and log, size limit of bodies."""
 
+import logging
 import re
 import time
 import uuid
@@ -9,16 +10,20 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.lookups import from_memory
 from service.problems import ProblemError, response
 
 _log = structlog.get_logger("service")
+_level = logging.getLogger("service")
 
-_SECURITY = {
-    "x-content-type-options": "nosniff",
-    "x-frame-options": "DENY",
-    "referrer-policy": "no-referrer",
-    "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
-}
+_HARMLESS = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+
+_SECURITY = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+]
 
 # FastAPI's documentation page loads its script and style sheet from elsewhere.
 _DOCS_POLICY = (
@@ -49,18 +54,20 @@ class SecurityHeaders:
 
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                for name, value in _SECURITY.items():
-                    headers.setdefault(name, value)
+                own = [name for name, _ in message["headers"]]
+                message["headers"] += [header for header in _SECURITY if header[0] not in own]
                 if scope["path"] in _POLICIES:
-                    headers["content-security-policy"] = _POLICIES[scope["path"]]
+                    MutableHeaders(scope=message)["content-security-policy"] = _POLICIES[scope["path"]]
             await send(message)
 
         await self._app(scope, receive, send_secured)
 
 
 class RequestLog:
-    """Gives every request an id, logs it when it ends, and answers a failure that nobody else handled with a problem."""
+    """Gives every request an id, logs it when it ends, and answers a failure that nobody else handled with a problem.
+
+    Answers from memory are logged at the level `debug` only: a line costs more than such an answer, and the metrics count them.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -70,7 +77,7 @@ class RequestLog:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        request_id = _request_id(Headers(scope=scope))
+        request_id = _request_id(scope)
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
         status = 0
@@ -80,7 +87,7 @@ class RequestLog:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                MutableHeaders(scope=message)["x-request-id"] = request_id
+                message["headers"].append((b"x-request-id", request_id.encode()))
             await send(message)
 
         try:
@@ -91,8 +98,9 @@ class RequestLog:
                 raise
             await response(_internal(request_id), instance=scope["path"])(scope, receive, send_marked)
         finally:
-            milliseconds = round((time.perf_counter() - start) * 1000, 1)
-            _log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=milliseconds)
+            if not from_memory(scope) or _level.isEnabledFor(logging.DEBUG):
+                milliseconds = round((time.perf_counter() - start) * 1000, 1)
+                _log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=milliseconds)
 
 
 class BodyLimit:
@@ -138,10 +146,12 @@ def _replay(chunks: Iterator[Message], receive: Receive) -> Receive:
     return replayed
 
 
-def _request_id(headers: Headers) -> str:
-    given = headers.get("x-request-id", "")
-    # A foreign id ends up in our logs and headers: only harmless ones are taken over.
-    return given if re.fullmatch(r"[A-Za-z0-9._-]{1,64}", given) else uuid.uuid4().hex
+def _request_id(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        # A foreign id ends up in our logs and headers: only harmless ones are taken over.
+        if name == b"x-request-id" and _HARMLESS.fullmatch(value):
+            return str(value.decode())
+    return uuid.uuid4().hex
 
 
 def _too_large(size: int, limit: int) -> ProblemError:
