@@ -77,7 +77,7 @@ class Changes:
     """
 
     def __init__(self, url: str) -> None:
-        self._pool = ConnectionPool.from_url(url, protocol=3, socket_connect_timeout=_ANSWER_SECONDS)
+        self._pool: Any = ConnectionPool.from_url(url, protocol=3, socket_connect_timeout=_ANSWER_SECONDS)
         self._quiet = False
 
     async def tell(self, follower: Follower) -> None:
