@@ -17,6 +17,7 @@ WORKERS = f"{PREFIX}workers"
 REAPER = f"{PREFIX}reaper"
 COUNTERS = f"{PREFIX}counters"
 PROBE = f"{PREFIX}probe"
+SCHEMA = f"{PREFIX}schema"
 API_KEYS_USED = f"{PREFIX}keys:used"
 
 API_KEYS = f"ays:keys:{CONTRACT_VERSION}"

@@ -55,7 +55,9 @@ class Cell(NamedTuple):
     rank: int
 
 
-class _Entry(BaseModel):
+class TableEntry(BaseModel):
+    """What the index of a model's tables holds of one."""
+
     variant: Variant
     fingerprint: str
     created_at: float
@@ -113,33 +115,33 @@ class Results:
             return False
         request = JobRequest.model_validate_json(raw)
         head: list[str | bytes | int] = [job_id, token, requested_schedule_id, table_of(request), request.model]
-        head += [*_table_arguments(request, profile, schedules), b"" if samples is None else _pack(samples.model_dump_json())]
+        head += [*_table_arguments(request, profile, schedules), b"" if samples is None else pack(samples.model_dump_json())]
         for schedule in schedules:
             # What somebody chose answers that request only; the alias is for those who leave it to us.
             alias = not request.chosen or schedule.id != requested_schedule_id
-            field = _field(schedule.solver, schedule.terminal, schedule.nfe) if alias else ""
-            head += [schedule.id, _pack(schedule.model_dump_json()), field, _rank(schedule)]
+            field = field_of(schedule.solver, schedule.terminal, schedule.nfe) if alias else ""
+            head += [schedule.id, pack(schedule.model_dump_json()), field, rank_of_schedule(schedule)]
         return bool(self._commit(*head))
 
     def profile(self, profile_id: str) -> ProfileInfo | None:
         """Returns a profile."""
         raw = self._redis.get(keys.profile(profile_id))
-        return None if raw is None else ProfileInfo.model_validate_json(_unpack(raw))
+        return None if raw is None else ProfileInfo.model_validate_json(unpack(raw))
 
     def profile_json(self, profile_id: str) -> bytes | None:
         """Returns a profile as the JSON it was stored as."""
         raw = self._redis.get(keys.profile(profile_id))
-        return None if raw is None else _unpack(raw)
+        return None if raw is None else unpack(raw)
 
     def schedule(self, schedule_id: str) -> bytes | None:
         """Returns a schedule as the JSON it was stored as."""
         raw = self._redis.get(keys.schedule(schedule_id))
-        return None if raw is None else _unpack(raw)
+        return None if raw is None else unpack(raw)
 
     def samples(self, schedule_id: str) -> bytes | None:
         """Returns the samples drawn with a schedule as the JSON they were stored as."""
         raw = self._redis.get(keys.samples(schedule_id))
-        return None if raw is None else _unpack(raw)
+        return None if raw is None else unpack(raw)
 
     def drawn(self, schedule_ids: Sequence[str]) -> set[str]:
         """Returns those of some schedules that samples were drawn with."""
@@ -156,7 +158,7 @@ class Results:
 
     def cell(self, table: str, *, solver: Solver, terminal: Terminal, nfe: int) -> Cell | None:
         """Returns what an alias names."""
-        raw = self._redis.hget(keys.cells(table), _field(solver, terminal, nfe))
+        raw = self._redis.hget(keys.cells(table), field_of(solver, terminal, nfe))
         return None if raw is None else _cell(raw)
 
     def cells(self, table: str) -> dict[tuple[Solver, Terminal, int], Cell]:
@@ -178,7 +180,7 @@ class Results:
 
     def _schedules(self, ids: Sequence[str]) -> list[Schedule]:
         stored = self._redis.mget([keys.schedule(schedule_id) for schedule_id in ids]) if ids else []
-        return [Schedule.model_validate_json(_unpack(raw)) for raw in stored if raw is not None]
+        return [Schedule.model_validate_json(unpack(raw)) for raw in stored if raw is not None]
 
     def variants(self, model: str) -> list[Measured]:
         """Returns the variants of a model that have a profile of its present weights: the default one first, then newest first.
@@ -190,7 +192,7 @@ class Results:
         default = identity(Variant(model=model))
         found = []
         for profile_id, raw in stored.items():
-            entry = _Entry.model_validate_json(raw)
+            entry = TableEntry.model_validate_json(raw)
             # The tables of the other methods have no profile.
             if entry.of(present) and text(profile_id) == identity(entry.variant):
                 found.append(Measured(profile_id=text(profile_id), **dict(entry)))
@@ -219,21 +221,21 @@ class Results:
             target: What is asked for.
         """
         raw, present = self._redis.hget(keys.variants(target.model), table_of(target)), self._redis.hget(keys.FINGERPRINTS, target.model)
-        return table_of(target) if raw is not None and _Entry.model_validate_json(raw).of(present) else None
+        return table_of(target) if raw is not None and TableEntry.model_validate_json(raw).of(present) else None
 
     def curve(self, curve_id: str) -> LossCurve | None:
         """Returns a loss curve."""
         raw = self._redis.get(keys.curve(curve_id))
-        return None if raw is None else LossCurve.model_validate_json(_unpack(raw))
+        return None if raw is None else LossCurve.model_validate_json(unpack(raw))
 
     def keep_curve(self, curve: LossCurve) -> None:
         """Keeps a loss curve for as long as the record of a job."""
-        self._redis.set(keys.curve(curve.id), _pack(curve.rising().model_dump_json()), ex=int(RECORDS_SECONDS))
+        self._redis.set(keys.curve(curve.id), pack(curve.rising().model_dump_json()), ex=int(RECORDS_SECONDS))
 
     def shards(self, profile_id: str) -> dict[str, str]:
         """Returns the finished shards of a profile in the making, by their keys."""
         found = self._redis.hgetall(keys.shards(profile_id))
-        return {text(key): _unpack(raw).decode() for key, raw in sorted(found.items())}
+        return {text(key): unpack(raw).decode() for key, raw in sorted(found.items())}
 
     def add_shard(self, profile_id: str, key: str, shard: str) -> None:
         """Keeps a finished shard, so that a retried job resumes; it is dropped when the profile is committed.
@@ -244,7 +246,7 @@ class Results:
             shard: Its JSON.
         """
         with self._redis.pipeline() as pipeline:
-            pipeline.hset(keys.shards(profile_id), key, _pack(shard))
+            pipeline.hset(keys.shards(profile_id), key, pack(shard))
             pipeline.expire(keys.shards(profile_id), SHARDS_SECONDS)
             pipeline.execute()
 
@@ -252,15 +254,16 @@ class Results:
 def _table_arguments(request: JobRequest, profile: ProfileInfo | None, schedules: Sequence[Schedule]) -> list[str | bytes]:
     """Profile body, entry of the table and its fingerprint; '' for each that this job has not made."""
     if profile is not None:
-        entry = _Entry(variant=profile.variant, fingerprint=profile.fingerprint, created_at=profile.created_at)
-        return [_pack(profile.model_dump_json()), entry.model_dump_json(), profile.fingerprint]
+        entry = TableEntry(variant=profile.variant, fingerprint=profile.fingerprint, created_at=profile.created_at)
+        return [pack(profile.model_dump_json()), entry.model_dump_json(), profile.fingerprint]
     if not schedules or request.chosen or (request.method is Method.PROFILE and not is_curve(request.model)):
         return [b"", "", ""]
-    entry = _Entry(variant=request.variant, fingerprint=schedules[0].fingerprint, created_at=time.time())
+    entry = TableEntry(variant=request.variant, fingerprint=schedules[0].fingerprint, created_at=time.time())
     return [b"", entry.model_dump_json(), schedules[0].fingerprint]
 
 
-def _rank(schedule: Schedule) -> int:
+def rank_of_schedule(schedule: Schedule) -> int:
+    """How much effort went into a schedule: that of its validation; 0 for one that was only copied along."""
     effort = schedule.provenance.effort
     if effort is None or (effort is not Effort.FAST and not schedule.validated):
         return 0
@@ -272,13 +275,16 @@ def _cell(raw: bytes) -> Cell:
     return Cell(schedule_id, int(rank))
 
 
-def _field(solver: Solver, terminal: Terminal, nfe: int) -> str:
+def field_of(solver: Solver, terminal: Terminal, nfe: int) -> str:
+    """Name of a cell within its table."""
     return f"{solver}:{terminal}:{nfe}"
 
 
-def _pack(body: str) -> bytes:
+def pack(body: str) -> bytes:
+    """A body as it is stored."""
     return zlib.compress(body.encode(), level=6)
 
 
-def _unpack(raw: bytes) -> bytes:
+def unpack(raw: bytes) -> bytes:
+    """A body from what is stored."""
     return zlib.decompress(raw)

@@ -6,12 +6,14 @@ from redis import Redis
 
 from ays_store import keys
 from ays_store.api_keys import ApiKeys
+from ays_store.archive import Exporter, Importer
 from ays_store.connect import connect
 from ays_store.jobs import Jobs
 from ays_store.limits import LEASE_SECONDS
 from ays_store.models import Models
 from ays_store.rates import Rates
 from ays_store.results import Results
+from ays_store.schema import check_schema
 from ays_store.stats import Census
 from ays_store.workers import Workers
 
@@ -28,6 +30,8 @@ class Store:
         self.census = Census(redis)
         self.api_keys = ApiKeys(redis)
         self.rates = Rates(redis)
+        self.exporter = Exporter(redis)
+        self.importer = Importer(redis, self.results)
 
     @classmethod
     def open(cls, url: str, *, patient: bool = False, lease_seconds: float = LEASE_SECONDS) -> "Store":
@@ -42,6 +46,15 @@ class Store:
         """
         redis: Any = self.redis
         redis.ping()
+
+    def check_schema(self) -> None:
+        """Asks whether the stored data is of a version that this program reads.
+
+        Raises:
+            SchemaError: it is not.
+            redis.RedisError: If Redis does not answer.
+        """
+        check_schema(self.redis)
 
     def check_writable(self) -> None:
         """Asks Redis to take something, as a job would.

@@ -11,7 +11,9 @@ import uvicorn
 
 from ays_process.environment import BAD_CONFIGURATION, ConfigurationError
 from ays_process.logs import configure_logs
+from ays_store import SchemaError
 from service.app import create_app
+from service.schema import check_data
 from service.settings import QUIET, Settings, load_settings
 
 _GRACE_SECONDS = 5
@@ -35,7 +37,8 @@ def main() -> int:
     """
     try:
         settings = load_settings()
-    except ConfigurationError as error:
+        check_data(settings.redis_url)
+    except (ConfigurationError, SchemaError) as error:
         sys.stderr.write(f"{error}\n")
         return BAD_CONFIGURATION
     configure_logs(settings.log_level, settings.log_format, quiet=QUIET)

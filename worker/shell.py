@@ -13,8 +13,9 @@ from rq.exceptions import StopRequested
 
 from ays_client.contract import Model
 from ays_client.version import VERSION
+from ays_process.environment import BAD_CONFIGURATION
 from ays_process.tracing import Tracing
-from ays_store import Queue, Store
+from ays_store import Queue, SchemaError, Store
 from ays_store.queue import OPTIMIZE
 from worker import exits
 from worker.jobs import Compute, Optimizer
@@ -76,6 +77,11 @@ class Shell:
         """
         if not self._reachable():
             return exits.NO_REDIS
+        try:
+            self._store.check_schema()
+        except SchemaError as error:
+            _log.critical(str(error))
+            return BAD_CONFIGURATION
         worker, pulse = self._connect()
         reaper = self._reaper()
         self._watchdog(pulse).start()

@@ -12,6 +12,7 @@ from ays_client.contract import Effort, JobRequest, Method, Solver, Source, Term
 from ays_client.curve import CurveRequest
 from ays_client.formats import Format, render
 from ays_store.api_keys import Scope
+from service.cli.archive import export_archive, import_archive
 from service.cli.connect import connect
 from service.cli.curve import curve_through_api, read_curve
 from service.cli.demo import demo as run_demo
@@ -190,6 +191,27 @@ def keys_list(as_json: Json = False, data: Data = _DATA) -> None:
 def keys_revoke(key: Annotated[str, typer.Argument(help="id of the key; `ays keys list` shows it")], data: Data = _DATA) -> None:
     """Revoke a key."""
     revoke_key(key, data=data)
+
+
+@app.command("export")
+def export_results(
+    file: Annotated[Path, typer.Argument(help="the archive to write; `-`: standard output")],
+    model: Annotated[list[str] | None, typer.Option(help="only this model; may be given several times")] = None,
+    curves: Annotated[bool, typer.Option(help="with loss curves and their schedules")] = True,
+    data: Data = _DATA,
+) -> None:
+    """Write profiles and schedules to a file, for another installation or as a backup."""
+    export_archive(file, models=model or (), curves=curves, data=data)
+
+
+@app.command("import")
+def import_results(
+    file: Annotated[Path, typer.Argument(help="the archive to read; `-`: standard input")],
+    model: Annotated[list[str] | None, typer.Option(help="only this model; may be given several times")] = None,
+    data: Data = _DATA,
+) -> None:
+    """Take profiles and schedules over from a file; what is better here stays."""
+    import_archive(file, models=model or (), data=data)
 
 
 def _stack(*, host: str, port: int, workers: int, data: Path, log_to_files: bool) -> Stack:

@@ -8,6 +8,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from pydantic import BaseModel
 from redis.exceptions import RedisError, ResponseError
 
+from ays_store import SchemaError
 from service.deps import MetricsDep, StoreDep
 from service.handlers import RETRY_SECONDS
 from service.problems import ProblemError, declared
@@ -40,7 +41,10 @@ def readyz(store: StoreDep) -> Readiness:
     """Ready when Redis takes what it is given and at least one worker lives."""
     try:
         store.check_writable()
+        store.check_schema()
         workers = len(store.workers.live())
+    except SchemaError as error:
+        raise _missing(what="redis", detail=str(error), fix="upgrade this service, or change AYS_REDIS_URL") from error
     except ResponseError as error:
         fix = "give it memory or disk, or name the primary in AYS_REDIS_URL; `ays doctor` looks closer"
         raise _missing(what="redis", detail=f"Redis refuses to write: {error}", fix=fix) from error

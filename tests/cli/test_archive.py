@@ -1,0 +1,83 @@
+"""`ays export` and `ays import`, and the two ways to restore a backup."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import httpx2
+import pytest
+from redis import Redis
+
+from ays_store import Store
+from service.embedded_redis import EmbeddedRedis
+from tests.cli.commands import REPOSITORY, ays, environment
+from tests.service.server import Server
+from tests.store.archives import fill, results
+
+
+def served(url: str, log: Path) -> dict[str, tuple[bytes, str | None]]:
+    """Body and tag of everything that a service serves of what is stored."""
+    ids = [key.decode().rpartition(":")[2] for key in Redis.from_url(url).scan_iter("ays:1:schedule:*")]
+    profiles = [key.decode().rpartition(":")[2] for key in Redis.from_url(url).scan_iter("ays:1:profile:*")]
+    paths = [f"/v1/schedules/{each}" for each in ids] + [f"/v1/profiles/{each}" for each in profiles]
+    paths += ["/v1/schedules?model=toy&nfe=4&grid=16", "/v1/schedules?model=toy&nfe=10&grid=16&solver=ddim&method=paper"]
+    with Server(url, log) as server, httpx2.Client(base_url=server.url, timeout=20) as http:
+        answers = {path: http.get(path) for path in paths}
+    assert {answer.status_code for answer in answers.values()} == {200}
+    return {path: (answer.content, answer.headers.get("etag")) for path, answer in answers.items()}
+
+
+def test_both_ways_to_restore_a_backup_serve_the_same_bytes(tmp_path: Path):
+    with EmbeddedRedis(tmp_path / "first") as redis:
+        fill(Store(Redis.from_url(redis.url)))
+        before = served(redis.url, tmp_path / "log1")
+        done = ays("export", "backup.jsonl", cwd=tmp_path, AYS_REDIS_URL=redis.url)
+        assert (done.returncode, done.stderr) == (0, "exported 4 tables, 13 schedules, 1 curves\n")
+        assert [each.name for each in tmp_path.glob("*backup*")] == ["backup.jsonl"]
+    shutil.copytree(tmp_path / "first" / "appendonlydir", tmp_path / "second" / "appendonlydir")
+    with EmbeddedRedis(tmp_path / "second") as redis:
+        assert served(redis.url, tmp_path / "log2") == before
+    done = ays("import", "backup.jsonl", "--data", "third", cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "imported 4 tables: 13 new schedules, 12 cells changed, 1 curves\n")
+    with EmbeddedRedis(tmp_path / "third" / "redis") as redis:
+        assert served(redis.url, tmp_path / "log3") == before
+
+
+def test_an_archive_goes_through_a_pipe(redis: Redis, redis_url: str):
+    fill(Store(redis))
+    command = [sys.executable, "-m", "service.cli"]
+    variables = environment(PYTHONPATH=str(REPOSITORY), AYS_REDIS_URL=redis_url)
+    raw = subprocess.run([*command, "export", "-", "--model", "toy"], env=variables, capture_output=True, check=True).stdout
+    before = results(redis)
+    redis.flushall()
+    subprocess.run([*command, "import", "-"], env=variables, input=raw, check=True)
+    assert results(redis).items() <= before.items()
+    assert Store(redis).results.variants("toy")
+    assert not Store(redis).results.variants("other")
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["import", "nowhere.jsonl"], "received the file 'nowhere.jsonl': No such file or directory"),
+        (["import", "empty"], "empty is not imported, nothing was written: line 1: received the end of the file"),
+        (["export", "no/where"], "received the file 'no/where': No such file or directory"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line(tmp_path: Path, redis_url: str, words: list[str], message: str):
+    (tmp_path / "empty").touch()
+    done = ays(*words, cwd=tmp_path, AYS_REDIS_URL=redis_url)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert message in done.stderr
+
+
+@pytest.mark.parametrize("module", ["service", "service.cli", "worker"])
+def test_newer_data_is_refused_at_the_start(tmp_path: Path, redis: Redis, redis_url: str, module: str):
+    redis.set("ays:1:schema", "2")
+    words = ["export", "-"] if module == "service.cli" else []
+    variables = environment(PYTHONPATH=str(REPOSITORY), AYS_REDIS_URL=redis_url, AYS_PORT="0")
+    done = subprocess.run([sys.executable, "-m", module, *words], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "the data in Redis has the schema version '2', expected 1" in done.stderr
+    assert "Traceback" not in done.stderr
