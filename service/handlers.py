@@ -10,6 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match
 
 from ays_client.contract import JobRequest
 from service.problems import ProblemError, response
@@ -18,6 +19,8 @@ _log = structlog.get_logger("service")
 
 RETRY_SECONDS = 2
 """What `Retry-After` says while Redis is away."""
+
+_VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 _COMMON_FIELDS = [name for name in JobRequest.model_fields if name != "paper"]
 """Fields that a misspelt one may have meant."""
@@ -68,14 +71,14 @@ async def _http(request: Request, error: Exception) -> Response:
                 404, f"there is nothing at {path}", received=path, expected="a path of the API", fix="see /docs for the paths"
             )
         case 405:
-            allowed = (error.headers or {}).get("Allow", "")
+            allowed = ", ".join(_methods(request))
             problem = ProblemError(
                 405,
                 f"{path} does not take {request.method}",
                 received=request.method,
                 expected=allowed or None,
                 fix="see /docs for the methods of each path",
-                headers=error.headers,
+                headers={"allow": allowed},
             )
         case 400:
             problem = ProblemError(
@@ -84,6 +87,12 @@ async def _http(request: Request, error: Exception) -> Response:
         case status:
             problem = ProblemError(status, str(error.detail), headers=error.headers)
     return response(problem, instance=path)
+
+
+def _methods(request: Request) -> list[str]:
+    # The error knows those of the first route of this path only.
+    routes = request.app.routes
+    return [verb for verb in _VERBS if any(route.matches({**request.scope, "method": verb})[0] is Match.FULL for route in routes)]
 
 
 async def _validation(request: Request, error: Exception) -> Response:

@@ -32,6 +32,10 @@ _TITLES = {
 }
 
 
+_ANYWHERE = (400, 401, 403, 413, 421, 422, 429, 500, 503)
+"""What any request may end in: a wrong key, name or size, too many of them, a field that is not one, and failures."""
+
+
 class ProblemError(Exception):
     """A request that cannot be answered as asked.
 
@@ -76,7 +80,7 @@ def declared(*statuses: int) -> dict[int | str, dict[str, object]]:
     """The `responses=` of a path operation that may end in problems of these statuses; those of every operation are added."""
     schema = Problem.model_json_schema()
     content = {MEDIA_TYPE: {"schema": schema}}
-    return {status: {"description": _TITLES[status], "content": content} for status in sorted({*statuses, 422, 500, 503})}
+    return {status: {"description": _TITLES[status], "content": content} for status in sorted({*statuses, *_ANYWHERE})}
 
 
 def plain(value: object) -> object:

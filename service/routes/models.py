@@ -69,7 +69,7 @@ def get_profile(profile_id: str, query: Annotated[ProfileQuery, Query()], reques
         raise _no_profile(profile_id)
     if query.measure is not None:
         profile = ProfileInfo.model_validate_json(raw)
-        moments = {query.measure: profile.moments[query.measure]}
+        moments = {measure: matrix for measure, matrix in profile.moments.items() if measure == query.measure}
         raw = profile.model_copy(update={"moments": moments, "standard_errors": {}, "groups": {}}).model_dump_json().encode()
     # Measured again, other weights replace it: the tag is the content's, not the id.
     return _tagged(request, raw, policy=_POLICY)

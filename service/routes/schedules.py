@@ -29,6 +29,9 @@ _TEXTS: dict[int | str, dict[str, object]] = {
 }
 
 
+Rendered = Schedule | list[float] | dict[str, object]
+"""What a schedule may look like in JSON: as itself, as its levels, or as what a tool's API takes."""
+
 Shift = Annotated[float, Field(gt=0, le=100)]
 _SHIFT: Shift | None = Field(None, description="flow models: the shift that the tool will apply; t is written as it is before it")
 
@@ -65,7 +68,7 @@ class FormatQuery(BaseModel):
     shift: Shift | None = _SHIFT
 
 
-@router.get("", response_model=Schedule, responses={**_TEXTS, **declared(404, 406)}, summary="Look a schedule up")
+@router.get("", response_model=Rendered, responses={**_TEXTS, **declared(404, 406)}, summary="Look a schedule up")
 def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, store: StoreDep) -> Response:
     """The best schedule there is now for a model, a budget and a solver.
 
@@ -89,7 +92,7 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
     return _answer(request, schedule, schedule_id=schedule.id, query=query, policy=COMPUTED)
 
 
-@router.get("/{schedule_id}", response_model=Schedule, responses={**_TEXTS, **declared(404, 406)}, summary="Get a schedule")
+@router.get("/{schedule_id}", response_model=Rendered, responses={**_TEXTS, **declared(404, 406)}, summary="Get a schedule")
 def get_schedule(schedule_id: str, query: Annotated[FormatQuery, Query()], request: Request, store: StoreDep) -> Response:
     """A schedule by its content address: it never changes."""
     raw = store.results.schedule(schedule_id)
