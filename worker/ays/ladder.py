@@ -152,12 +152,17 @@ def _polished(fine: Profile, candidate: Candidate) -> Candidate:
 
 
 def thin(candidates: Sequence[Candidate], limit: int) -> list[Candidate]:
-    """Drop near-duplicates, earlier ones first to stay, until at most `limit` remain (the distance grows as needed)."""
-    same = _SAME
+    """Drop near-duplicates, earlier ones first to stay, until at most `limit` remain (the distance grows as needed).
+
+    The first of each name stays as long as it is not the same as another: it is the only one that knows what it knows.
+    """
+    same, room_for_all = _SAME, len({candidate.name for candidate in candidates}) <= limit
     while True:
         kept: list[Candidate] = []
         for candidate in candidates:
-            if all(_distance(candidate.levels, other.levels) > same for other in kept):
+            first = room_for_all and candidate.name not in {other.name for other in kept}
+            apart = _SAME if first else same
+            if all(_distance(candidate.levels, other.levels) > apart for other in kept):
                 kept.append(candidate)
         if len(kept) <= limit:
             return kept
