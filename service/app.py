@@ -15,6 +15,7 @@ from ays_process.tracing import Tracing
 from ays_store import Queue, Store
 from ays_store.api_keys import Scope
 from ays_store.changes import Changes
+from service.access.description import describe_keys
 from service.access.guard import Guard
 from service.access.hosts import Hosts
 from service.access.known_keys import KnownKeys
@@ -81,12 +82,15 @@ def create_app(settings: Settings) -> FastAPI:
         version=VERSION,
         lifespan=lifespan,
         redirect_slashes=False,
+        docs_url=None,
         redoc_url=None,
         generate_unique_id_function=_operation_id,
         telemetry=_telemetry(tracing),
     )
     for module in (jobs, events, curves, schedules, models, health, page):
         app.include_router(module.router)
+    if settings.asks_for_keys:
+        describe_keys(app, open_metrics=settings.open_metrics)
     add_handlers(app)
     # The last one added is the outermost. Schedules stay below this size: compressing them costs more than it saves.
     app.add_middleware(GZipMiddleware, minimum_size=8192, compresslevel=5)

@@ -23,12 +23,19 @@ _SECURITY = [
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"no-referrer"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), display-capture=(), geolocation=(), microphone=(), payment=(), usb=()"),
+    # Whatever may be kept says so itself.
+    (b"cache-control", b"no-store"),
 ]
 
-# FastAPI's documentation page loads its script and style sheet from elsewhere.
+_OVER_TLS = [*_SECURITY, (b"strict-transport-security", b"max-age=31536000")]
+"""Only where TLS is, ours or a proxy's: elsewhere browsers ignore it, and a host that is reached without must not be locked out."""
+
+# Swagger UI, our own copy, writes styles into its elements; it runs no script but its own file.
 _DOCS_POLICY = (
-    "default-src 'self'; script-src 'unsafe-inline' https:; style-src 'unsafe-inline' https:; img-src 'self' data: https:; "
-    "frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'; base-uri 'none'; "
+    "form-action 'none'; frame-ancestors 'none'"
 )
 
 # The page runs its own files and nothing else, and no string of it ever becomes markup or code.
@@ -55,7 +62,8 @@ class SecurityHeaders:
         async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 own = [name for name, _ in message["headers"]]
-                message["headers"] += [header for header in _SECURITY if header[0] not in own]
+                added = _OVER_TLS if scope["scheme"] == "https" else _SECURITY
+                message["headers"] += [header for header in added if header[0] not in own]
                 if scope["path"] in _POLICIES:
                     MutableHeaders(scope=message)["content-security-policy"] = _POLICIES[scope["path"]]
             await send(message)

@@ -46,7 +46,7 @@ export class Api {
     }
     this.onReachable(true);
     if (response.status === 401) {
-      await this.#key(response);
+      await this.#key();
       return this.#fetch(path, options);
     }
     if (!response.ok) throw new Problem(response.status, await response.json().catch(() => ({ title: response.statusText })));
@@ -54,10 +54,9 @@ export class Api {
   }
 
   /** Asks for a key once, however many requests wait for it. */
-  async #key(response) {
-    const bearer = /^bearer/i.test(response.headers.get("www-authenticate") ?? "");
+  async #key() {
     this.asking ??= this.askKey().then((key) => {
-      sessionStorage.setItem(KEY, JSON.stringify(bearer ? { authorization: `Bearer ${key}` } : { "x-api-key": key }));
+      sessionStorage.setItem(KEY, JSON.stringify({ authorization: `Bearer ${key.trim()}` }));
       this.asking = null;
     });
     await this.asking;

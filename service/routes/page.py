@@ -1,4 +1,4 @@
-"""`GET /`: the page, and the static files it is made of."""
+"""`GET /`: the page; `GET /docs`: Swagger UI, our own copy; and the static files they are made of."""
 
 import gzip
 import hashlib
@@ -13,7 +13,7 @@ from service.problems import ProblemError
 
 router = APIRouter(include_in_schema=False)
 
-_FOLDER = Path(__file__).parents[1] / "page"
+_SERVICE = Path(__file__).parents[1]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class File:
 
 @dataclass(frozen=True)
 class Page:
-    """The page's files in memory.
+    """A page's files in memory.
 
     Attributes:
         version: hash of all of them; part of their paths, so that a browser keeps each for good and never mixes two versions.
@@ -46,8 +46,8 @@ class Page:
     files: dict[str, File]
 
 
-def load(folder: Path = _FOLDER) -> Page:
-    """Read the page from its folder."""
+def load(folder: Path) -> Page:
+    """Read a page from its folder."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
     content = {path.relative_to(folder).as_posix(): path.read_bytes() for path in paths}
     version = hashlib.sha256(b"\0".join(part for name in content for part in (name.encode(), content[name]))).hexdigest()[:16]
@@ -67,7 +67,7 @@ def _media_type(name: str) -> str:
     return f"{guessed}; charset=utf-8" if guessed.startswith("text/") else guessed
 
 
-_PAGE = load()
+_PAGE, _DOCS = load(_SERVICE / "page"), load(_SERVICE / "swagger")
 
 
 @router.get("/")
@@ -79,10 +79,26 @@ async def page(request: Request) -> Response:
 @router.get("/page/{version}/{name:path}")
 async def page_file(version: str, name: str, request: Request) -> Response:
     """One of its files."""
-    if version != _PAGE.version or name not in _PAGE.files:
-        raise ProblemError(404, "there is no such file of the page", received=f"{version}/{name}", fix="reload the page at /")
+    return _file_of(_PAGE, version, name, request)
+
+
+@router.get("/docs")
+async def docs(request: Request) -> Response:
+    """The documentation of the API, which draws `/openapi.json`."""
+    return _answer(request, _DOCS.index, tag=_DOCS.version, policy="no-cache")
+
+
+@router.get("/docs/{version}/{name:path}")
+async def docs_file(version: str, name: str, request: Request) -> Response:
+    """One of its files."""
+    return _file_of(_DOCS, version, name, request)
+
+
+def _file_of(page: Page, version: str, name: str, request: Request) -> Response:
+    if version != page.version or name not in page.files:
+        raise ProblemError(404, "there is no such file of the page", received=f"{version}/{name}", fix="reload the page")
     tag = f"{version}.{hashlib.sha256(name.encode()).hexdigest()[:16]}"
-    return _answer(request, _PAGE.files[name], tag=tag, policy=IMMUTABLE)
+    return _answer(request, page.files[name], tag=tag, policy=IMMUTABLE)
 
 
 def _answer(request: Request, file: File, *, tag: str, policy: str) -> Response:

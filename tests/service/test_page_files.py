@@ -63,6 +63,52 @@ def test_nothing_but_the_pages_files_is_served(http, names, path):
     assert http.get(f"{base}/{path}").status_code == 404
 
 
+SWAGGER = {
+    # swagger-ui-dist 5.35.0 of npm
+    "swagger-ui-LICENSE.txt": "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30",
+    "swagger-ui-NOTICE.txt": "0d20d1adef18aee3f40dd258172155521ce702ac445cb5f7b7d60ed32dad2fb2",
+    "swagger-ui-bundle.js": "e6a898692f2d768e807c3ba4626068a69a2c5dd960dd6c76f3e4d3a3de180af2",
+    "swagger-ui-bundle.js.LICENSE.txt": "37eb6e7e59aed57b2c1acf076574b818ea07b74265717e0bd67b59e0baf9abbb",
+    "swagger-ui.css": "5ed08757e53da3e026d6cbecc61fe5d43585c9560b302d534ad56692519a273d",
+}
+
+
+def test_the_documentation_loads_nothing_from_elsewhere(http):
+    answer = http.get("/docs")
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert (policy["default-src"], policy["script-src"], policy["connect-src"]) == ("'none'", "'self'", "'self'")
+    assert not re.search(r"<script(?![^>]*src=)|https?:", answer.text)
+    for name in re.findall(r'(?:src|href)="(/docs/[^"]+)"', answer.text):
+        assert (http.get(name).status_code, "immutable" in http.get(name).headers["cache-control"]) == (200, True)
+    found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (FOLDER.parent / "swagger" / "vendor").iterdir()}
+    assert found == SWAGGER
+
+
+def test_every_answer_has_the_headers_of_a_careful_server(http, names):
+    for answer in (
+        http.get("/"),
+        http.get("/docs"),
+        http.get(names[0]),
+        http.get("/v1/models"),
+        http.get("/nowhere"),
+        http.put("/v1/jobs"),
+    ):
+        for name, value in [
+            ("x-content-type-options", "nosniff"),
+            ("x-frame-options", "DENY"),
+            ("referrer-policy", "no-referrer"),
+            ("cross-origin-opener-policy", "same-origin"),
+        ]:
+            assert answer.headers[name] == value
+        assert "frame-ancestors 'none'" in answer.headers["content-security-policy"]
+        assert "camera=()" in answer.headers["permissions-policy"]
+        assert "cache-control" in answer.headers
+        assert "server" not in answer.headers
+        assert "strict-transport-security" not in answer.headers
+    behind_tls = http.get("/healthz", headers={"x-forwarded-proto": "https"})
+    assert behind_tls.headers["strict-transport-security"] == "max-age=31536000"
+
+
 def test_what_is_vendored_is_what_was_published():
     found = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (FOLDER / "vendor").iterdir()}
     assert found == VENDORED
