@@ -16,13 +16,13 @@ class Stack:
     """Redis, the service and a worker, each a process of its own; the service can be restarted on its port."""
 
     def __init__(self, redis_url, folder):
-        self._redis_url, self._folder, self._starts = redis_url, folder, 0
+        self.redis_url, self._folder, self._starts = redis_url, folder, 0
         self.server = self._start(0)
         self.url = self.server.url
 
     def _start(self, port):
         self._starts += 1
-        return Server(self._redis_url, self._folder / f"server{self._starts}.log", AYS_PORT=port)
+        return Server(self.redis_url, self._folder / f"server{self._starts}.log", AYS_PORT=port)
 
     def stop_service(self):
         self.server.process.kill()
@@ -62,6 +62,13 @@ def stack(tmp_path_factory):
         store.close()
         worker.kill()
         running.stop_service()
+
+
+@pytest.fixture(scope="session")
+def guarded(stack, tmp_path_factory):
+    """A second service on the same Redis, which asks for keys."""
+    with Server(stack.redis_url, tmp_path_factory.mktemp("guarded") / "server.log", AYS_REQUIRE_KEYS="true") as server:
+        yield server.url
 
 
 @pytest.fixture

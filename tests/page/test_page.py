@@ -13,6 +13,8 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
+from ays_store import Store
+from ays_store.api_keys import Scope
 from tests.store.waiting import until
 
 OUT = Path(__file__).parents[2] / "out" / "page"
@@ -212,30 +214,38 @@ def test_it_goes_on_after_the_service_has_restarted(stack, open_tab, api):
     tab.complaints.clear()
 
 
-def test_an_api_key_is_asked_for_and_kept(measured, open_tab):
-    """The key is checked by a gate in front of the service: what is sent when it answers 401."""
-    tab = open_tab("about:blank")
-    page, sent = tab.page, set()
-
-    def gate(route):
-        sent.add(route.request.headers.get("authorization"))
-        if route.request.headers.get("authorization") == "Bearer open sesame":
-            route.continue_()
-        else:
-            route.fulfill(status=401, headers={"www-authenticate": "Bearer"}, body="{}")
-
-    page.route("**/v1/**", gate)
-    page.goto(measured)
+def test_an_api_key_is_asked_for_and_kept(measured, stack, guarded, open_tab):
+    store = Store.open(stack.redis_url)
+    record, key = store.api_keys.create("browser", Scope.SUBMIT)
+    tab = open_tab(measured.replace(stack.url, guarded))
+    page = tab.page
     dialog = page.get_by_role("dialog", name="This service asks for an API key")
     expect(dialog).to_be_visible()
     check(page)
     dialog.get_by_label("API key").fill("open sesame")
     dialog.get_by_role("button", name="Use it").click()
+    expect(dialog).to_be_visible()
+    dialog.get_by_label("API key").fill(f" {key}\n")
+    dialog.get_by_role("button", name="Use it").click()
     expect(page.locator("#steps svg")).to_be_visible()
     expect(dialog).to_be_hidden()
-    assert sent == {None, "Bearer open sesame"}
+    page.reload()
+    expect(page.locator("#steps svg")).to_be_visible()
+    expect(dialog).to_be_hidden()
+    store.api_keys.revoke(record.id)
+    expect(dialog).to_be_visible()
+    assert key not in page.url
+    assert key not in page.content()
+    store.close()
     assert all("401" in text for text in tab.complaints)
     tab.complaints.clear()
+
+
+def test_the_documentation_runs_under_its_policy(guarded, open_tab):
+    page = open_tab(f"{guarded}/docs").page
+    expect(page.get_by_text("POST/v1/jobs", exact=False).first).to_be_visible()
+    page.get_by_role("button", name="Authorize").first.click()
+    expect(page.get_by_text("An API key", exact=False).first).to_be_visible()
 
 
 def test_the_keyboard_reaches_everything(measured, open_tab):

@@ -1,0 +1,32 @@
+#!/bin/sh
+# Starts Redis with a user for each of us, who may do what that one needs and nothing else:
+#   service   jobs, results, rates; reads API keys, cannot write them
+#   worker    jobs and results; knows nothing of API keys
+#   operator  `ays keys` and `ays doctor`
+#   default   PING, for health checks: whoever sends no password is this one
+# Their passwords come from the environment; what is written to AYS_REDIS_USERS is their SHA-256 only.
+# Arguments go to redis-server. Works with Redis 7.0 and newer, and Valkey.
+set -eu
+
+: "${AYS_REDIS_SERVICE_PASSWORD:?set it, for example by deploy/redis/passwords.sh >> .env}"
+: "${AYS_REDIS_WORKER_PASSWORD:?set it, for example by deploy/redis/passwords.sh >> .env}"
+: "${AYS_REDIS_OPERATOR_PASSWORD:?set it, for example by deploy/redis/passwords.sh >> .env}"
+
+users=${AYS_REDIS_USERS:-/run/redis-users.acl}
+jobs='~ays:1:* ~rq:*'
+work='-@all +@read +@write +@transaction +@connection +eval +evalsha +script|load +script|exists +time -@dangerous +info +acl|whoami'
+
+hash() {
+  printf '%s' "$1" | sha256sum | cut -d ' ' -f 1
+}
+
+umask 077
+cat > "$users" <<END
+user default on nopass resetkeys resetchannels -@all +ping
+user service on #$(hash "$AYS_REDIS_SERVICE_PASSWORD") resetchannels &ays:1:* &rq:pubsub:* resetkeys $jobs %R~ays:keys:1 $work +publish +subscribe +waitaof
+user worker on #$(hash "$AYS_REDIS_WORKER_PASSWORD") resetchannels &ays:1:* &rq:pubsub:* resetkeys $jobs $work +publish +@blocking +client|list
+user operator on #$(hash "$AYS_REDIS_OPERATOR_PASSWORD") resetchannels resetkeys $jobs ~ays:keys:1 $work
+END
+unset AYS_REDIS_SERVICE_PASSWORD AYS_REDIS_WORKER_PASSWORD AYS_REDIS_OPERATOR_PASSWORD
+
+exec redis-server --aclfile "$users" "$@"
