@@ -124,6 +124,7 @@ def test_ays_commands_exist():
 def test_variables_exist_and_are_all_explained():
     variables = {f"AYS_{name.upper()}" for settings in (ServiceSettings, WorkerSettings) for name in settings.model_fields}
     variables |= {str(parameter.envvar) for command in COMMANDS.values() for parameter in command.params if parameter.envvar}
+    variables |= {"AYS_API_KEY"}  # of the client
     assert set(re.findall(r"AYS_[A-Z_]+", README)) <= variables
     assert set(re.findall(r"AYS_[A-Z_]+", API)) == variables
 
