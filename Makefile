@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo serve test lint test-all test-service test-images chaos bench bench-service bench-quality clean
+.PHONY: help demo serve test lint test-all test-service test-images chaos bench bench-service soak bench-quality clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -55,6 +55,9 @@ bench: $(READY) ## ours against every other method, half an hour on two cores: d
 
 bench-service: $(READY) ## requests a second of the service next to a bare FastAPI route, and the time from POST to schedule
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.service_bench
+
+soak: $(READY) ## ten minutes of mixed load: memory of service and worker stays where it was
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.soak
 
 bench-quality: $(READY) ## error of our schedules against stock and direct search: a table and a plot in docs/results/
 	$(BIN)/python -m benchmarks.quality

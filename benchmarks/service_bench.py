@@ -60,18 +60,18 @@ def main() -> int:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(EmbeddedRedis(folder / "redis")).url
-        worker = stack.enter_context(_process(["-m", "worker"], AYS_REDIS_URL=url, AYS_THREADS="1"))
-        ports = {name: _free_port() for name in ("service", "keys", "bare")}
+        worker = stack.enter_context(process(["-m", "worker"], AYS_REDIS_URL=url, AYS_THREADS="1"))
+        ports = {name: free_port() for name in ("service", "keys", "bare")}
         api = {"AYS_REDIS_URL": url, "AYS_LOG_LEVEL": "info"}
         keyed = {"AYS_REQUIRE_KEYS": "true", "AYS_READS_PER_MINUTE": "1000000000"}
         bare = ["-m", "uvicorn", "benchmarks.hello:app", "--no-access-log", "--log-level", "warning", "--port", str(ports["bare"])]
         servers = [
-            stack.enter_context(_process(["-m", "service"], **api, AYS_PORT=str(ports["service"]))),
-            stack.enter_context(_process(["-m", "service"], **api, **keyed, AYS_PORT=str(ports["keys"]))),
-            stack.enter_context(_process(bare)),
+            stack.enter_context(process(["-m", "service"], **api, AYS_PORT=str(ports["service"]))),
+            stack.enter_context(process(["-m", "service"], **api, **keyed, AYS_PORT=str(ports["keys"]))),
+            stack.enter_context(process(bare)),
         ]
         with Client(f"http://127.0.0.1:{ports['service']}", timeout=20.0) as client:
-            _wait_ready(client)
+            wait_ready(client)
             schedule_id = client.wait(client.submit(JobRequest(model="digits", nfe=10, effort=Effort.FAST)).id).schedule_id
             assert schedule_id is not None
             ended = _post_to_schedule(client)
@@ -138,7 +138,8 @@ def _report(found: dict[str, list[Measured]], ended: dict[str, list[float]]) -> 
 
 
 @contextmanager
-def _process(arguments: list[str], **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+def process(arguments: list[str], **environment: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """A process of ours with these `AYS_` variables and no others, ended at the end."""
     own = {name: value for name, value in os.environ.items() if not name.startswith("AYS_")}
     process = subprocess.Popen([sys.executable, *arguments], env={**own, **environment}, stderr=subprocess.DEVNULL)
     try:
@@ -148,7 +149,8 @@ def _process(arguments: list[str], **environment: str) -> Iterator["subprocess.P
         process.wait()
 
 
-def _wait_ready(client: Client) -> None:
+def wait_ready(client: Client) -> None:
+    """Wait until the service has Redis and a worker."""
     end = time.monotonic() + _START_SECONDS
     while True:
         try:
@@ -172,7 +174,8 @@ def _one_core_each(servers: list[int]) -> None:
             os.sched_setaffinity(server, {cores[1]})
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
