@@ -18,7 +18,7 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo serve test lint test-all test-service test-images chaos bench bench-service soak bench-quality clean
+.PHONY: help demo serve test lint test-all test-service test-images chaos bench bench-service soak bench-quality bench-scale clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -61,6 +61,9 @@ soak: $(READY) ## ten minutes of mixed load: memory of service and worker stays 
 
 bench-quality: $(READY) ## error of our schedules against stock and direct search: a table and a plot in docs/results/
 	$(BIN)/python -m benchmarks.quality
+
+bench-scale: $(READY) ## one profile on 1, 2 and 4 workers: the same bits, sooner
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.scale_out
 
 clean: ## remove the environments and everything that was computed
 	rm -rf $(VENV) $(VENV_SERVICE) .ays out build dist

@@ -4,13 +4,14 @@ from ays_store.archive import ArchiveError as ArchiveError
 from ays_store.archive import Imported as Imported
 from ays_store.connect import connect as connect
 from ays_store.events import Entry as Entry
-from ays_store.jobs import Standing as Standing
 from ays_store.origin import Origin as Origin
 from ays_store.queue import Queue as Queue
 from ays_store.results import Cell as Cell
 from ays_store.results import Measured as Measured
 from ays_store.results import rank_of as rank_of
 from ays_store.schema import SchemaError as SchemaError
+from ays_store.shards import Measurement as Measurement
+from ays_store.standing import Standing as Standing
 from ays_store.stats import Stats as Stats
 from ays_store.store import Store as Store
 from ays_store.workers import Worker as Worker

@@ -5,7 +5,6 @@ another attempt. A job is the content address of its request, so submitting twic
 """
 
 from collections.abc import Sequence
-from enum import IntEnum
 from typing import Any
 
 from redis import Redis
@@ -17,17 +16,7 @@ from ays_store.limits import ATTEMPTS_MAX, LEASE_SECONDS, RECORDS_SECONDS
 from ays_store.origin import NOWHERE, Origin
 from ays_store.records import jobs_from, text
 from ays_store.scripts import Script
-
-
-class Standing(IntEnum):
-    """What a running attempt is told when it reports."""
-
-    STALE = 0
-    """The job belongs to another attempt, or to nobody: stop and write nothing."""
-    HELD = 1
-    """Go on."""
-    CANCEL = 2
-    """Somebody asked for the job to stop."""
+from ays_store.standing import Standing
 
 
 class Jobs:

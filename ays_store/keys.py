@@ -59,6 +59,16 @@ def shards(profile_id: str) -> str:
     return f"{PREFIX}shards:{profile_id}"
 
 
+def open_shards(measurement: str) -> str:
+    """The shards of a measurement (`profile/fingerprint`) that are wanted and not finished."""
+    return f"{PREFIX}shards:open:{measurement}"
+
+
+def held_shards(measurement: str) -> str:
+    """Who is at each of them."""
+    return f"{PREFIX}shards:held:{measurement}"
+
+
 def cells(table: str) -> str:
     """The aliases of a table: which schedule answers (solver, terminal, nfe)."""
     return f"{PREFIX}cells:{table}"
@@ -104,6 +114,8 @@ local function key_jobs_of(model) return '{jobs_of("")}' .. model end
 local function key_jobs_of_in(model, state) return '{jobs_of("")}' .. model .. ':' .. state end
 local function key_profile(id) return '{profile("")}' .. id end
 local function key_shards(id) return '{shards("")}' .. id end
+local function key_open_shards(name) return '{open_shards("")}' .. name end
+local function key_held_shards(name) return '{held_shards("")}' .. name end
 local function key_cells(id) return '{cells("")}' .. id end
 local function key_schedule(id) return '{schedule("")}' .. id end
 local function key_curve(id) return '{curve("")}' .. id end

@@ -21,5 +21,8 @@ EVENTS_SECONDS = 7 * 86_400
 SHARDS_SECONDS = 7 * 86_400
 """Shards of a profile that nobody finished are dropped this long after the last one."""
 
+HELPERS_MAX = 2
+"""A shard is given to so many helpers; when they die of it or fail, only the worker whose job it is measures it."""
+
 RECORDS_SECONDS = 30 * 86_400
 """The record of a finished job is dropped this long after its submission; schedules and profiles stay."""

@@ -75,6 +75,11 @@ class Models:
         raw = self._redis.hget(keys.MODELS, model_id)
         return None if raw is None else self._measured(Model.model_validate_json(raw))
 
+    def fingerprint(self, model_id: str) -> str | None:
+        """Returns the present weights of a model; None while no worker has loaded it."""
+        raw = self._redis.hget(keys.FINGERPRINTS, model_id)
+        return None if raw is None else text(raw)
+
     def _measured(self, model: Model) -> Model:
         variants = self._results.variants(model.id)
         if variants:

@@ -5,7 +5,7 @@ finds there; ours looks names up in the worker's own table. Each time a job is q
 a new RQ id: enqueuing twice makes one RQ job, and what RQ has kept of an earlier delivery is not in the way.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, NoReturn
 
 from redis import Redis
@@ -25,6 +25,9 @@ QUEUE = "ays"
 
 OPTIMIZE = "optimize"
 """Name of the job function that computes schedules; its one argument is a job id."""
+
+MEASURE = "measure"
+"""Name of the job function that measures a shard for the worker of a running job; its one argument is the id of that job."""
 
 SERIALIZER = "json"
 
@@ -148,17 +151,48 @@ class Queue:
             Whether this call has put it there.
         """
         state, delivery = self._redis.hmget(keys.job(job_id), "state", "delivery")
-        if state != b"queued":
-            return False
+        return state == b"queued" and self._put(OPTIMIZE, job_id, rq_id=f"{job_id}-{text(delivery)}")
+
+    def call_for_help(self, job_id: str, token: int, shards: Sequence[str]) -> list[str]:
+        """Asks other workers to measure shards for a running job: one call for each, which is answered by measuring any of them.
+
+        Args:
+            job_id: The job.
+            token: The attempt at it.
+            shards: Their names.
+
+        Returns:
+            The calls, for `withdraw`.
+        """
+        calls = [f"{job_id}-{token}-{shard}" for shard in shards]
+        for call in calls:
+            self._put(MEASURE, job_id, rq_id=call)
+        return calls
+
+    def withdraw(self, calls: Sequence[str]) -> None:
+        """Takes the calls back that nobody has answered.
+
+        Args:
+            calls: What `call_for_help` has returned.
+        """
+        with self._redis.pipeline() as pipeline:
+            for call in calls:
+                pipeline.lrem(self._queue.key, 0, call)
+            gone = pipeline.execute() if calls else []
+            for call in (call for call, removed in zip(calls, gone, strict=True) if removed):
+                pipeline.delete(AllowedJob.key_for(call))
+            pipeline.execute()
+
+    def _put(self, function: str, job_id: str, *, rq_id: str) -> bool:
         try:
             self._queue.enqueue_call(
-                OPTIMIZE,
+                function,
                 args=(job_id,),
-                job_id=f"{job_id}-{text(delivery)}",
+                job_id=rq_id,
                 timeout=JOB_SECONDS,
                 result_ttl=0,
                 failure_ttl=KEPT_SECONDS,
-                description=f"{OPTIMIZE} {job_id}",
+                description=f"{function} {job_id}",
                 unique=True,
             )
         except DuplicateJobError:

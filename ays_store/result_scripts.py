@@ -19,7 +19,9 @@ end
 local old = redis.call('HGET', key_variants(model), table_id)
 if body ~= '' then
   redis.call('SET', key_profile(table_id), body)
-  redis.call('DEL', key_shards(table_id))
+  -- Jobs that wait for some of them find the profile instead.
+  local measurement = table_id .. '/' .. fingerprint
+  redis.call('DEL', key_shards(table_id), key_open_shards(measurement), key_held_shards(measurement))
 end
 if entry ~= '' then
   -- Schedules of other weights answer nobody who asks for these.

@@ -1,4 +1,4 @@
-"""Results: profiles, the shards they are made of, the schedules computed from them, and the aliases that name those.
+"""Results: profiles, the schedules computed from them, and the aliases that name those.
 
 A profile and its whole table appear in one transaction with the success of their job. Schedules never change; an alias
 (table, solver, terminal, nfe) moves on only to a schedule that at least as much effort went into. A table is that of a variant and a
@@ -6,7 +6,6 @@ method: one method never replaces the answers of another.
 """
 
 import time
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -30,7 +29,8 @@ from ays_client.contract import (
 from ays_client.curve import LossCurve
 from ays_client.samples import SampleGrid
 from ays_store import keys, result_scripts
-from ays_store.limits import RECORDS_SECONDS, SHARDS_SECONDS
+from ays_store.bodies import pack, unpack
+from ays_store.limits import RECORDS_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
 
@@ -232,24 +232,6 @@ class Results:
         """Keeps a loss curve for as long as the record of a job."""
         self._redis.set(keys.curve(curve.id), pack(curve.rising().model_dump_json()), ex=int(RECORDS_SECONDS))
 
-    def shards(self, profile_id: str) -> dict[str, str]:
-        """Returns the finished shards of a profile in the making, by their keys."""
-        found = self._redis.hgetall(keys.shards(profile_id))
-        return {text(key): unpack(raw).decode() for key, raw in sorted(found.items())}
-
-    def add_shard(self, profile_id: str, key: str, shard: str) -> None:
-        """Keeps a finished shard, so that a retried job resumes; it is dropped when the profile is committed.
-
-        Args:
-            profile_id: The profile it belongs to.
-            key: Which part of it; a shard of the same key is replaced.
-            shard: Its JSON.
-        """
-        with self._redis.pipeline() as pipeline:
-            pipeline.hset(keys.shards(profile_id), key, pack(shard))
-            pipeline.expire(keys.shards(profile_id), SHARDS_SECONDS)
-            pipeline.execute()
-
 
 def _table_arguments(request: JobRequest, profile: ProfileInfo | None, schedules: Sequence[Schedule]) -> list[str | bytes]:
     """Profile body, entry of the table and its fingerprint; '' for each that this job has not made."""
@@ -278,13 +260,3 @@ def _cell(raw: bytes) -> Cell:
 def field_of(solver: Solver, terminal: Terminal, nfe: int) -> str:
     """Name of a cell within its table."""
     return f"{solver}:{terminal}:{nfe}"
-
-
-def pack(body: str) -> bytes:
-    """A body as it is stored."""
-    return zlib.compress(body.encode(), level=6)
-
-
-def unpack(raw: bytes) -> bytes:
-    """A body from what is stored."""
-    return zlib.decompress(raw)

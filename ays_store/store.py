@@ -14,6 +14,7 @@ from ays_store.models import Models
 from ays_store.rates import Rates
 from ays_store.results import Results
 from ays_store.schema import check_schema
+from ays_store.shards import Shards
 from ays_store.stats import Census
 from ays_store.workers import Workers
 
@@ -25,6 +26,7 @@ class Store:
         self.redis = redis
         self.jobs = Jobs(redis, lease_seconds=lease_seconds)
         self.results = Results(redis)
+        self.shards = Shards(redis, lease_seconds=lease_seconds)
         self.models = Models(redis, self.results)
         self.workers = Workers(redis)
         self.census = Census(redis)

@@ -14,6 +14,7 @@ import itertools
 import json
 import resource
 import time
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -63,12 +64,10 @@ class Nowhere:
     def report(self, progress: Progress) -> None:
         """Show nothing."""
 
-    def shards(self) -> list[str]:
-        """None are kept."""
-        return []
-
-    def keep_shard(self, key: str, shard: str) -> None:
-        """None are kept."""
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str]:
+        """All are measured here."""
+        del arrived
+        return {shard: measure(shard) for shard in shards}
 
     def profile(self) -> ProfileInfo | None:
         """None is stored."""

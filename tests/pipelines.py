@@ -1,7 +1,7 @@
 """A host in memory, and models of one small law that count, crash or misbehave: what the pipeline's tests share."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
@@ -40,11 +40,12 @@ class Memory:
         if progress.stage == self.stop_at:
             raise Interrupted(progress.stage)
 
-    def shards(self) -> list[str]:
-        return list(self.kept.values())
-
-    def keep_shard(self, key: str, shard: str) -> None:
-        self.kept[key] = shard
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str]:
+        del arrived
+        for shard in shards:
+            if shard not in self.kept:
+                self.kept[shard] = measure(shard)
+        return {shard: self.kept[shard] for shard in shards}
 
     def profile(self) -> ProfileInfo | None:
         return self.stored

@@ -1,6 +1,7 @@
 """The pipeline: one measurement, the whole table, the requested cell; resumable, repeatable, and clear about what it cannot do."""
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -45,13 +46,14 @@ class Shelf:
     def report(self, progress: Progress) -> None:
         self.seen.append(progress)
 
-    def shards(self) -> list[str]:
-        return list(self.kept.values())
-
-    def keep_shard(self, key: str, shard: str) -> None:
-        self.kept[key] = shard
-        if len(self.kept) == self.room:
-            raise InterruptedError
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str]:
+        del arrived
+        for shard in shards:
+            if shard not in self.kept:
+                self.kept[shard] = measure(shard)
+                if len(self.kept) == self.room:
+                    raise InterruptedError
+        return {shard: self.kept[shard] for shard in shards}
 
     def profile(self) -> ProfileInfo | None:
         return self.stored

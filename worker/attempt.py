@@ -1,4 +1,4 @@
-"""An attempt at a job: what it holds, and the reasons to stop it.
+"""What a worker is doing, an attempt at a job or a shard for another's: what it holds, and the reasons to stop it.
 
 The reasons are raised between batches, by whoever asks `check()`. They are no `Exception`: neither a model's code nor ours may
 take them for a failure and carry on.
@@ -6,13 +6,16 @@ take them for a failure and carry on.
 
 import threading
 import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
-from ays_store import Standing
+from ays_store import Measurement, Standing, Store
 
 
 class Interruption(BaseException):
-    """The attempt has to stop."""
+    """The work has to stop."""
 
 
 class Canceled(Interruption):
@@ -24,18 +27,25 @@ class Drained(Interruption):
 
 
 class Superseded(Interruption):
-    """The job was given to another attempt: this one may not write any more."""
+    """The job or the shard was given to another: this one may not write any more."""
 
 
-class Attempt:
-    """A token for a job, and the flags that other threads raise."""
+class Lease(ABC):
+    """Something that is held as long as it is renewed, and the flags that other threads raise."""
 
-    def __init__(self, job_id: str, token: int, *, drain: threading.Event) -> None:
+    def __init__(self, job_id: str, *, drain: threading.Event) -> None:
         self.job_id = job_id
-        self.token = token
         self.began = time.monotonic()
         self._drain = drain
         self._standing = Standing.HELD
+
+    @abstractmethod
+    def renew(self, store: Store) -> None:
+        """Renews it.
+
+        Args:
+            store: Where it is held.
+        """
 
     def note(self, standing: Standing) -> None:
         """Remembers what the store said; a bad answer is never taken back.
@@ -57,3 +67,54 @@ class Attempt:
         if self._standing is Standing.CANCEL:
             raise Canceled
         raise Drained
+
+
+class Attempt(Lease):
+    """A token for a job, and the shard of it that this worker is at."""
+
+    def __init__(self, job_id: str, token: int, *, drain: threading.Event) -> None:
+        super().__init__(job_id, drain=drain)
+        self.token = token
+        self._also: Callable[[Store], object] | None = None
+
+    def renew(self, store: Store) -> None:
+        """Renews the lease of the job, and that of its shard.
+
+        Args:
+            store: Where it is held.
+        """
+        self.note(store.jobs.renew(self.job_id, self.token))
+        also = self._also
+        if also is not None:
+            also(store)
+
+    @contextmanager
+    def renewing(self, also: Callable[[Store], object]) -> Iterator[None]:
+        """Renews something else meanwhile, too, whose loss is no reason to stop.
+
+        Args:
+            also: Renews it.
+        """
+        self._also = also
+        try:
+            yield
+        finally:
+            self._also = None
+
+
+class Help(Lease):
+    """A shard that is measured for the job of another worker."""
+
+    def __init__(self, job_id: str, shard: str, *, of: Measurement, worker: str, drain: threading.Event) -> None:
+        super().__init__(job_id, drain=drain)
+        self.shard = shard
+        self.of = of
+        self._worker = worker
+
+    def renew(self, store: Store) -> None:
+        """Renews the lease of the shard.
+
+        Args:
+            store: Where it is held.
+        """
+        self.note(store.shards.renew(self.of, self.job_id, self._worker, self.shard))

@@ -1,32 +1,30 @@
 """The host of a computation: takes its progress and its shards, and has what earlier attempts have left."""
 
-from collections.abc import Sequence
-
-import structlog
+from collections.abc import Callable, Sequence
 
 from ays_client.contract import ProfileInfo, Progress, Schedule
+from ays_store import Measurement
 from ays_store.results import Results
 from worker.progress import Reporter
-
-_log = structlog.stdlib.get_logger(__name__)
+from worker.sharing import Sharing
 
 
 class JobHost:
     """What `worker.pipeline` sees of the place it runs in."""
 
-    def __init__(self, reporter: Reporter, *, profile_id: str, fingerprint: str, results: Results, twins: Sequence[str] = ()) -> None:
+    def __init__(self, reporter: Reporter, sharing: Sharing, *, of: Measurement, results: Results, twins: Sequence[str] = ()) -> None:
         """Begins to host a computation.
 
         Args:
             reporter: Takes the progress.
-            profile_id: The profile of the variant.
-            fingerprint: The weights that are measured: shards and profiles of other weights are not for them.
-            results: Where shards are kept.
+            sharing: Has the shards measured.
+            of: What is measured: profiles of other weights are not for it.
+            results: Where profiles are kept.
             twins: Profiles of the same variant of models that have other names and the same fingerprint.
         """
         self._reporter = reporter
-        self._profile_id = profile_id
-        self._fingerprint = fingerprint
+        self._sharing = sharing
+        self._profile_id, self._fingerprint = of.profile_id, of.fingerprint
         self._results = results
         self._twins = twins
 
@@ -41,20 +39,20 @@ class JobHost:
         """
         self._reporter.report(progress)
 
-    def shards(self) -> list[str]:
-        """Returns the shards that earlier attempts have finished, in the order of their keys."""
-        mine = f"{self._fingerprint}/"
-        return [shard for key, shard in self._results.shards(self._profile_id).items() if key.startswith(mine)]
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str] | None:
+        """Returns the bodies of shards by name: finished earlier, measured here, or by workers that have nothing else to do.
 
-    def keep_shard(self, key: str, shard: str) -> None:
-        """Keeps a finished shard for the next attempt.
+        None when another job has stored the whole profile meanwhile.
 
         Args:
-            key: Which part of the profile it is; a shard of the same key is replaced.
-            shard: Its JSON.
+            shards: Their names.
+            measure: Measures one.
+            arrived: Told of each that another worker has measured meanwhile.
+
+        Raises:
+            Interruption: If the computation has to stop.
         """
-        self._results.add_shard(self._profile_id, f"{self._fingerprint}/{key}", shard)
-        _log.debug("shard kept", profile=self._profile_id, shard=key)
+        return self._sharing.gather(shards, measure, arrived=arrived)
 
     def profile(self) -> ProfileInfo | None:
         """Returns the stored profile of this variant, or a twin's, if it was measured with these weights."""

@@ -18,7 +18,7 @@ from rq.timeouts import JobTimeoutException
 from ays_client.contract import Job, JobRequest, Model, Progress, identity, is_curve
 from ays_client.curve import LossCurve
 from ays_process.tracing import Tracing, failed
-from ays_store import Queue, Store
+from ays_store import Measurement, Queue, Store
 from worker.attempt import Attempt, Canceled, Drained, Superseded
 from worker.fatal import ends_process
 from worker.following import following
@@ -26,6 +26,7 @@ from worker.host import JobHost
 from worker.models.errors import ModelError
 from worker.progress import Reporter
 from worker.pulse import Pulse
+from worker.sharing import Sharing
 from worker.stages import Host
 from worker.warm_models import WarmModels
 
@@ -61,7 +62,7 @@ class Optimizer:
             worker: The worker's name.
             store: A patient store, for what must not be lost.
             telling: An impatient one, for progress.
-            queue: Where a drained job goes back to.
+            queue: Where a drained job goes back to, and helpers are called.
             pulse: Keeps the lease.
             models: The models.
             compute: Turns a request and a model into profile and schedules.
@@ -152,10 +153,10 @@ class Optimizer:
         stored = self._store.results.find(request)
         if stored is not None:
             return self._store.results.commit(attempt.job_id, attempt.token, profile=None, schedules=[], requested_schedule_id=stored)
-        profile_id = identity(request.variant)
+        of = Measurement(identity(request.variant), fingerprint)
+        sharing = Sharing(attempt, of=of, model=request.model, worker=self._worker, store=self._store, queue=self._queue)
         twins = self._twins(request, fingerprint)
-        host = JobHost(reporter, profile_id=profile_id, fingerprint=fingerprint, results=self._store.results, twins=twins)
-        outcome = self._compute(request, model, host)
+        outcome = self._compute(request, model, JobHost(reporter, sharing, of=of, results=self._store.results, twins=twins))
         reporter.report(Progress(stage="store"))
         schedules = {schedule.id: schedule for schedule in [*outcome.schedules, outcome.requested]}
         return self._store.results.commit(

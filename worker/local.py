@@ -8,6 +8,7 @@ import json
 import os
 import sys
 import traceback
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -25,20 +26,14 @@ from worker.pipeline import optimize
 class LocalHost:
     """Where the pipeline runs: nothing is kept, progress goes to standard output."""
 
-    def __init__(self) -> None:
-        self._shards: dict[str, str] = {}
-
     def report(self, progress: Progress) -> None:
         """Write the progress down."""
         _write({"progress": progress.model_dump(mode="json")})
 
-    def shards(self) -> list[str]:
-        """Finished shards of this run."""
-        return list(self._shards.values())
-
-    def keep_shard(self, key: str, shard: str) -> None:
-        """Keep a shard until the run ends."""
-        self._shards[key] = shard
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str]:
+        """Shards are measured here, one after the other."""
+        del arrived
+        return {shard: measure(shard) for shard in shards}
 
     def profile(self) -> ProfileInfo | None:
         """No profile is at hand."""

@@ -1,10 +1,10 @@
-"""Measuring a profile, shard by shard, so that a retried job goes on where the last one stopped."""
+"""Measuring a profile, shard by shard: a retried job goes on where the last one stopped, and other workers may measure some."""
 
 import json
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from torch import Tensor
@@ -91,7 +91,15 @@ def shard_paths(shape: tuple[int, ...], grid: int) -> int:
     return max(1, min(SHARD_PATHS, _SHARD_VALUES // (grid * math.prod(shape))))
 
 
-def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host, *, enough: Enough | None = None) -> Measured:
+def measure(
+    variant: Variant,
+    model: LoadedModel,
+    denoise: Evaluator,
+    host: Host,
+    *,
+    enough: Enough | None = None,
+    elsewhere: Callable[[int], None] | None = None,
+) -> Measured:
     """Return the variant's profile: the stored one if it is of these weights, else a new one, from finished shards where there are any.
 
     A stored profile of the same weights under another name is taken over as a new one of this name; nothing is measured.
@@ -100,8 +108,9 @@ def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host
         variant: what is measured; with `paths: auto` the number of paths doubles until there are enough, or 256.
         model: the model.
         denoise: its counting evaluator.
-        host: where shards are kept.
+        host: where shards are kept, and measured.
         enough: whether these profiles, flow and forward, will do; None: the first ones will.
+        elsewhere: told how many evaluations others have done for it.
     """
     stored = host.profile()
     if stored is not None and stored.fingerprint == model.fingerprint:
@@ -109,19 +118,22 @@ def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host
         return Measured(restore(info, "flow"), restore(info, "forward"), info, new=info.id != stored.id)
     levels = log_grid(*level_range(variant, model), variant.grid)
     started = time.monotonic()
-    finished = _restore_shards(host.shards(), levels)
-    shards: dict[Measure, list[Shard]] = {"flow": [], "forward": []}
+    shards: list[Shard] = []
     done, paths = 0, FEWEST_PATHS if variant.paths == "auto" else variant.paths
     step = shard_paths(denoise.shape, variant.grid)
     while True:
-        for start in range(done, paths, step):
-            pair = finished.get(start)
-            if pair is None:
-                pair = _measure_shard(variant, model, denoise, levels, range(start, min(start + step, paths)))
-                host.keep_shard(str(start), json.dumps([shard.to_json() for shard in pair]))
-            for shard in pair:
-                shards[shard.measure].append(shard)
-        flow, forward = merge(shards["flow"]), merge(shards["forward"])
+        names = [_name(range(start, min(start + step, paths))) for start in range(done, paths, step)]
+        bodies = host.gather(
+            names,
+            lambda name: measure_shard(variant, model, denoise, name),
+            arrived=lambda name: None if elsewhere is None else elsewhere(len(MEASURES) * len(_paths(name)) * variant.grid),
+        )
+        if bodies is None:
+            return measure(variant, model, denoise, host, enough=enough, elsewhere=elsewhere)
+        for name in names:
+            # What cannot be used was left by another version.
+            shards += _pair(bodies[name], levels) or _pair(measure_shard(variant, model, denoise, name), levels)
+        flow, forward = (merge(shard for shard in shards if shard.measure == each) for each in MEASURES)
         if variant.paths != "auto" or enough is None or paths >= MOST_PATHS or enough(flow, forward):
             body = to_body(variant, model.fingerprint, flow, forward, seconds=time.monotonic() - started)
             # As it will be read: the same request gets the same answer, whether its own job has measured the profile or another.
@@ -129,17 +141,44 @@ def measure(variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host
         done, paths = paths, 2 * paths
 
 
-def _restore_shards(stored: list[str], levels: Array) -> dict[int, list[Shard]]:
-    """Pairs of shards on this grid by the index of their first path."""
-    pairs = [[Shard.from_json(body) for body in json.loads(text)] for text in stored]
-    return {pair[0].start: pair for pair in pairs if all(np.array_equal(shard.levels, levels) for shard in pair)}
+def measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, name: str) -> str:
+    """Measure a part of a profile: the sums over a range of paths, which depend on nothing but these arguments.
 
+    Args:
+        variant: what is measured.
+        model: the model.
+        denoise: its counting evaluator.
+        name: the range of paths, `first-last`, the last one not in it.
 
-def _measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, levels: Array, paths: range) -> list[Shard]:
+    Returns:
+        JSON of both shards, flow and forward.
+    """
+    levels, paths = log_grid(*level_range(variant, model), variant.grid), _paths(name)
     flow, ends = measure_flow(denoise, denoise.shape, levels, paths, seed=variant.seed)
     data = clean_samples(model, paths, seed=variant.seed, stream=Stream.PROFILE)
     x_0 = ends if data is None else data.to(ends)
-    return [flow, measure_forward(denoise, x_0, levels, paths, seed=variant.seed)]
+    forward = measure_forward(denoise, x_0, levels, paths, seed=variant.seed)
+    return json.dumps([flow.to_json(), forward.to_json()])
+
+
+def _pair(body: str, levels: Array) -> list[Shard]:
+    """Both shards of a body on these levels; none if it has others, or cannot be read."""
+    try:
+        pair = [Shard.from_json(shard) for shard in json.loads(body)]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return []
+    # The last digit is that of the processor it was measured on.
+    same = all(shard.levels.shape == levels.shape and np.allclose(shard.levels, levels, rtol=1e-12, atol=0) for shard in pair)
+    return [replace(shard, levels=levels) for shard in pair] if same else []
+
+
+def _name(paths: range) -> str:
+    return f"{paths.start}-{paths.stop}"
+
+
+def _paths(name: str) -> range:
+    start, stop = name.split("-")
+    return range(int(start), int(stop))
 
 
 def clean_samples(model: LoadedModel, indices: range, *, seed: int, stream: Stream) -> Tensor | None:

@@ -13,7 +13,7 @@ from worker.ays.profile import Profile
 from worker.ays.solvers import SOLVERS
 from worker.ays.stability import STABLE, regret, trust
 from worker.curve_search import schedules_of
-from worker.measure import Measured, level_range, measure, planned_evaluations
+from worker.measure import Measured, level_range, measure, measure_shard, planned_evaluations
 from worker.models.loaded import LoadedModel
 from worker.outcome import Outcome
 from worker.paper_search import PaperSearch
@@ -48,7 +48,7 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
     if request.method is Method.PAPER:
         return PaperSearch(request, model, denoise, stages).outcome()
     stages.enter("profile", planned_evaluations(request.variant))
-    measured = measure(request.variant, model, denoise, host, enough=partial(_stable, request))
+    measured = measure(request.variant, model, denoise, host, enough=partial(_stable, request), elsewhere=stages.elsewhere)
     levels = measured.info.levels
     origin = Origin(request.variant, model, sigma_max=levels[0], sigma_min=levels[-1], profile=measured.info)
     known = [] if measured.new else host.validated()
@@ -58,6 +58,25 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
     cells = [unvalidated(origin, cell, effort=None) for cell in _table(request, requested, measured, known)]
     stages.enter("store")
     return Outcome(measured.info if measured.new else None, [*cells, requested], requested, sample_grid(requested, model, denoise))
+
+
+def shard(request: JobRequest, model: LoadedModel, name: str, on_batch: Callable[[int], None]) -> str:
+    """Measure a shard of a request's profile, for another process that answers the request.
+
+    Args:
+        request: what is asked for.
+        model: the model, loaded and probed, of the same weights as there.
+        name: the shard, as that process has named it.
+        on_batch: called after each batch with the number of evaluations so far; it may raise to stop.
+
+    Returns:
+        Its JSON.
+
+    Raises:
+        ValueError: what `optimize` would raise there.
+    """
+    model = model.at_guidance(request.guidance_scale)
+    return measure_shard(request.variant, model, Evaluator(model.denoiser, batch=BATCH, on_batch=on_batch), name)
 
 
 def _requested(

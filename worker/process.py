@@ -37,7 +37,16 @@ def main(name: str, keeper: int) -> int:
     configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
     torch.set_num_threads(settings.threads)
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {settings.threads} threads"
-    shell = Shell(settings, name=name, models=models, load=registry.load, compute=pipeline.optimize, device=device, keeper=keeper)
+    shell = Shell(
+        settings,
+        name=name,
+        models=models,
+        load=registry.load,
+        compute=pipeline.optimize,
+        measure_shard=pipeline.shard,
+        device=device,
+        keeper=keeper,
+    )
     return shell.run()
 
 

@@ -1,4 +1,4 @@
-"""The pulse: a thread that says the worker is alive and keeps the lease of its job, however long a batch takes."""
+"""The pulse: a thread that says the worker is alive and keeps the lease of what it is doing, however long a batch takes."""
 
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +8,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from ays_store import Store
-from worker.attempt import Attempt
+from worker.attempt import Lease
 
 Info = Mapping[str, str | int | float | None]
 
@@ -28,7 +28,7 @@ class Pulse(threading.Thread):
             every_seconds: Time between two beats, a fraction of the lease.
         """
         super().__init__(name="pulse", daemon=True)
-        self.attempt: Attempt | None = None
+        self.lease: Lease | None = None
         self._store = store
         self._worker = name
         self._info = info
@@ -57,13 +57,13 @@ class Pulse(threading.Thread):
             self._evaluations += evaluations
 
     @contextmanager
-    def holding(self, attempt: Attempt) -> Iterator[None]:
-        """Keeps the lease of an attempt meanwhile."""
-        self.attempt = attempt
+    def holding(self, lease: Lease) -> Iterator[None]:
+        """Keeps a lease meanwhile."""
+        self.lease = lease
         try:
             yield
         finally:
-            self.attempt = None
+            self.lease = None
 
     def run(self) -> None:
         """Beats until `end`."""
@@ -85,11 +85,11 @@ class Pulse(threading.Thread):
 
     def beat(self) -> None:
         """Beats once."""
-        attempt = self.attempt
-        if attempt is not None:
-            attempt.note(self._store.jobs.renew(attempt.job_id, attempt.token))
+        lease = self.lease
+        if lease is not None:
+            lease.renew(self._store)
         evaluations = self._evaluations
-        info = {**self._info, "job": attempt.job_id if attempt else None}
+        info = {**self._info, "job": lease.job_id if lease else None}
         self._store.workers.beat(self._worker, info, evaluations=evaluations)
         self.count(-evaluations)
         for renew in self._others:

@@ -16,8 +16,9 @@ from ays_client.version import VERSION
 from ays_process.environment import BAD_CONFIGURATION
 from ays_process.tracing import Tracing
 from ays_store import Queue, SchemaError, Store
-from ays_store.queue import OPTIMIZE
+from ays_store.queue import MEASURE, OPTIMIZE
 from worker import exits
+from worker.helper import Helper, MeasureShard
 from worker.jobs import Compute, Optimizer
 from worker.pulse import Info, Pulse
 from worker.reaper import Reaper
@@ -43,6 +44,7 @@ class Shell:
         models: Sequence[Model],
         load: "Callable[[str], LoadedModel]",
         compute: Compute,
+        measure_shard: MeasureShard,
         device: str,
         keeper: int | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class Shell:
             models: What the worker offers.
             load: Loads a model.
             compute: Turns a request and a model into profile and schedules.
+            measure_shard: Measures a part of that profile for another worker's job.
             device: What it computes on, for people.
             keeper: Process id of our parent, without which we end; None: nobody keeps us.
         """
@@ -66,6 +69,7 @@ class Shell:
         self._load = load
         self._compute = compute
         self._keeper = keeper
+        self._measure_shard = measure_shard
         self._tracing = Tracing.of_environment("ays-worker", VERSION)
         self._info: Info = {"host": socket.gethostname(), "pid": os.getpid(), "device": device, "version": VERSION, "since": time.time()}
 
@@ -106,14 +110,25 @@ class Shell:
     def _connect(self) -> tuple[WarmWorker, Pulse]:
         settings, every = self._settings, self._settings.lease_seconds / 5
         pulse = Pulse(self._telling, name=self.name, info=self._info, every_seconds=every)
+        models = WarmModels(self._load, size=settings.warm_models)
         optimizer = Optimizer(
             worker=self.name,
             store=self._store,
             telling=self._telling,
             queue=Queue(self._store.redis),
             pulse=pulse,
-            models=WarmModels(self._load, size=settings.warm_models),
+            models=models,
             compute=self._compute,
+            drain=self._drain,
+            break_off=lambda: worker.break_off(),
+            tracing=self._tracing,
+        )
+        helper = Helper(
+            worker=self.name,
+            store=self._store,
+            pulse=pulse,
+            models=models,
+            measure_shard=self._measure_shard,
             drain=self._drain,
             break_off=lambda: worker.break_off(),
             tracing=self._tracing,
@@ -122,7 +137,7 @@ class Shell:
             self._store.redis,
             name=self.name,
             # All that a string in Redis can make this process do.
-            functions={OPTIMIZE: optimizer.optimize},
+            functions={OPTIMIZE: optimizer.optimize, MEASURE: helper.measure},
             job_seconds=settings.job_seconds,
             lease_seconds=settings.lease_seconds,
             drain=self._drain,
@@ -136,7 +151,7 @@ class Shell:
 
     def _watchdog(self, pulse: Pulse) -> Watchdog:
         return Watchdog(
-            attempt=lambda: pulse.attempt,
+            lease=lambda: pulse.lease,
             drain=self._drain,
             job_seconds=self._settings.job_seconds,
             drain_seconds=self._settings.drain_seconds,

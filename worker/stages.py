@@ -1,6 +1,7 @@
 """What the pipeline needs from where it runs, and the stages of its work as progress."""
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Literal, Protocol
 
 from ays_client.contract import ProfileInfo, Progress, Schedule
@@ -11,16 +12,16 @@ _SHOW_SECONDS = 0.1
 
 
 class Host(Protocol):
-    """Where the pipeline runs: it shows progress, keeps shards and knows what is stored."""
+    """Where the pipeline runs: it shows progress, has shards measured and knows what is stored."""
 
     def report(self, progress: Progress) -> None:
         """Show progress; may raise to stop the job (canceled, drained)."""
 
-    def shards(self) -> list[str]:
-        """Finished shards of this variant and these weights, as JSON."""
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str] | None:
+        """Bodies (JSON) of shards of this variant and these weights by name; what is not stored yet, `measure` measures here or elsewhere.
 
-    def keep_shard(self, key: str, shard: str) -> None:
-        """Store a finished shard; the same key again replaces it."""
+        `arrived` is told of each that was measured elsewhere meanwhile. None: the whole profile has been stored meanwhile.
+        """
 
     def profile(self) -> ProfileInfo | None:
         """The stored profile of this variant and these weights; its own, or that of the same weights under another name."""
@@ -36,12 +37,13 @@ class Stages:
         """Report to `host`."""
         self._host = host
         self._stage: Stage = "loading"
-        self._total = self._before = self._evaluations = 0
+        self._total = self._before = self._evaluations = self._elsewhere = 0
         self._entered = self._shown = time.monotonic()
 
     def enter(self, stage: Stage, total: int = 0) -> None:
         """Enter a stage that is expected to take `total` evaluations (0: none)."""
         self._stage, self._total, self._before = stage, total, self._evaluations
+        self._elsewhere = 0
         self._entered = time.monotonic()
         self._show()
 
@@ -51,9 +53,14 @@ class Stages:
         if time.monotonic() - self._shown >= _SHOW_SECONDS:
             self._show()
 
+    def elsewhere(self, evaluations: int) -> None:
+        """Take note of evaluations that others have done for this stage."""
+        self._elsewhere += evaluations
+        self._show()
+
     def _show(self) -> None:
         self._shown = time.monotonic()
-        done = self._evaluations - self._before
+        done = self._evaluations - self._before + self._elsewhere
         seconds = self._shown - self._entered
         rate = done / seconds if done and seconds > 0 else 0.0
         self._host.report(

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import structlog
 
 from worker import exits
-from worker.attempt import Attempt
+from worker.attempt import Lease
 
 _log = structlog.stdlib.get_logger(__name__)
 
@@ -20,7 +20,7 @@ class Watchdog(threading.Thread):
     def __init__(
         self,
         *,
-        attempt: Callable[[], Attempt | None],
+        lease: Callable[[], Lease | None],
         drain: threading.Event,
         job_seconds: float,
         drain_seconds: float,
@@ -30,7 +30,7 @@ class Watchdog(threading.Thread):
         """Prepares the thread.
 
         Args:
-            attempt: Tells what the worker is doing.
+            lease: Tells what the worker is doing.
             drain: Set when the worker is asked to end.
             job_seconds: How long a job may run; then RQ raises in the main thread.
             drain_seconds: How long the worker may take to end.
@@ -38,7 +38,7 @@ class Watchdog(threading.Thread):
             grace_seconds: How long a job may take to end when it should.
         """
         super().__init__(name="watchdog", daemon=True)
-        self._attempt = attempt
+        self._lease = lease
         self._drain = drain
         self._job = job_seconds + grace_seconds
         self._drain_seconds = drain_seconds
@@ -47,9 +47,9 @@ class Watchdog(threading.Thread):
     def run(self) -> None:
         """Watches until the process ends."""
         while not self._drain.wait(1.0):
-            attempt = self._attempt()
-            if attempt is not None and time.monotonic() - attempt.began > self._job:
-                _log.critical("the job hangs; ending the process", job=attempt.job_id, seconds=self._job)
+            lease = self._lease()
+            if lease is not None and time.monotonic() - lease.began > self._job:
+                _log.critical("the job hangs; ending the process", job=lease.job_id, seconds=self._job)
                 os._exit(exits.HUNG)
             if self._keeper is not None and os.getppid() != self._keeper:
                 _log.error("the keeper of this process is gone; ending it")

@@ -9,8 +9,9 @@ from redis import Redis
 from ays_client.contract import Method, Schedule, identity, is_curve
 from ays_store import keys
 from ays_store.archive.lines import CurveLine, End, Header, ProfileLine, SamplesLine, ScheduleLine, Table, Writer
+from ays_store.bodies import unpack
 from ays_store.records import text
-from ays_store.results import TableEntry, unpack
+from ays_store.results import TableEntry
 
 _AT_ONCE = 200
 

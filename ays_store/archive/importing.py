@@ -21,7 +21,8 @@ from ays_store.archive.lines import (
     fail,
     read,
 )
-from ays_store.results import Results, TableEntry, field_of, pack, rank_of_schedule
+from ays_store.bodies import pack
+from ays_store.results import Results, TableEntry, field_of, rank_of_schedule
 from ays_store.scripts import Script
 
 CELLS_MAX = 4096

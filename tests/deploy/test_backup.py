@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from ays_client.contract import Schedule, identity
-from ays_store import Queue, Store
+from ays_store import Measurement, Queue, Store
 from service.embedded_redis import EmbeddedRedis
 from tests.deploy.dockerfile import ROOT
 from tests.service.worker import measured, request, toy, work
@@ -48,7 +48,8 @@ def test_a_copy_of_the_append_only_file_has_everything(original, tmp_path):
         store.jobs.submit(each)
         Queue(store.redis).enqueue(identity(each))
     token = work(store, running)
-    store.results.add_shard("some", "f0/0", "[1]")
+    store.shards.offer(Measurement("some", "f0"), "toy", ["0-16"])
+    store.shards.keep(Measurement("some", "f0"), "0-16", "[1]")
     ended = threading.Event()
     writer = threading.Thread(target=lambda: [store.redis.incr("noise") for _ in iter(ended.is_set, True)])
     writer.start()
@@ -66,7 +67,7 @@ def test_a_copy_of_the_append_only_file_has_everything(original, tmp_path):
         again = Store.open(redis.url)
         assert {each.id: each for each in again.jobs.list()[0]} == before
         assert Schedule.model_validate_json(again.results.schedule(found.id)) == found
-        assert again.results.shards("some") == {"f0/0": "[1]"}
+        assert again.shards.read(Measurement("some", "f0"), ["0-16"]) == {"0-16": "[1]"}
         assert again.models.get("toy") is not None
         # The one that waits, and the one whose worker is not there any more: its lease runs out.
         assert len(Queue(again.redis)) == 2

@@ -14,6 +14,8 @@ NAMES = {
     "jobs_of": "{model}",
     "profile": "{profile}",
     "shards": "{profile}",
+    "open_shards": "{profile}/{fingerprint}",
+    "held_shards": "{profile}/{fingerprint}",
     "cells": "{table}",
     "schedule": "{schedule}",
     "samples": "{schedule}",

@@ -75,6 +75,26 @@ def test_what_dead_workers_leave_in_rq_is_swept(store, queue, redis):
     assert redis.smembers("rq:workers:ays") == set()
 
 
+def test_calls_for_help_are_made_once_and_taken_back(store, queue, redis):
+    job_id = submitted(store)
+    assert queue.enqueue(job_id)
+    calls = queue.call_for_help(job_id, 1, ["16-32", "32-40"])
+    assert calls == queue.call_for_help(job_id, 1, ["16-32", "32-40"])
+    assert rq_ids(redis) == [f"{job_id}-1", f"{job_id}-1-16-32", f"{job_id}-1-32-40"]
+    stored = json.loads(zlib.decompress(redis.hget(f"rq:job:{calls[0]}", "data")))
+    assert stored == ["measure", None, [job_id], {}]
+    redis.lmove(RQ_QUEUE, f"{RQ_QUEUE}:intermediate")
+    redis.lmove(RQ_QUEUE, f"{RQ_QUEUE}:intermediate")
+    queue.withdraw(calls)
+    assert rq_ids(redis) == []
+    assert redis.exists(f"rq:job:{calls[0]}"), "somebody has just taken it"
+    assert not redis.exists(f"rq:job:{calls[1]}")
+    queue.sweep()
+    assert redis.lrange(f"{RQ_QUEUE}:intermediate", 0, -1) == [f"{job_id}-1".encode()]
+    assert not redis.exists(f"rq:job:{calls[0]}")
+    queue.withdraw([])
+
+
 def work(redis, functions):
     job_class = allowed(functions)
     queue = RQQueue("ays", connection=redis, job_class=job_class, serializer="json")

@@ -2,6 +2,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from ays_client.contract import NFE_MAX, NFE_MIN, Effort, JobState, Model, Solver, Terminal, Variant, identity
+from ays_store import Measurement
 from tests.store.bodies import profile, request, schedule, validated
 
 CELL = {"solver": Solver.DPMPP_2M, "terminal": Terminal.ZERO, "nfe": 4}
@@ -24,7 +25,9 @@ def test_a_whole_table_appears_at_once(store):
         for solver in Solver
         for terminal in Terminal
     ]
-    store.results.add_shard(TOY, "0", '{"paths": 8}')
+    measured = Measurement(TOY, "f0")
+    store.shards.offer(measured, "toy", ["0-8"])
+    assert store.shards.keep(measured, "0-8", '{"paths": 8}')
     wanted = validated()
     job_id, token = commit(store, wanted, schedules=[*table, wanted], profile=profile())
     job = store.jobs.get(job_id)
@@ -32,7 +35,7 @@ def test_a_whole_table_appears_at_once(store):
     assert len(store.results.cells(TOY)) == len(table) == 18 * 2 * 63
     assert store.results.cell(TOY, **CELL) == (wanted.id, 2)
     assert store.results.profile(TOY) == profile()
-    assert store.results.shards(TOY) == {}
+    assert store.shards.read(measured, ["0-8"]) == {}
     assert store.results.schedule(wanted.id) == wanted.model_dump_json().encode()
     last = store.jobs.events.read({job_id: "0"})[job_id][-1].event
     assert (last.state, last.schedule_url) == (JobState.SUCCEEDED, job.schedule_url)
@@ -136,14 +139,6 @@ def test_other_weights_make_results_stale(store):
     again, _ = commit(store, new, profile=profile(fingerprint="f1"))
     assert again == job_id
     assert store.results.cell(TOY, **CELL) == (new.id, 0), "the lower effort wins, the other is of other weights"
-
-
-def test_shards_are_kept_by_key(store, redis):
-    store.results.add_shard(TOY, "b", "[2]")
-    store.results.add_shard(TOY, "a", "[1]")
-    store.results.add_shard(TOY, "a", "[3]")
-    assert store.results.shards(TOY) == {"a": "[3]", "b": "[2]"}
-    assert 0 < redis.ttl(f"ays:1:shards:{TOY}") <= 7 * 86_400
 
 
 def test_nothing_stored_is_none(store):

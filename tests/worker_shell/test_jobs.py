@@ -1,6 +1,7 @@
 import threading
 
 from ays_client.contract import Effort, JobState, Variant, identity
+from ays_store import Measurement, Queue
 from tests.store.bodies import profile, request, validated
 from tests.store.test_results import commit
 from tests.store.waiting import until
@@ -9,6 +10,7 @@ from worker import exits
 from worker.attempt import Attempt
 from worker.host import JobHost
 from worker.progress import Reporter
+from worker.sharing import Sharing
 
 
 def states(store, job_id):
@@ -37,7 +39,7 @@ def test_a_job_from_request_to_schedule(start, store, ask, reaches, gate, deeds,
     reaches(again, JobState.SUCCEEDED)
     other = ask(request(paths=3, nfe=5))
     reaches(other, JobState.SUCCEEDED)
-    assert deeds() == ["load toy", "step 0", "step 1", "step 2", "step 0", "step 1", "step 2"], "kept warm, and answered from the cache"
+    assert deeds() == ["load toy", "step 0", "step 1", "step 2"], "kept warm, and answered from the profile"
     assert until(lambda: not [key for key in redis.scan_iter("rq:job:*")]), "RQ keeps nothing of a job that is done"
     assert worker.end() == 0
     assert store.workers.live() == []
@@ -153,10 +155,13 @@ def test_a_profile_of_the_same_weights_under_another_name_is_found(store):
     variant = Variant(model="toy", paths=3)
     commit(store, validated(), profile=profile(variant), paths=3)
     copy, twin = identity(variant.model_copy(update={"model": "copy"})), identity(variant)
-    told = Reporter(Attempt("job", 1, drain=threading.Event()), store, count=lambda _: None)
+    attempt = Attempt("job", 1, drain=threading.Event())
+    told = Reporter(attempt, store, count=lambda _: None)
 
     def host(fingerprint: str, twins: list[str]) -> JobHost:
-        return JobHost(told, profile_id=copy, fingerprint=fingerprint, results=store.results, twins=twins)
+        of = Measurement(copy, fingerprint)
+        sharing = Sharing(attempt, of=of, model="copy", worker="w", store=store, queue=Queue(store.redis))
+        return JobHost(told, sharing, of=of, results=store.results, twins=twins)
 
     assert host("f0", [twin]).profile() == profile(variant)
     assert host("f0", []).profile() is None

@@ -12,7 +12,7 @@ from worker.watchdog import Watchdog
 configure_logs("info", "json")
 drain = threading.Event()
 attempt = Attempt("j", 1, drain=drain) if sys.argv[1] == "job" else None
-Watchdog(attempt=lambda: attempt, drain=drain, job_seconds=0.1, drain_seconds=0.1, grace_seconds=0.1).start()
+Watchdog(lease=lambda: attempt, drain=drain, job_seconds=0.1, drain_seconds=0.1, grace_seconds=0.1).start()
 if sys.argv[1] == "drain":
     drain.set()
 while True:

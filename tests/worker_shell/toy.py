@@ -27,7 +27,10 @@ GATE = "toy:gate"
 HOLD = "toy:hold"
 """While it is there, the model `late` holds back what it has computed."""
 
-MODELS = ["toy", "broken", "wrong", "device", "stuck", "killer", "memory", "late"]
+MODELS = ["toy", "broken", "wrong", "device", "stuck", "killer", "memory", "late", "shared"]
+
+FAILING, DEADLY = 13, 14
+"""Seeds of requests that helpers fail at, or die of."""
 
 
 class AcceleratorError(RuntimeError):
@@ -54,6 +57,26 @@ def load(model_id):
     return ToyModel(model_id)
 
 
+def step(shard, wait):
+    """One step of a measurement, when the gate is open for it."""
+    number = shard.split("-")[0]
+    while int(redis.get(GATE) or 0) <= int(number):
+        wait()
+        time.sleep(0.01)
+    redis.rpush(LOG, f"step {number}")
+
+
+def measure_shard(request, _model, shard, on_batch):
+    redis.rpush(LOG, f"help {shard}")
+    if request.seed == FAILING:
+        return 1 / 0
+    if request.seed == DEADLY:
+        os.kill(os.getpid(), signal.SIGKILL)
+    step(shard, lambda: on_batch(0))
+    on_batch(5)
+    return f"[{shard}]"
+
+
 def compute(request, model, host):
     if model.id == "wrong":
         return 1 / 0
@@ -68,15 +91,19 @@ def compute(request, model, host):
         redis.rpush(LOG, "stuck")
         while True:
             time.sleep(0.01)
-    done = host.shards()
-    for step in range(request.paths):
-        while int(redis.get(GATE) or 0) <= step:
-            host.report(Progress(stage="profile", done=step, total=request.paths))
-            time.sleep(0.01)
-        if f"[{step}]" not in done:
-            redis.rpush(LOG, f"step {step}")
-            host.keep_shard(str(step), f"[{step}]")
-        host.report(Progress(stage="profile", done=step + 1, total=request.paths, evaluations=5 * (step + 1)))
+    done = iter(range(1, request.paths + 1))
+
+    def measure(shard):
+        step(shard, lambda: host.report(Progress(stage="profile", done=0, total=request.paths)))
+        made = next(done)
+        host.report(Progress(stage="profile", done=made, total=request.paths, evaluations=5 * made))
+        return f"[{shard}]"
+
+    shards = [f"{path}-{path + 1}" for path in range(request.paths)]
+    # Helpers are called for all that is missing but one: where a shard is all there is, for none.
+    for wanted in [shards] if model.id == "shared" else [[shard] for shard in shards]:
+        if host.gather(wanted, measure, arrived=lambda shard: redis.rpush(LOG, f"arrived {shard}")) is None:
+            break
     if model.id == "late":
         redis.rpush(LOG, "computed")
         while redis.exists(HOLD):
@@ -94,5 +121,5 @@ if __name__ == "__main__":
     redis = connect(settings.redis_url, patient=True)
     models = [Model(id=name, title=name) for name in MODELS]
     name, keeper = (sys.argv[1], int(sys.argv[2])) if sys.argv[1:] else (settings.new_name(), None)
-    shell = Shell(settings, name=name, keeper=keeper, models=models, load=load, compute=compute, device="toy")
+    shell = Shell(settings, name=name, keeper=keeper, models=models, load=load, compute=compute, measure_shard=measure_shard, device="toy")
     sys.exit(shell.run())

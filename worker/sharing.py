@@ -1,0 +1,93 @@
+"""Sharing the shards of a profile: the worker of a job measures them one after the other, and whoever is idle helps.
+
+The worker of the job never waits for a shard that it could measure itself, so that nothing depends on helpers: they may be none,
+be slow, die or fail. What they cannot do comes back to it.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+
+import structlog
+
+from ays_store import Measurement, Queue, Store
+from worker.attempt import Attempt
+
+_WAIT_SECONDS = 0.02
+
+_log = structlog.stdlib.get_logger(__name__)
+
+
+class Sharing:
+    """The shards of one measurement, on behalf of an attempt at a job."""
+
+    def __init__(self, attempt: Attempt, *, of: Measurement, model: str, worker: str, store: Store, queue: Queue) -> None:
+        """Connects the parts.
+
+        Args:
+            attempt: The attempt.
+            of: What is measured.
+            model: Id of its model.
+            worker: The worker of the attempt.
+            store: A patient store.
+            queue: Where helpers are called.
+        """
+        self._attempt = attempt
+        self._of = of
+        self._model = model
+        self._worker = worker
+        self._store = store
+        self._queue = queue
+
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str] | None:
+        """Returns the bodies of shards by name, whoever has measured them; None when another job has stored the whole profile meanwhile.
+
+        Args:
+            shards: Their names.
+            measure: Measures one.
+            arrived: Told of each that another worker has measured meanwhile.
+
+        Raises:
+            Interruption: If the attempt has to stop.
+        """
+        bodies = self._store.shards.read(self._of, shards)
+        missing = [shard for shard in shards if shard not in bodies]
+        if not missing:
+            return bodies
+        if self._offer(missing) is None:
+            return None
+        calls = self._queue.call_for_help(self._attempt.job_id, self._attempt.token, missing[1:])
+        try:
+            while missing:
+                self._measure_one(missing, bodies, measure)
+                finished = self._offer([shard for shard in missing if shard not in bodies])
+                if finished is None:
+                    return None
+                for shard, body in self._store.shards.read(self._of, finished).items():
+                    bodies[shard] = body
+                    arrived(shard)
+                missing = [shard for shard in missing if shard not in bodies]
+        finally:
+            self._queue.withdraw(calls)
+        return bodies
+
+    def _offer(self, shards: Sequence[str]) -> list[str] | None:
+        return self._store.shards.offer(self._of, self._model, shards)
+
+    def _measure_one(self, missing: Sequence[str], bodies: dict[str, str], measure: Callable[[str], str]) -> None:
+        """Measures a shard that is free, or waits a little where others are at all of them."""
+        shards = self._store.shards
+        shard = shards.take(self._of, self._attempt.job_id, self._worker, missing)
+        if shard is None:
+            self._attempt.check()
+            time.sleep(_WAIT_SECONDS)
+            return
+        try:
+            with self._attempt.renewing(lambda store: store.shards.renew(self._of, self._attempt.job_id, self._worker, shard)):
+                body = measure(shard)
+        except BaseException:
+            shards.hand_back(self._of, self._worker, shard)
+            raise
+        # Another may have been quicker after all, while this one was frozen: everybody uses the body that stands.
+        if shards.keep(self._of, shard, body):
+            bodies[shard] = body
+            _log.debug("shard kept", profile=self._of.profile_id, shard=shard)
