@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 REPOSITORY = Path(__file__).parents[2]
-SECONDS = 120.0
+SECONDS = 240.0
 
 
 def environment(**changes: str) -> dict[str, str]:
