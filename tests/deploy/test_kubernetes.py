@@ -95,6 +95,11 @@ def test_secrets_are_references_to_the_secret():
     assert "password" not in text.replace("PING would need the password", "").replace("other passwords", "")
 
 
+def test_redis_keeps_what_it_is_given():
+    lines = kind("Secret")["ays"]["stringData"]["redis.conf"].splitlines()
+    assert {"dir /data", "appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(lines)
+
+
 def test_a_worker_has_a_gpu_and_the_time_to_hand_its_job_back():
     spec = PODS["worker"]["spec"]
     assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
