@@ -99,6 +99,11 @@ def worker(name: str) -> str:
     return f"{PREFIX}worker:{name}"
 
 
+def dead(worker: str) -> str:
+    """A worker that has surely died: whatever it holds is free."""
+    return f"{PREFIX}dead:{worker}"
+
+
 def rate(bucket: str) -> str:
     """How full a bucket of requests is."""
     return f"{PREFIX}rate:{bucket}"
@@ -122,6 +127,7 @@ local function key_curve(id) return '{curve("")}' .. id end
 local function key_samples(id) return '{samples("")}' .. id end
 local function key_variants(model) return '{variants("")}' .. model end
 local function key_worker(name) return '{worker("")}' .. name end
+local function key_dead(worker) return '{dead("")}' .. worker end
 local function key_rate(bucket) return '{rate("")}' .. bucket end
 """
 """The same names for the Lua scripts, which find their keys themselves (so: one Redis node, no cluster)."""

@@ -47,8 +47,9 @@ if not own then shards = redis.call('ZRANGEBYSCORE', open, '-inf', int(t)) end
 for _, shard in ipairs(shards) do
   local till = redis.call('ZSCORE', open, shard)
   local who, times = holder(shard)
+  local over = till and (tonumber(till) <= t or (who ~= '' and redis.call('EXISTS', key_dead(who)) == 1))
   -- The same worker asking again has lost the answer on the way: it measures one shard at a time.
-  if till and (who == worker or (tonumber(till) <= t and (own or times < most))) then
+  if till and (who == worker or (over and (own or times < most))) then
     redis.call('HSET', held, shard, worker .. ' ' .. int(who == worker and times or times + 1))
     redis.call('ZADD', open, int(t + tonumber(ARGV[6])), shard)
     live()

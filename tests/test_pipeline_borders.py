@@ -117,7 +117,7 @@ def test_a_crashed_job_resumes_from_its_shards_to_the_identical_answer(first) ->
     host = Memory()
     with pytest.raises(RuntimeError, match="device lost"):
         optimize(request(effort="standard"), model(Counted(until=2 * 20 * 32, then=crash)), host)
-    assert list(host.kept) == ["0"]
+    assert list(host.kept) == ["0-16"]
     denoiser = Counted()
     outcome = optimize(request(effort="standard"), model(denoiser), host)
     assert moments(outcome.profile) == moments(first[0].profile)
@@ -148,7 +148,7 @@ def test_a_model_without_data_provides_its_own_samples(first) -> None:
     host = Memory(stop_at="table")
     with pytest.raises(Interrupted):
         optimize(request(), model(data=None), host)
-    (flow, forward), (same_flow, other_forward) = (json.loads(kept["0"]) for kept in (host.kept, first[1].kept))
+    (flow, forward), (same_flow, other_forward) = (json.loads(kept["0-16"]) for kept in (host.kept, first[1].kept))
     assert flow == same_flow
     assert forward["groups"] != other_forward["groups"]
 
@@ -166,7 +166,7 @@ def test_the_whole_range_is_the_default() -> None:
     host, process = Memory(stop_at="table"), VP(scaled_linear_betas())
     with pytest.raises(Interrupted):
         optimize(request(sigma_min=None, sigma_max=None, paths=2), model(process=process), host)
-    levels = json.loads(host.kept["0"])[0]["levels"]
+    levels = json.loads(host.kept["0-2"])[0]["levels"]
     assert (levels[0], levels[-1]) == (process.sigma_max, process.sigma_min)
 
 

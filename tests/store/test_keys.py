@@ -17,6 +17,7 @@ NAMES = {
     "open_shards": "{profile}/{fingerprint}",
     "held_shards": "{profile}/{fingerprint}",
     "cells": "{table}",
+    "dead": "{worker}",
     "schedule": "{schedule}",
     "samples": "{schedule}",
     "curve": "{curve}",

@@ -27,9 +27,11 @@ _LONGEST_MOVE = 0.45
 PARTS = (1.0, 0.4)
 """Parts of a step that the judge compares."""
 _WORTHWHILE = 0.01
-_SURE, _SURER, _FEW = 1.0, 2.0, 20
+_SURE, _SURER = 1.0, 2.0
 """Standard errors of the paired difference that make an improvement sure: as a rule; and for an SDE, whose errors scatter more and whose
-cost leaves little to gain, or on fewer noises than the third number, which are likely to miss the tail of the errors."""
+cost leaves little to gain, or on few noises, which are likely to miss the tail of the errors."""
+_FEW, _CALM = 20, 0.2
+"""Fewer noises of the judge than that are few, and say nothing unless they know their mean error to the second number, relatively."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,12 @@ def surely_better(solver: Solver, errors: Array, others: Array) -> bool:
     return change.mean < -(_SURER if solver.stochastic or len(errors) < _FEW else _SURE) * change.standard_error
 
 
+def _telling(errors: Array) -> bool:
+    """Whether errors on the judge's noises say anything about others; shape (n,)."""
+    mean = estimate(errors)
+    return len(errors) >= _FEW or mean.standard_error <= _CALM * mean.mean
+
+
 def refine(
     solver: Solver,
     denoise: Denoise,
@@ -135,12 +143,12 @@ def refine(
         judge: noises that decide.
         sigma_max: highest level that may be evaluated.
         sigma_min: lowest level that may be evaluated.
-        iterations: largest number of iterations.
+        iterations: largest number of iterations; none are made where the judge's noises are few and their errors scatter.
         parts: parts of a step that the judge compares.
     """
     best, best_judged = levels, squared_errors(solver, denoise, levels[None], judge)[0]
     done = 0
-    for _ in range(iterations if len(levels) > 2 else 0):
+    for _ in range(iterations if len(levels) > 2 and _telling(best_judged) else 0):
         done += 1
         hessian, gradient, error = _normal_equations(solver, denoise, best, search)
         trials = np.stack([_bounded(_moved(best, step, sigma_max), sigma_min) for step in _steps(hessian, gradient)])
