@@ -1,6 +1,6 @@
 // Curves, by uPlot, and the heat map.
 
-import { colour, h, number } from "./dom.js";
+import { colour, estimate, h, number, s } from "./dom.js";
 import { positionOf } from "./grid.js";
 
 const HEIGHT = 260;
@@ -41,7 +41,7 @@ function plot(element, options, data, label) {
 /** Denoising loss over the noise level, noise on the left. */
 export function lossChart(element, levels, loss) {
   const options = {
-    scales: { x: { ...logScale, time: false, dir: -1 }, y: logScale },
+    scales: { x: { ...logScale, time: false, dir: -1, range: [levels.at(-1), levels[0]] }, y: logScale },
     axes: [{ ...powers("noise level sigma"), size: 40 }, powers("loss")],
     series: [{}, { stroke: colour("accent"), width: 2, points: { show: false } }],
   };
@@ -57,7 +57,7 @@ export function lossChart(element, levels, loss) {
  * @param {{name: string, title: string}[]} methods  Ours first.
  */
 export function errorChart(element, cells, methods) {
-  const of = (name) => cells.map(({ error }) => (name === "ours" ? error.ours : error.stock[name])?.mean ?? null);
+  const of = (name) => cells.map((cell) => errorOf(cell, { name })?.mean ?? null);
   const nfes = cells.map((cell) => cell.nfe);
   const [low, high] = [Math.min(...nfes), Math.max(...nfes)];
   const options = {
@@ -67,6 +67,7 @@ export function errorChart(element, cells, methods) {
       powers("error"),
     ],
     series: [{}, ...methods.map((_, n) => curve(n))],
+    hooks: { draw: [(chart) => methods.forEach((method, n) => whiskers(chart, nfes, cells.map((cell) => errorOf(cell, method)), n))] },
   };
   const said = methods.map(({ name, title }) => `${title} ${of(name).map((mean) => (mean === null ? "none" : number(mean))).join(", ")}`);
   plot(element, options, [nfes, ...methods.map(({ name }) => of(name))], `Error at ${nfes.join(", ")} evaluations: ${said.join("; ")}`);
@@ -79,6 +80,40 @@ const curve = (n) => ({
   spanGaps: true,
   points: { show: true, size: n ? 6 : 9, fill: colour(SERIES[n] ?? "muted"), stroke: colour("paper") },
 });
+
+/** Error of a method in a validated cell; undefined where it has none. */
+export const errorOf = ({ error }, { name }) => (name === "ours" ? error.ours : error.stock[name]);
+
+/** One standard error either way. */
+function whiskers({ ctx: context, valToPos: position }, nfes, errors, n) {
+  context.save();
+  context.strokeStyle = colour(SERIES[n] ?? "muted");
+  context.lineWidth = devicePixelRatio * (n ? 1 : 1.5);
+  errors.forEach((error, at) => {
+    if (!error) return;
+    const { mean, standard_error: spread } = error;
+    const x = position(nfes[at], "x", true);
+    context.beginPath();
+    context.moveTo(x, position(mean + spread, "y", true));
+    context.lineTo(x, position(Math.max(mean - spread, mean / 10), "y", true));
+    context.stroke();
+  });
+  context.restore();
+}
+
+/** The errors of one budget as bars, the smallest first: the length is the root, so that it is a distance. */
+export function errorBars(cell, methods) {
+  const found = methods.map((method, n) => ({ ...method, n, error: errorOf(cell, method) })).filter(({ error }) => error);
+  found.sort((a, b) => a.error.mean - b.error.mean);
+  const longest = Math.sqrt(found.at(-1).error.mean) || 1;
+  const bar = ({ title, error, n }) => {
+    const width = (100 * Math.sqrt(error.mean)) / longest;
+    const drawn = s("svg", { class: SERIES[n] ?? "muted", "aria-hidden": "true", preserveAspectRatio: "none", viewBox: "0 0 100 1" },
+      s("rect", { width, height: 1 }));
+    return h("li", {}, h("span", {}, title), drawn, h("span", { class: "value" }, estimate(error)));
+  };
+  return h("ul", { class: "bars" }, found.map(bar));
+}
 
 /** The colours of `errorChart`, as a list. */
 export const legend = (methods) =>

@@ -49,10 +49,16 @@ export class StepCost {
   /** Cost (K). */
   #girsanov(nodes) {
     const [j, i] = nodes;
-    const values = this.solver.weights(nodes.map((node) => this.levels[node])).map((weight, n) => [nodes[n + 1], weight]);
-    const own = values.reduce((total, [node, weight]) => total + weight * (this.inner[node][j] - this.inner[node][i]), 0);
-    const square = (this.norm[j] - this.norm[i]) * this.#moment({ values, integrals: [] });
-    return Math.max(this.trace[j] - this.trace[i] - 2 * own + square, 0);
+    const weights = this.solver.weights(nodes.map((node) => this.levels[node]));
+    let [own, square] = [0, 0];
+    for (let n = 0; n < weights.length; n++) {
+      const [node, weight] = [nodes[n + 1], weights[n]];
+      const [row, inner] = [this.moments[node], this.inner[node]];
+      own += weight * (inner[j] - inner[i]);
+      square += weight * weight * row[node];
+      for (let m = 0; m < n; m++) square += 2 * weight * weights[m] * row[nodes[m + 1]];
+    }
+    return Math.max(this.trace[j] - this.trace[i] - 2 * own + (this.norm[j] - this.norm[i]) * Math.max(square, 0), 0);
   }
 
   /** Error `phi' integral (D_u - Dhat) d(1/phi)`. */

@@ -117,7 +117,8 @@ function redraw() {
 }
 
 function drawSides() {
-  const found = search(data.models, byId("search").value);
+  if (byId("search").value !== state.search) byId("search").value = state.search;
+  const found = search(data.models, state.search);
   const show = (id) => choose({ model: id }, { push: true });
   drawModels(byId("models"), found, { jobs: jobs.all, selected: state.model, show, href: (id) => write({ ...state, model: id }) });
   byId("models-none").hidden = found.length > 0;
@@ -208,7 +209,7 @@ function listen() {
   on("detail-auto", "change", () => choose({ detail: byId("detail-auto").checked ? "auto" : Number(byId("detail").value) }));
   on("solver", "change", () => choose({ solver: byId("solver").value }, { push: true }));
   on("terminal", "change", () => choose({ terminal: byId("terminal").value }, { push: true }));
-  on("search", "input", later);
+  on("search", "input", () => choose({ search: byId("search").value }));
   on("older", "click", () => tried(jobs.older()));
   on("copy", "click", () =>
     toClipboard(byId("code").textContent, byId("code")).then(

@@ -7,7 +7,9 @@ export const DETAIL = { min: 0, max: 3, step: 0.1, start: 1.8 };
 export const EFFORTS = ["fast", "standard", "max"];
 export const FORMATS = ["diffusers", "comfyui", "kdiffusion", "sdcpp", "curl", "python"];
 
-const DEFAULTS = { model: null, solver: "dpmpp_2m", nfe: 8, terminal: "zero", detail: "auto", effort: "standard", format: "diffusers" };
+const DEFAULTS = {
+  model: null, solver: "dpmpp_2m", nfe: 8, terminal: "zero", detail: "auto", effort: "standard", format: "diffusers", search: "",
+};
 
 /** Reads a query string; what it does not say or says wrongly is the default. */
 export function read(query) {
@@ -26,6 +28,7 @@ export function read(query) {
     detail: bounded("detail", DETAIL),
     effort: one("effort", EFFORTS),
     format: one("format", FORMATS),
+    search: given.get("search") ?? DEFAULTS.search,
   };
 }
 

@@ -2,7 +2,7 @@
 
 import { estimate, h, number, s } from "./dom.js";
 
-const BAR = 46;
+const BAR = 58;
 const LABEL = 22;
 const DOT = 24;
 const AXIS = 34;
@@ -20,7 +20,8 @@ const MARGIN = 10;
 export function stepsPicture(lines, { sigmaMin, sigmaMax }, width) {
   const top = Math.max(sigmaMax, ...lines.map((line) => line.sigmas[0]));
   const low = Math.min(sigmaMin, ...lines.map((line) => line.sigmas.findLast((sigma) => sigma > 0)));
-  const right = width - MARGIN - ZERO;
+  const toZero = lines.some((line) => line.sigmas.at(-1) === 0);
+  const right = width - MARGIN - (toZero ? ZERO : 0);
   const x = (sigma) => (sigma > 0 ? MARGIN + (Math.log(top / Math.min(sigma, top)) / Math.log(top / low)) * (right - MARGIN) : width - MARGIN - 4);
   // The root: an error, not its square, is what a bar's height should tell.
   const tallest = Math.sqrt(Math.max(...lines.flatMap((line) => (line.costs ? [line.costs.start, ...line.costs.steps] : [])), 1e-300));
@@ -34,7 +35,7 @@ export function stepsPicture(lines, { sigmaMin, sigmaMax }, width) {
   return s(
     "svg",
     { width, height, viewBox: `0 0 ${width} ${height}`, class: "steps", role: "img", "aria-label": `Noise levels. ${title}` },
-    axis({ x, top, low, width, y: bottom, height }),
+    axis({ x, top, low, toZero, width, y: bottom, height }),
     rows,
   );
 }
@@ -57,7 +58,7 @@ function drawn({ name, title, sigmas, costs, error }, y, { x, width, base: below
     const last = n === sigmas.length - 1;
     return s("circle", { cx: x(sigma), cy: base, r: last ? 3 : 3.6, class: last ? "end" : "dot" }, s("title", {}, `sigma ${number(sigma)}`));
   });
-  const said = error ? `error ${estimate(error)}` : costs ? `step costs ${number(costs.steps.reduce((total, cost) => total + cost, costs.start))} in sum` : "";
+  const said = error ? `error ${estimate(error)}` : costs ? `sum of step costs ${number(costs.steps.reduce((total, cost) => total + cost, costs.start))}` : "";
   return s(
     "g",
     { class: `line ${name}` },
@@ -69,7 +70,7 @@ function drawn({ name, title, sigmas, costs, error }, y, { x, width, base: below
   );
 }
 
-function axis({ x, top, low, width, y, height }) {
+function axis({ x, top, low, toZero, width, y, height }) {
   const ticks = [];
   for (let power = Math.floor(Math.log10(top)); power >= Math.log10(low) - 1e-9; power--) ticks.push(10 ** power);
   const text = (at, words, anchor = "middle") => s("text", { x: at, y: y + 16, class: "tick", "text-anchor": anchor }, words);
@@ -77,7 +78,7 @@ function axis({ x, top, low, width, y, height }) {
     "g",
     { class: "axis" },
     ticks.map((tick) => [s("line", { x1: x(tick), x2: x(tick), y1: 0, y2: y, class: "grid" }), text(x(tick), number(tick))]),
-    text(x(0), "0", "end"),
+    toZero && text(x(0), "0", "end"),
     s("text", { x: width / 2, y: height - 3, class: "tick", "text-anchor": "middle" }, "noise level sigma"),
   );
 }

@@ -43,9 +43,14 @@ function sweepPairs(cost, { toZero, ratioBound }) {
   const { logs } = cost;
   const { step, pair, close } = table(cost);
   const long = (k, i, j) => (logs[i] - logs[j]) / (logs[k] - logs[i]) > ratioBound * (1 + TOLERANCE);
+  // Levels only fall: beyond the first that is too far all are.
+  const reach = rows(g, (k, i) => {
+    let j = i + 1;
+    while (i > k && j < g && !long(k, i, j)) j += 1;
+    return j;
+  }, Int16Array);
   const start = Array.from(cost.levels, (_, j) => cost.start(j));
-  const bounded = pair.map((row, k) => row.map((costs, i) => costs.map((value, j) => (j > i && i > k && long(k, i, j) ? Infinity : value))));
-  const closing = (k, i) => (toZero ? cost.toZero(i) : i > k && i < last && !long(k, i, last) ? close[k][i] : Infinity);
+  const closing = (k, i) => (toZero ? cost.toZero(i) : i > k && i < last && reach[k][i] > last ? close[k][i] : Infinity);
   let ahead = rows(g, closing);
   const value = [Float64Array.from(start, (_, i) => (toZero ? cost.toZero(i) : i < last ? cost.step([last, i], closesDifferently(cost.solver)) : Infinity))];
   const first = [new Int16Array(g).fill(last)];
@@ -57,7 +62,7 @@ function sweepPairs(cost, { toZero, ratioBound }) {
     first.push(choice);
     const next = rows(g, () => Infinity);
     const to = rows(g, () => last, Int16Array);
-    for (let k = 0; k < g; k++) for (let i = k + 1; i < g; i++) [next[k][i], to[k][i]] = least(bounded[k][i], ahead[i], i);
+    for (let k = 0; k < g; k++) for (let i = k + 1; i < g; i++) [next[k][i], to[k][i]] = least(pair[k][i], ahead[i], i, reach[k][i]);
     follow.push(to);
     ahead = next;
   };
@@ -96,10 +101,10 @@ function entries({ levels, solver }, of) {
 
 const rows = (g, at, Row = Float64Array) => Array.from({ length: g }, (_, i) => Row.from({ length: g }, (_, j) => at(i, j)));
 
-/** Smallest `here[j] + ahead[j]` beyond level i, and the first j that has it. */
-function least(here, ahead, i) {
+/** Smallest `here[j] + ahead[j]` beyond level i and before `end`, and the first j that has it. */
+function least(here, ahead, i, end = here.length) {
   let [smallest, at] = [Infinity, here.length - 1];
-  for (let j = i + 1; j < here.length; j++) {
+  for (let j = i + 1; j < end; j++) {
     const total = here[j] + ahead[j];
     if (total < smallest) {
       smallest = total;

@@ -1,6 +1,6 @@
 // Draws the middle of the page from what is chosen and known.
 
-import { errorChart, heatMap, legend, lossChart } from "./charts.js";
+import { errorBars, errorChart, errorOf, heatMap, legend, lossChart } from "./charts.js";
 import { TABS } from "./copy.js";
 import { byId, estimate, h, number, redraw } from "./dom.js";
 import { facts, offered } from "./models.js";
@@ -104,17 +104,20 @@ export function drawErrors({ state, row }, act) {
   const chart = byId("error-chart");
   redraw(chart, [cells, chart.clientWidth, act.theme()], () => {
     if (!cells.length) return h("p", {}, `No number of evaluations has been validated with ${SOLVERS[state.solver].title} yet.`);
+    if (cells.length === 1) return errorBars(cells[0], methods);
     const place = h("div", {});
     requestAnimationFrame(() => errorChart(place, cells, methods));
     return [place, legend(methods)];
   });
-  show("error-details", cells.length > 0);
+  const one = cells.length === 1;
+  text("error-note", `Mean squared distance of a sample to the fine solution from the same noise, on noises that no search has seen${one ? `, at ${cells[0].nfe} evaluations` : ""}.`);
+  show("error-details", cells.length > 1);
   redraw(byId("error-table"), cells, () => h(
     "table",
     {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "NFE"), methods.map(({ title }) => h("th", { scope: "col" }, title)))),
-    h("tbody", {}, cells.map(({ nfe, error }) => h("tr", {}, h("th", { scope: "row" }, String(nfe)), methods.map(({ name }) => {
-      const found = name === "ours" ? error.ours : error.stock[name];
+    h("tbody", {}, cells.map((cell) => h("tr", {}, h("th", { scope: "row" }, String(cell.nfe)), methods.map((method) => {
+      const found = errorOf(cell, method);
       return h("td", {}, found ? estimate(found) : "");
     })))),
   ));

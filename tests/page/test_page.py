@@ -286,7 +286,7 @@ def test_the_first_load_is_light_and_stays_here(measured, open_tab):
 def test_pictures_for_a_person_and_no_barrier(measured, open_tab, size, scheme):
     width, height = SIZES[size]
     page = open_tab(measured, width=width, height=height, scheme=scheme).page
-    for part in ("#steps svg", "#loss canvas", "#heat canvas", "#error-chart canvas", ".samples canvas >> nth=4"):
+    for part in ("#steps svg", "#loss canvas", "#heat canvas", "#error-chart .bars", ".samples canvas >> nth=4"):
         expect(page.locator(part)).to_be_visible()
     expect(page.locator("#code")).to_contain_text("import diffusers")
     check(page)
