@@ -4,7 +4,6 @@ The reasons are raised between batches, by whoever asks `check()`. They are no `
 take them for a failure and carry on.
 """
 
-import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from typing import NoReturn
 
 from ays_store import Measurement, Standing, Store
+from worker.drain import Drain
 
 
 class Interruption(BaseException):
@@ -33,11 +33,12 @@ class Superseded(Interruption):
 class Lease(ABC):
     """Something that is held as long as it is renewed, and the flags that other threads raise."""
 
-    def __init__(self, job_id: str, *, drain: threading.Event) -> None:
+    def __init__(self, job_id: str, *, drain: Drain) -> None:
         self.job_id = job_id
         self.began = time.monotonic()
         self._drain = drain
         self._standing = Standing.HELD
+        self._in_hand = False
 
     @abstractmethod
     def renew(self, store: Store) -> None:
@@ -58,8 +59,18 @@ class Lease(ABC):
 
     def check(self) -> None:
         """Raises the reason to stop, if there is one."""
-        if self._standing is not Standing.HELD or self._drain.is_set():
+        drained = self._drain.over if self._in_hand else self._drain.is_set()
+        if self._standing is not Standing.HELD or drained:
             self._stop()
+
+    @contextmanager
+    def finishing(self) -> Iterator[None]:
+        """Goes on meanwhile with what is in hand when the worker is asked to end, as long as there is time."""
+        self._in_hand = True
+        try:
+            yield
+        finally:
+            self._in_hand = False
 
     def _stop(self) -> NoReturn:
         if self._standing is Standing.STALE:
@@ -72,7 +83,7 @@ class Lease(ABC):
 class Attempt(Lease):
     """A token for a job, and the shard of it that this worker is at."""
 
-    def __init__(self, job_id: str, token: int, *, drain: threading.Event) -> None:
+    def __init__(self, job_id: str, token: int, *, drain: Drain) -> None:
         super().__init__(job_id, drain=drain)
         self.token = token
         self._also: Callable[[Store], object] | None = None
@@ -105,7 +116,7 @@ class Attempt(Lease):
 class Help(Lease):
     """A shard that is measured for the job of another worker."""
 
-    def __init__(self, job_id: str, shard: str, *, of: Measurement, worker: str, drain: threading.Event) -> None:
+    def __init__(self, job_id: str, shard: str, *, of: Measurement, worker: str, drain: Drain) -> None:
         super().__init__(job_id, drain=drain)
         self.shard = shard
         self.of = of

@@ -3,7 +3,6 @@
 A shard that cannot be measured here goes back to the worker of its job: if the model is to blame, it finds that itself and says so.
 """
 
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -13,6 +12,7 @@ from ays_client.contract import JobRequest, JobState, identity, is_curve
 from ays_process.tracing import Tracing
 from ays_store import Measurement, Store
 from worker.attempt import Help, Interruption
+from worker.drain import Drain
 from worker.fatal import ends_process
 from worker.following import following
 from worker.jobs import explain
@@ -38,7 +38,7 @@ class Helper:
         pulse: Pulse,
         models: WarmModels,
         measure_shard: MeasureShard,
-        drain: threading.Event,
+        drain: Drain,
         break_off: Callable[[], None],
         tracing: Tracing,
     ) -> None:
@@ -102,7 +102,8 @@ class Helper:
     def _do(self, request: JobRequest, model: "LoadedModel", help_: Help) -> None:
         shards, of, shard = self._store.shards, help_.of, help_.shard
         try:
-            body = self._measure_shard(request, model, shard, _Counting(help_, self._pulse.count))
+            with help_.finishing():
+                body = self._measure_shard(request, model, shard, _Counting(help_, self._pulse.count))
         except Interruption as reason:
             shards.hand_back(of, self._worker, shard)
             _log.info("shard given back", shard=shard, reason=type(reason).__name__)
@@ -111,9 +112,7 @@ class Helper:
             raise
         else:
             kept = shards.keep(of, shard, body)
-            if kept:
-                _log.debug("shard kept", profile=of.profile_id, shard=shard)
-            _log.info("shard measured" if kept else "shard measured in vain", shard=shard)
+            _log.info("shard kept" if kept else "shard measured in vain", profile=of.profile_id, shard=shard)
 
     def _failed(self, error: Exception) -> None:
         text = explain(error)

@@ -5,7 +5,6 @@ memory or the device ends this process, and counts as a death: the next attempt 
 the worker waits for it, holding what it has computed.
 """
 
-import threading
 import traceback
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,6 +19,7 @@ from ays_client.curve import LossCurve
 from ays_process.tracing import Tracing, failed
 from ays_store import Measurement, Queue, Store
 from worker.attempt import Attempt, Canceled, Drained, Superseded
+from worker.drain import Drain
 from worker.fatal import ends_process
 from worker.following import following
 from worker.host import JobHost
@@ -52,7 +52,7 @@ class Optimizer:
         pulse: Pulse,
         models: WarmModels,
         compute: Compute,
-        drain: threading.Event,
+        drain: Drain,
         break_off: Callable[[], None],
         tracing: Tracing,
     ) -> None:

@@ -6,6 +6,7 @@ be slow, die or fail. What they cannot do comes back to it.
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import structlog
 
@@ -75,19 +76,24 @@ class Sharing:
 
     def _measure_one(self, missing: Sequence[str], bodies: dict[str, str], measure: Callable[[str], str]) -> None:
         """Measures a shard that is free, or waits a little where others are at all of them."""
+        self._attempt.check()
         shards = self._store.shards
         shard = shards.take(self._of, self._attempt.job_id, self._worker, missing)
         if shard is None:
-            self._attempt.check()
             time.sleep(_WAIT_SECONDS)
             return
         try:
-            with self._attempt.renewing(lambda store: store.shards.renew(self._of, self._attempt.job_id, self._worker, shard)):
+            renew = partial(self._renew, shard)
+            with self._attempt.renewing(renew), self._attempt.finishing():
                 body = measure(shard)
         except BaseException:
             shards.hand_back(self._of, self._worker, shard)
             raise
         # Another may have been quicker after all, while this one was frozen: everybody uses the body that stands.
-        if shards.keep(self._of, shard, body):
+        kept = shards.keep(self._of, shard, body)
+        _log.debug("shard kept" if kept else "shard measured in vain", profile=self._of.profile_id, shard=shard)
+        if kept:
             bodies[shard] = body
-            _log.debug("shard kept", profile=self._of.profile_id, shard=shard)
+
+    def _renew(self, shard: str, store: Store) -> None:
+        store.shards.renew(self._of, self._attempt.job_id, self._worker, shard)

@@ -2,7 +2,6 @@
 
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
@@ -18,6 +17,7 @@ from ays_process.tracing import Tracing
 from ays_store import Queue, SchemaError, Store
 from ays_store.queue import MEASURE, OPTIMIZE
 from worker import exits
+from worker.drain import Drain
 from worker.helper import Helper, MeasureShard
 from worker.jobs import Compute, Optimizer
 from worker.pulse import Info, Pulse
@@ -63,7 +63,8 @@ class Shell:
         self.name = name
         self._settings = settings
         self._models = models
-        self._drain = threading.Event()
+        # The other half is for giving the job back, and for what cannot stop at once.
+        self._drain = Drain(finish_seconds=settings.drain_seconds / 2)
         self._store = Store.open(settings.redis_url, patient=True, lease_seconds=settings.lease_seconds)
         self._telling = Store.open(settings.redis_url, lease_seconds=settings.lease_seconds)
         self._load = load

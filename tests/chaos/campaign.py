@@ -13,6 +13,9 @@ from tests.chaos.fleet import Fleet
 from tests.chaos.proxy import Link
 from tests.chaos.traffic import Ledger, Traffic, requests
 
+SHARD_MEASURED = ("shard kept", "shard measured in vain")
+"""What a worker logs of a shard that it has measured to the end."""
+
 _POLL_SECONDS = 0.05
 _AT_ONCE = 4
 _SETTLE_SECONDS = 180.0
@@ -48,8 +51,8 @@ class Report:
         ledger: what the clients were told.
         half: what is half there, or was served so.
         differing: jobs that were answered otherwise than undisturbed.
-        shards: shards that were measured and kept.
-        twice: those of them that had been kept before.
+        shards: shards that were measured to the end.
+        twice: those of them that another had measured to the end, too.
         seconds: how long it took, and the undisturbed run.
     """
 
@@ -101,9 +104,9 @@ def _disturb(plan: Plan, folder: Path, say: Callable[[str], None]) -> Report:
             time.sleep(_POLL_SECONDS)
         report = Report(struck, traffic.ledger, half=[*traffic.ledger.half])
         report.half += _left(fleet)
-        kept = [entry for worker in fleet.workers for entry in fleet.log(worker) if entry["event"] == "shard kept"]
-        report.shards = len(kept)
-        report.twice = len(kept) - len({(entry["profile"], entry["shard"]) for entry in kept})
+        measured = [entry for worker in fleet.workers for entry in fleet.log(worker) if entry["event"] in SHARD_MEASURED]
+        report.shards = len(measured)
+        report.twice = len(measured) - len({(entry["profile"], entry["shard"]) for entry in measured})
     finally:
         fleet.stop()
     return report

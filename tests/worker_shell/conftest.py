@@ -20,7 +20,13 @@ class Process:
     def __init__(self, url, folder, number, module, environment):
         self.stderr = folder / f"worker{number}.log"
         self.name = f"w{number}"
-        environment = {"AYS_REDIS_URL": url, "AYS_WORKER_NAME": self.name, "AYS_LEASE_SECONDS": "2", **environment}
+        environment = {
+            "AYS_REDIS_URL": url,
+            "AYS_WORKER_NAME": self.name,
+            "AYS_LEASE_SECONDS": "2",
+            "AYS_DRAIN_SECONDS": "1",
+            **environment,
+        }
         with self.stderr.open("wb") as log:
             command = [sys.executable, "-m", module]
             self.popen = subprocess.Popen(command, cwd=ROOT, env=os.environ | environment, stdout=log, stderr=log)

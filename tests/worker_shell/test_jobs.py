@@ -1,4 +1,4 @@
-import threading
+import signal
 
 from ays_client.contract import Effort, JobState, Variant, identity
 from ays_store import Measurement, Queue
@@ -8,6 +8,7 @@ from tests.store.waiting import until
 from tests.worker_shell.toy import HOLD
 from worker import exits
 from worker.attempt import Attempt
+from worker.drain import Drain
 from worker.host import JobHost
 from worker.progress import Reporter
 from worker.sharing import Sharing
@@ -92,6 +93,23 @@ def test_a_worker_asked_to_end_gives_its_job_back(start, ask, reaches, gate, sto
     assert deeds() == ["load toy", "step 0", "step 1", "load toy", "step 2", "step 3"], "resumed from the shards"
 
 
+def test_a_worker_asked_to_end_stores_the_shard_in_hand(start, ask, reaches, gate, store, deeds, redis):
+    first = start(AYS_DRAIN_SECONDS="60")
+    gate(1)
+    job_id = ask(request(paths=3))
+    until(lambda: any(redis.hexists(key, "1-2") for key in redis.scan_iter("ays:1:shards:held:*")), what="second shard in hand")
+    first.popen.send_signal(signal.SIGTERM)
+    until(lambda: first.said("the worker is asked to end"))
+    gate(2)
+    assert first.popen.wait(20) == 0
+    assert deeds() == ["load toy", "step 0", "step 1"]
+    assert (store.jobs.get(job_id).state, store.jobs.get(job_id).attempts) == (JobState.QUEUED, 0)
+    gate()
+    start()
+    assert reaches(job_id, JobState.SUCCEEDED).attempts == 1
+    assert deeds()[3:] == ["load toy", "step 2"]
+
+
 def test_a_job_that_takes_too_long_is_failed(start, ask, reaches):
     start(AYS_JOB_SECONDS="1")
     job = reaches(ask(request(paths=2)), JobState.FAILED)
@@ -155,7 +173,7 @@ def test_a_profile_of_the_same_weights_under_another_name_is_found(store):
     variant = Variant(model="toy", paths=3)
     commit(store, validated(), profile=profile(variant), paths=3)
     copy, twin = identity(variant.model_copy(update={"model": "copy"})), identity(variant)
-    attempt = Attempt("job", 1, drain=threading.Event())
+    attempt = Attempt("job", 1, drain=Drain(finish_seconds=0))
     told = Reporter(attempt, store, count=lambda _: None)
 
     def host(fingerprint: str, twins: list[str]) -> JobHost:

@@ -5,12 +5,13 @@ import time
 from tests.worker_shell.conftest import ROOT
 
 HANG = """
-import sys, threading, time
+import sys, time
 from worker.attempt import Attempt
+from worker.drain import Drain
 from ays_process.logs import configure_logs
 from worker.watchdog import Watchdog
 configure_logs("info", "json")
-drain = threading.Event()
+drain = Drain(finish_seconds=0)
 attempt = Attempt("j", 1, drain=drain) if sys.argv[1] == "job" else None
 Watchdog(lease=lambda: attempt, drain=drain, job_seconds=0.1, drain_seconds=0.1, grace_seconds=0.1).start()
 if sys.argv[1] == "drain":
