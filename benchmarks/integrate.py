@@ -32,7 +32,7 @@ from worker.models.registry import Registry
 from worker.pipeline import optimize
 
 DOCS = Path(__file__).parents[1] / "docs"
-NFE, NOISES, PART, COLUMNS, FINE = 8, 500, 125, 16, 32
+NFE, NOISES, PART, COLUMNS, FINE = 8, 2000, 125, 16, 32
 
 Pipeline = diffusers.DDPMPipeline | diffusers.DDIMPipeline
 

@@ -181,7 +181,10 @@ class Model:
 
 
 def queue(module, **changes):
-    """What ComfyUI does with a node: defaults from INPUT_TYPES, then its FUNCTION; as many results as RETURN_TYPES."""
+    """What ComfyUI does with a node: defaults from INPUT_TYPES, then its FUNCTION; as many results as RETURN_TYPES.
+
+    The rules: https://docs.comfy.org/custom-nodes/backend/server_overview.
+    """
     (node,) = module.NODE_CLASS_MAPPINGS.values()
     assert set(module.NODE_DISPLAY_NAME_MAPPINGS) == set(module.NODE_CLASS_MAPPINGS)
     required = node.INPUT_TYPES()["required"]
