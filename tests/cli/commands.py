@@ -72,6 +72,8 @@ def running(*words: str, cwd: Path, **settings: str) -> Iterator[Running]:
         env=environment(PYTHONPATH=str(REPOSITORY), **settings),
         stdout=streams[0],
         stderr=streams[1],
+        # Who starts the tests in the background has SIGINT ignored, and children inherit that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     for stream in streams:
         stream.close()

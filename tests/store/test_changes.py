@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -52,6 +53,12 @@ async def following(url):
             await task
 
 
+def in_a_loop(scenario):
+    """In a thread of its own: a browser's tests leave a loop running in this one."""
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, scenario).result()
+
+
 def test_every_key_that_decides_a_lookup_is_told(redis, redis_url):
     async def scenario():
         async with following(redis_url) as recorder:
@@ -67,7 +74,7 @@ def test_every_key_that_decides_a_lookup_is_told(redis, redis_url):
             await until(lambda: keys.cells(identity(Variant(model="toy"))) in recorder.names)
             assert recorder.told == ["joined"]
 
-    asyncio.run(scenario())
+    in_a_loop(scenario())
 
 
 def test_a_curve_that_expires_and_an_emptied_redis_are_told(redis, redis_url):
@@ -81,7 +88,7 @@ def test_a_curve_that_expires_and_an_emptied_redis_are_told(redis, redis_url):
             redis.flushall()
             await until(lambda: recorder.told == ["joined", "all changed"])
 
-    asyncio.run(scenario())
+    in_a_loop(scenario())
 
 
 def test_it_stays_certain_while_nothing_happens(redis_url):
@@ -93,7 +100,7 @@ def test_it_stays_certain_while_nothing_happens(redis_url):
             assert recorder.at <= time.monotonic()
             assert recorder.told == ["joined"]
 
-    asyncio.run(scenario())
+    in_a_loop(scenario())
 
 
 def test_a_killed_connection_is_noticed_and_made_again(redis, redis_url):
@@ -103,7 +110,7 @@ def test_a_killed_connection_is_noticed_and_made_again(redis, redis_url):
             redis.client_kill_filter(_type="normal", skipme=True)
             await until(lambda: recorder.told == ["joined", "away", "joined"])
 
-    asyncio.run(scenario())
+    in_a_loop(scenario())
 
 
 def test_who_may_not_be_told_is_told_that(redis, redis_url):
@@ -115,7 +122,7 @@ def test_who_may_not_be_told_is_told_that(redis, redis_url):
             assert recorder.at is None
 
     try:
-        asyncio.run(scenario())
+        in_a_loop(scenario())
     finally:
         redis.acl_deluser("deaf")
 
