@@ -212,7 +212,12 @@ class JobRequest(Target):
 
 def identity(body: BaseModel) -> str:
     """Content address of a body: 32 hex digits of the SHA-256 of its canonical JSON and the contract version."""
-    canonical = json.dumps([CONTRACT_VERSION, body.model_dump(mode="json")], sort_keys=True, separators=(",", ":"))
+    return address(body.model_dump(mode="json"))
+
+
+def address(content: object) -> str:
+    """The same of a body's plain JSON."""
+    canonical = json.dumps([CONTRACT_VERSION, content], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:32]
 
 

@@ -7,7 +7,6 @@ there are two. Then the time from POST to schedule for a model whose profile is 
 
 import argparse
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from ays_store import Store
 from ays_store.api_keys import Scope
 from benchmarks.load import Measured, get, load
 from service.embedded_redis import EmbeddedRedis
+from service.stack import free_port
 
 _ALIAS = "/v1/schedules?model=digits&nfe=10"
 _BARE = "bare FastAPI route"
@@ -61,7 +61,7 @@ def main() -> int:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         url = stack.enter_context(EmbeddedRedis(folder / "redis")).url
         worker = stack.enter_context(process(["-m", "worker"], AYS_REDIS_URL=url, AYS_THREADS="1"))
-        ports = {name: free_port() for name in ("service", "keys", "bare")}
+        ports = {name: free_port("127.0.0.1", 0) for name in ("service", "keys", "bare")}
         api = {"AYS_REDIS_URL": url, "AYS_LOG_LEVEL": "info"}
         keyed = {"AYS_REQUIRE_KEYS": "true", "AYS_READS_PER_MINUTE": "1000000000"}
         bare = ["-m", "uvicorn", "benchmarks.hello:app", "--no-access-log", "--log-level", "warning", "--port", str(ports["bare"])]
@@ -172,13 +172,6 @@ def _one_core_each(servers: list[int]) -> None:
         os.sched_setaffinity(0, {cores[0]})
         for server in servers:
             os.sched_setaffinity(server, {cores[1]})
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 if __name__ == "__main__":

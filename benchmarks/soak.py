@@ -22,8 +22,9 @@ import psutil
 from ays_client import Client, ServiceError
 from ays_client.contract import Effort, JobRequest, Solver
 from ays_client.errors import NotFound
-from benchmarks.service_bench import free_port, process, wait_ready
+from benchmarks.service_bench import process, wait_ready
 from service.embedded_redis import EmbeddedRedis
+from service.stack import free_port
 
 _GROWTH = 0.05
 _SAMPLE_SECONDS = 1.0
@@ -99,7 +100,7 @@ def main() -> int:
     seconds = parser.parse_args().seconds
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        url, port = stack.enter_context(EmbeddedRedis(folder / "redis")).url, free_port()
+        url, port = stack.enter_context(EmbeddedRedis(folder / "redis")).url, free_port("127.0.0.1", 0)
         worker = stack.enter_context(process(["-m", "worker"], AYS_REDIS_URL=url, AYS_THREADS="1"))
         service = stack.enter_context(process(["-m", "service"], AYS_REDIS_URL=url, AYS_PORT=str(port), AYS_LOG_LEVEL="warning"))
         address = f"http://127.0.0.1:{port}"

@@ -5,7 +5,6 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Request
 
 from ays_store import Queue, Store
-from service.access.caller import Caller
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admissions
 from service.feed import Feed
@@ -53,14 +52,8 @@ async def _metrics(request: Request) -> Metrics:
     return metrics
 
 
-async def _the_caller(request: Request) -> Caller:
-    caller: Caller = request.state.caller
-    return caller
-
-
 SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
 QueueDep = Annotated[Queue, Depends(_queue)]
 FeedDep = Annotated[Feed, Depends(_feed)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]
-CallerDep = Annotated[Caller, Depends(_the_caller)]

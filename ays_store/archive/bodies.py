@@ -1,14 +1,12 @@
 """Whether the bodies in an archive are what they say: addresses are computed again, and levels and matrices have their shapes."""
 
-import hashlib
-import json
 import math
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from ays_client.contract import CONTRACT_VERSION, Method, ProfileInfo, Schedule, Source, identity
+from ays_client.contract import Method, ProfileInfo, Schedule, Source, address, identity
 from ays_client.curve import LossCurve
 from ays_client.errors import ScheduleRefused
 from ays_client.samples import SampleGrid
@@ -71,16 +69,16 @@ def check_schedule(body: str, number: int) -> Schedule:
     schedule = _read(Schedule, body, number)
     raw = parse_json(body, number)
     # Of the stored text, not of the model: a later version's model may have more fields.
-    address = _address({**raw, "id": "", "formats": {}})
-    if schedule.id != address:
-        fail(number, f"the schedule {schedule.id[:60]!r}", f"{address!r}, the address of its content")
-    own = f"/v1/schedules/{address}"
+    own_id = address({**raw, "id": "", "formats": {}})
+    if schedule.id != own_id:
+        fail(number, f"the schedule {schedule.id[:60]!r}", f"{own_id!r}, the address of its content")
+    own = f"/v1/schedules/{own_id}"
     if any(not link.startswith(f"{own}?") and link != own for link in schedule.formats.values()):
-        fail(number, f"links of the schedule {address!r} that lead elsewhere", f"links to {own}")
+        fail(number, f"links of the schedule {own_id!r} that lead elsewhere", f"links to {own}")
     try:
         check_levels(schedule)
     except ScheduleRefused as error:
-        fail(number, f"the schedule {address!r}: {error}", "falling levels and timesteps")
+        fail(number, f"the schedule {own_id!r}: {error}", "falling levels and timesteps")
     if (
         not CARDS[schedule.solver].fits(schedule.nfe)
         or CARDS[schedule.solver].steps(schedule.nfe) != schedule.steps
@@ -88,15 +86,15 @@ def check_schedule(body: str, number: int) -> Schedule:
     ):
         fail(
             number,
-            f"the schedule {address!r} with {schedule.steps} steps for nfe={schedule.nfe}",
+            f"the schedule {own_id!r} with {schedule.steps} steps for nfe={schedule.nfe}",
             "the steps of its solver, levels above 0",
         )
     if schedule.source in {Source.PUBLISHED, Source.INTERPOLATED}:
         fail(
-            number, f"the schedule {address!r} of source {schedule.source.value}", "one that is stored: every service computes those itself"
+            number, f"the schedule {own_id!r} of source {schedule.source.value}", "one that is stored: every service computes those itself"
         )
     if schedule.validated != (schedule.error is not None):
-        fail(number, f"the schedule {address!r} that says validated={schedule.validated}", "an error estimate where, and only where, it is")
+        fail(number, f"the schedule {own_id!r} that says validated={schedule.validated}", "an error estimate where, and only where, it is")
     return schedule
 
 
@@ -150,8 +148,3 @@ def _read(kind: type[Body], body: str, number: int) -> Body:
 def _positive(schedule: Schedule) -> bool:
     evaluated = schedule.sigmas[:-1]
     return bool(evaluated) and all(sigma > 0 and math.isfinite(sigma) for sigma in evaluated)
-
-
-def _address(raw: dict[str, Any]) -> str:
-    canonical = json.dumps([CONTRACT_VERSION, raw], sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(canonical.encode()).hexdigest()[:32]

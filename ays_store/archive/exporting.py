@@ -1,12 +1,12 @@
 """Writes an archive: one table after the other, each as it is at one moment."""
 
 from collections.abc import Callable, Iterator, Sequence
-from importlib.metadata import version
 from typing import Any, BinaryIO
 
 from redis import Redis
 
 from ays_client.contract import Method, Schedule, identity, is_curve
+from ays_client.version import VERSION
 from ays_store import keys
 from ays_store.archive.lines import CurveLine, End, Header, ProfileLine, SamplesLine, ScheduleLine, Table, Writer
 from ays_store.bodies import unpack
@@ -39,7 +39,7 @@ class Exporter:
         """
         writer, written = Writer(file), set[bytes]()
         counts = {"tables": 0, "schedules": 0, "curves": 0}
-        writer.write(Header(code_version=version("align-your-steps-service")))
+        writer.write(Header(code_version=VERSION))
 
         def wanted(model: str) -> bool:
             return (not models or model in models) and (curves or not is_curve(model))

@@ -167,7 +167,7 @@ def _parse(raw: bytes, number: int) -> Line:
     try:
         return _LINES.validate_python(found)
     except ValidationError as error:
-        fail(number, *_first(error))
+        invalid(number, error)
 
 
 def parse_json(raw: bytes | str, number: int) -> Any:
@@ -195,7 +195,7 @@ def fail(number: int, received: str, expected: str) -> NoReturn:
 
 
 def invalid(number: int, error: ValidationError) -> NoReturn:
-    """Refuse an archive for the first mistake in one of its bodies.
+    """Refuse an archive for the first mistake in a line or a body.
 
     Raises:
         ArchiveError: always.

@@ -10,10 +10,10 @@ ANONYMOUS = "anonymous"
 
 @dataclass(frozen=True)
 class Caller:
-    """Who makes a request; path operations take it as `CallerDep`.
+    """Who makes a request: `request.state.caller`.
 
     Attributes:
-        id: public id of the API key, or `ANONYMOUS`. It may be logged, and it is what limits and fairness count by.
+        id: public id of the API key, or `ANONYMOUS`. It may be logged, and it is what limits count by.
         scope: what the key is good for.
     """
 

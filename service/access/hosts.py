@@ -13,12 +13,11 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from service.access.rules import READING
 from service.problems import ProblemError, response
 
 _PROBES = frozenset({"/healthz", "/readyz"})
 """An orchestrator asks for them by whatever address it knows; they tell nothing."""
-
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 @lru_cache(maxsize=256)
@@ -79,7 +78,7 @@ class Hosts:
         )
 
     def _foreign(self, method: str, host: str, origin: str | None) -> ProblemError | None:
-        if method in _READING or origin is None or origin in self._origins or urlsplit(origin).netloc == host:
+        if method in READING or origin is None or origin in self._origins or urlsplit(origin).netloc == host:
             return None
         return ProblemError(
             403,

