@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ays_client import Client, ServiceError
-from ays_process.environment import BAD_CONFIGURATION
+from ays_process.environment import BAD_CONFIGURATION, with_redis
 from ays_process.pauses import Pauses
 from service.child import Child
 from service.embedded_redis import EmbeddedRedis, EmbeddedRedisError
@@ -84,7 +84,7 @@ class Stack:
             self._redis = EmbeddedRedis(self._data / "redis")
             url = self._redis.start()
             self._redis_started = time.monotonic()
-        environment = {**os.environ, "AYS_REDIS_URL": url, "AYS_HOST": self._host, "AYS_PORT": str(self._port)}
+        environment = with_redis(os.environ, url) | {"AYS_HOST": self._host, "AYS_PORT": str(self._port)}
         names = ["api", *(f"worker-{number}" for number in range(1, self._workers + 1))]
         for name in names:
             module = "service" if name == "api" else "worker"

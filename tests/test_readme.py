@@ -15,6 +15,7 @@ import httpx2
 import pytest
 from typer.main import get_command
 
+from ays_process.environment import variables_of
 from service.cli.app import app
 from service.settings import Settings as ServiceSettings
 from tests.cli.commands import REPOSITORY, environment, running
@@ -122,9 +123,9 @@ def test_ays_commands_exist():
 
 
 def test_variables_exist_and_are_all_explained():
-    variables = {f"AYS_{name.upper()}" for settings in (ServiceSettings, WorkerSettings) for name in settings.model_fields}
+    variables = variables_of(ServiceSettings) | variables_of(WorkerSettings)
     variables |= {str(parameter.envvar) for command in COMMANDS.values() for parameter in command.params if parameter.envvar}
-    variables |= {"AYS_API_KEY"}  # of the client
+    variables |= {"AYS_API_KEY", "AYS_API_KEY_FILE"}  # of the client
     assert set(re.findall(r"AYS_[A-Z_]+", README)) <= variables
     assert set(re.findall(r"AYS_[A-Z_]+", API)) == variables
 

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 
-from ays_process.environment import ConfigurationError
+from ays_process.environment import ConfigurationError, variables_of
 from ays_process.finding import Finding, fail, ok, warn
 from worker.settings import Settings, load_settings
 
@@ -54,7 +54,7 @@ def _device(settings: Settings) -> Finding:
 
 def main() -> int:
     """Prints the findings."""
-    variables = [f"AYS_{name.upper()}" for name in Settings.model_fields]
+    variables = sorted(variables_of(Settings))
     sys.stdout.write(json.dumps({"variables": variables}) + "\n")
     for finding in findings():
         sys.stdout.write(json.dumps(asdict(finding)) + "\n")

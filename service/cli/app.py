@@ -11,6 +11,7 @@ from ays_client.client import Fallback
 from ays_client.contract import Effort, JobRequest, Method, Solver, Source, Terminal
 from ays_client.curve import CurveRequest
 from ays_client.formats import Format, render
+from ays_process.environment import names_redis
 from ays_store.api_keys import Scope
 from service.cli.archive import export_archive, import_archive
 from service.cli.connect import connect
@@ -216,12 +217,12 @@ def import_results(
 
 def _stack(*, host: str, port: int, workers: int, data: Path, log_to_files: bool) -> Stack:
     # Before anything starts, and all mistakes at once.
-    load_settings()
+    settings = load_settings()
     return Stack(
         host=host,
         port=port,
         workers=workers,
-        redis_url=os.environ.get("AYS_REDIS_URL") or None,
+        redis_url=settings.redis_url if names_redis(os.environ) else None,
         data=data,
         log_to_files=log_to_files,
         say=lambda message: typer.echo(message, err=True),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from redis.exceptions import NoPermissionError, RedisError
 
+from ays_process.environment import names_redis
 from ays_process.logs import without_passwords
 from ays_store import SchemaError, Store
 from service.cli.exits import CommandError, ExitCode
@@ -43,7 +44,7 @@ def opened_store(data: Path) -> Iterator[Store]:
 
 @contextmanager
 def _redis_url(data: Path) -> Iterator[str]:
-    url = load_settings().redis_url if os.environ.get("AYS_REDIS_URL") else running_url(data)
+    url = load_settings().redis_url if names_redis(os.environ) else running_url(data)
     if url is not None:
         yield url
         return

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from ays_process.environment import ConfigurationError
+from ays_process.environment import ConfigurationError, names_redis, with_redis
 from ays_process.finding import Finding, fail, ok, warn
 from service.doctor.of_machine import disk, known_variables
 from service.doctor.of_redis import redis_findings
@@ -21,8 +21,9 @@ def examine(*, url: str, data: Path) -> Iterator[Finding]:
         url: address of the service.
         data: folder of the embedded Redis.
     """
-    redis_url = os.environ.get("AYS_REDIS_URL") or running_url(data)
-    variables, of_worker = worker_checkup(redis_url or DEFAULT_REDIS_URL)
+    named = names_redis(os.environ)
+    embedded = None if named else running_url(data)
+    variables, of_worker = worker_checkup(os.environ if named else with_redis(os.environ, embedded or DEFAULT_REDIS_URL))
     yield from known_variables(variables)
     try:
         settings = load_settings()
@@ -33,11 +34,11 @@ def examine(*, url: str, data: Path) -> Iterator[Finding]:
     else:
         yield ok("service", "the environment configures the service")
     yield from of_worker
-    if redis_url is None:
+    if not named and embedded is None:
         yield warn("redis", "AYS_REDIS_URL is unset and no embedded Redis runs", "start `ays serve`, or set AYS_REDIS_URL")
         yield disk(data)
     elif settings is not None:
-        yield from redis_findings(redis_url)
-        if not os.environ.get("AYS_REDIS_URL"):
+        yield from redis_findings(embedded or settings.redis_url)
+        if not named:
             yield disk(data)
     yield from service_findings(url)

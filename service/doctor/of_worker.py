@@ -2,23 +2,23 @@
 
 import importlib.util
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Iterator, Set
+from collections.abc import Iterator, Mapping, Set
 
+from ays_process.environment import variables_of
 from ays_process.finding import Finding, Verdict, fail, ok
 from service.settings import Settings
 
 _PATIENCE_SECONDS = 180.0
-_OF_COMMANDS = frozenset({"AYS_URL", "AYS_DATA"})
+_OF_COMMANDS = frozenset({"AYS_URL", "AYS_DATA", "AYS_API_KEY", "AYS_API_KEY_FILE"})
 
 
-def worker_checkup(redis_url: str) -> tuple[Set[str], Iterator[Finding]]:
+def worker_checkup(environment: Mapping[str, str]) -> tuple[Set[str], Iterator[Finding]]:
     """Ask the worker, if one is installed.
 
     Args:
-        redis_url: the Redis that it would be given.
+        environment: the variables that it would be given.
 
     Returns:
         The names of all variables that something reads, empty where no worker is installed to tell; and the worker's findings.
@@ -27,12 +27,11 @@ def worker_checkup(redis_url: str) -> tuple[Set[str], Iterator[Finding]]:
         return frozenset(), iter([ok("worker", "not installed here; workers run elsewhere")])
     command = [sys.executable, "-m", "worker.checkup"]
     try:
-        environment = {**os.environ, "AYS_REDIS_URL": redis_url}
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
+        ended = subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
         first, *lines = [json.loads(line) for line in ended.stdout.splitlines()]
     except (subprocess.TimeoutExpired, ValueError):
         return frozenset(), iter([fail("worker", f"`{' '.join(command)}` gives no answer", "run it by hand and read what it says")])
-    of_service = {f"AYS_{name.upper()}" for name in Settings.model_fields}
+    of_service = variables_of(Settings)
     found = [Finding(line["about"], Verdict(line["verdict"]), line["seen"], line["fix"]) for line in lines]
     if ended.returncode != 0:
         found.append(fail("worker", ended.stderr.strip().rpartition("\n")[2], f"run `{' '.join(command)}` and read what it says"))

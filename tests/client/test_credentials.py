@@ -31,6 +31,17 @@ def test_a_key_given_wins_over_that_of_the_environment(guarded_url, store, key, 
         assert client.models()
 
 
+def test_a_key_may_be_in_a_file(guarded_url, store, key, monkeypatch, tmp_path):
+    measured(store)
+    (tmp_path / "key").write_text(f"{key}\n")
+    monkeypatch.setenv("AYS_API_KEY_FILE", str(tmp_path / "key"))
+    with Client(guarded_url) as client:
+        assert client.schedule("toy", nfe=8).nfe == 8
+    monkeypatch.setenv("AYS_API_KEY_FILE", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match="AYS_API_KEY_FILE="):
+        Client(guarded_url)
+
+
 def test_what_a_key_may_not_do_is_an_error_that_says_so(guarded_url, key):
     with Client(guarded_url, api_key=key) as client, pytest.raises(AccessDenied, match="scope submit") as caught:
         client.submit(body())
