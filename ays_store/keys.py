@@ -19,6 +19,7 @@ COUNTERS = f"{PREFIX}counters"
 PROBE = f"{PREFIX}probe"
 SCHEMA = f"{PREFIX}schema"
 API_KEYS_USED = f"{PREFIX}keys:used"
+DELIVERIES = f"{PREFIX}deliveries"
 
 API_KEYS = f"ays:keys:{CONTRACT_VERSION}"
 """Outside the prefix: the user of the service may read it and not write it."""
@@ -109,8 +110,19 @@ def rate(bucket: str) -> str:
     return f"{PREFIX}rate:{bucket}"
 
 
+def webhooks(job_id: str) -> str:
+    """The URLs that want to be told of the end of a job."""
+    return f"{PREFIX}webhooks:{job_id}"
+
+
+def delivery(message: str) -> str:
+    """A message for one of them that has not arrived yet."""
+    return f"{PREFIX}delivery:{message}"
+
+
 LUA = f"""
 local JOBS, LEASES, CLOCK, WORKERS, COUNTERS = '{JOBS}', '{LEASES}', '{CLOCK}', '{WORKERS}', '{COUNTERS}'
+local DELIVERIES = '{DELIVERIES}'
 local MODELS, MODEL_SOURCES, FINGERPRINTS = '{MODELS}', '{MODEL_SOURCES}', '{FINGERPRINTS}'
 local function key_job(id) return '{job("")}' .. id end
 local function key_events(id) return '{events("")}' .. id end
@@ -129,5 +141,7 @@ local function key_variants(model) return '{variants("")}' .. model end
 local function key_worker(name) return '{worker("")}' .. name end
 local function key_dead(worker) return '{dead("")}' .. worker end
 local function key_rate(bucket) return '{rate("")}' .. bucket end
+local function key_webhooks(id) return '{webhooks("")}' .. id end
+local function key_delivery(message) return '{delivery("")}' .. message end
 """
 """The same names for the Lua scripts, which find their keys themselves (so: one Redis node, no cluster)."""

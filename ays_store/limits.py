@@ -26,3 +26,12 @@ HELPERS_MAX = 2
 
 RECORDS_SECONDS = 30 * 86_400
 """The record of a finished job is dropped this long after its submission; schedules and profiles stay."""
+
+WEBHOOKS_MAX = 16
+"""So many URLs can want to be told of the end of one job."""
+
+DELIVERIES_MAX = 10_000
+"""When so many messages wait for their receivers, no more are promised."""
+
+DELIVERY_SECONDS = 30 * 86_400
+"""A message that nobody has delivered, nor given up, is dropped after this time."""

@@ -10,12 +10,13 @@ from redis import Redis
 from redis.exceptions import NoScriptError
 
 from ays_store import keys
-from ays_store.limits import EVENTS_KEPT, EVENTS_SECONDS, LIVE_SECONDS
+from ays_store.limits import DELIVERY_SECONDS, EVENTS_KEPT, EVENTS_SECONDS, LIVE_SECONDS
 
 PRELUDE = (
     keys.LUA
     + f"""
 local LIVE, EVENTS_KEPT, EVENTS_SECONDS = {LIVE_SECONDS * 1_000_000:.0f}, {EVENTS_KEPT}, {EVENTS_SECONDS}
+local DELIVERY_SECONDS = {DELIVERY_SECONDS}
 """
     + """
 local WAITING = '{"stage":"waiting"}'
@@ -72,6 +73,15 @@ end
 
 local function count(what, amount) redis.call('HINCRBY', COUNTERS, what, amount or 1) end
 
+-- Makes the message for one URL that a job has ended. Its id is that of this end and this URL, however often it is made.
+local function deliver(id, url)
+  local message = 'msg_' .. redis.sha1hex(id .. '\\n' .. (read(id, 'finished') or '') .. '\\n' .. url)
+  local record = cjson.encode(redis.call('HGETALL', key_job(id)))
+  redis.call('HSET', key_delivery(message), 'job', id, 'url', url, 'record', record, 'tries', 0)
+  redis.call('EXPIRE', key_delivery(message), DELIVERY_SECONDS)
+  redis.call('ZADD', DELIVERIES, int(now()), message)
+end
+
 local function finish(id, state)
   count(state)
   if read(id, 'state') == 'running' then
@@ -83,6 +93,8 @@ local function finish(id, state)
   redis.call('ZREM', LEASES, id)
   enter(id, state)
   announce(id)
+  for _, url in ipairs(redis.call('SMEMBERS', key_webhooks(id))) do deliver(id, url) end
+  redis.call('DEL', key_webhooks(id))
 end
 
 -- Starts the life of a record: everything of an earlier life goes, but the counters that fence it off.

@@ -30,6 +30,7 @@ return {
   #names,
   busy,
   redis.call('HGETALL', COUNTERS),
+  redis.call('ZCARD', DELIVERIES),
 }
 """
 
@@ -49,6 +50,7 @@ class Stats:
         memory_bytes: memory that Redis uses.
         memory_limit_bytes: memory that it may use, 0 for no limit.
         counters: what has been done since this Redis was set up, by the fields that `docs/redis.md` lists; a missing one is 0.
+        webhooks: messages of ended jobs that have not arrived at their receivers.
     """
 
     jobs: Mapping[JobState, int]
@@ -59,6 +61,7 @@ class Stats:
     memory_bytes: int
     memory_limit_bytes: int
     counters: Mapping[str, int]
+    webhooks: int
 
 
 class Census:
@@ -75,7 +78,7 @@ class Census:
         Raises:
             redis.RedisError: If Redis does not answer.
         """
-        sizes, lost, oldest, workers, busy, counters = self._stats(int(LOST_SECONDS * 1e6), *_STORED)
+        sizes, lost, oldest, workers, busy, counters, webhooks = self._stats(int(LOST_SECONDS * 1e6), *_STORED)
         jobs = dict(zip(_STORED, sizes, strict=True))
         memory = self._redis.info("memory")
         return Stats(
@@ -87,4 +90,5 @@ class Census:
             memory_bytes=memory["used_memory"],
             memory_limit_bytes=memory["maxmemory"],
             counters={text(name): int(value) for name, value in zip(counters[::2], counters[1::2], strict=True)},
+            webhooks=webhooks,
         )

@@ -16,6 +16,7 @@ from ays_store.results import Results
 from ays_store.schema import check_schema
 from ays_store.shards import Shards
 from ays_store.stats import Census
+from ays_store.webhooks import Webhooks
 from ays_store.workers import Workers
 
 
@@ -32,6 +33,7 @@ class Store:
         self.census = Census(redis)
         self.api_keys = ApiKeys(redis)
         self.rates = Rates(redis)
+        self.webhooks = Webhooks(redis)
         self.exporter = Exporter(redis)
         self.importer = Importer(redis, self.results)
 

@@ -24,6 +24,8 @@ NAMES = {
     "variants": "{model}",
     "worker": "{worker}",
     "rate": "{bucket}",
+    "webhooks": "{job}",
+    "delivery": "{message}",
 }
 
 
