@@ -1,10 +1,12 @@
 """The compose files are valid, hold what production asks for, and agree with the images and the settings."""
 
 import re
+import subprocess
 
 import pytest
 import yaml
 
+from ays_process.environment import variables_of
 from service.settings import Settings as ServiceSettings
 from tests.deploy.dockerfile import ROOT, stages
 from worker.settings import Settings as WorkerSettings
@@ -54,7 +56,36 @@ def test_it_builds_stages_that_there_are_and_sets_variables_that_are_read():
         target = SERVICES[name]["build"]["target"]
         assert (target, target in final) == (name, True)
         named = {line for line in SERVICES[name]["environment"] if line.startswith("AYS_")}
-        assert named <= {f"AYS_{field.upper()}" for field in settings.model_fields}
+        assert named <= variables_of(settings)
+
+
+def test_everyone_is_given_the_passwords_that_it_uses_as_files_and_no_others():
+    for name, service in SERVICES.items():
+        environment = service.get("environment", {})
+        named = {path.removeprefix("/run/secrets/") for variable, path in environment.items() if variable.endswith("_FILE")}
+        assert named == set(service.get("secrets", [])), name
+        assert not [variable for variable in environment if variable.endswith("PASSWORD")], name
+        user = environment.get("AYS_REDIS_URL", "").removeprefix("redis://").partition("@")[0]
+        assert not user or named == {f"redis-{user}-password"}, name
+    assert {SERVICES[name]["environment"]["AYS_REDIS_URL"] for name in ("service", "worker", "keys")} == {
+        f"redis://{user}@redis:6379/0" for user in ("service", "worker", "operator")
+    }
+
+
+def test_the_passwords_are_made_once_and_kept_from_others(tmp_path):
+    folder = tmp_path / "secrets"
+    for _ in range(2):
+        subprocess.run([ROOT / "deploy/redis/passwords.sh", folder], check=True, timeout=10)
+        made = {path.name: path.read_text() for path in folder.iterdir()}
+    assert {f"./secrets/{name}" for name in made} == {secret["file"] for secret in COMPOSE["secrets"].values()}
+    assert all(re.fullmatch("[0-9a-f]{64}", password) for password in made.values())
+    assert len(set(made.values())) == 3
+    assert folder.stat().st_mode & 0o077 == 0
+    (folder / "redis-worker-password").unlink()
+    subprocess.run([ROOT / "deploy/redis/passwords.sh", folder], check=True, timeout=10)
+    again = {path.name: path.read_text() for path in folder.iterdir()}
+    assert {name for name in made if made[name] != again[name]} == {"redis-worker-password"}
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_a_worker_is_given_the_time_to_hand_its_job_back():

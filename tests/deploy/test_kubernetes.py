@@ -21,18 +21,26 @@ def manifests(name):
     return list(yaml.safe_load_all((FOLDER / name).read_text()))
 
 
-ALL = [document for name in [*KUSTOMIZATION["resources"], "secret.example.yaml"] for document in manifests(name)]
+EXAMPLES = ["secret.example.yaml", "keys.example.yaml"]
+ALL = [document for name in [*KUSTOMIZATION["resources"], *EXAMPLES] for document in manifests(name)]
 NATIVE = [document for document in ALL if document["kind"] not in FOREIGN]
 
 
+def named(document):
+    metadata = document["metadata"]
+    return metadata.get("name") or metadata["generateName"].rstrip("-")
+
+
 def kind(name):
-    return {document["metadata"]["name"]: document for document in ALL if document["kind"] == name}
+    return {named(document): document for document in ALL if document["kind"] == name}
 
 
-PODS = {name: document["spec"]["template"] for workload in ("Deployment", "StatefulSet") for name, document in kind(workload).items()}
+PODS = {
+    name: document["spec"]["template"] for workload in ("Deployment", "StatefulSet", "Job") for name, document in kind(workload).items()
+}
 
 
-@pytest.mark.parametrize("document", NATIVE, ids=lambda each: f"{each['kind']}-{each['metadata']['name']}")
+@pytest.mark.parametrize("document", NATIVE, ids=lambda each: f"{each['kind']}-{named(each)}")
 def test_the_schema_takes_it(document):
     kubernetes_validate.validate(document, "1.33", strict=True)
 
@@ -43,7 +51,7 @@ def test_the_schema_is_strict():
 
 
 def test_every_file_is_used():
-    assert {path.name for path in FOLDER.glob("*.yaml")} == {*KUSTOMIZATION["resources"], "kustomization.yaml", "secret.example.yaml"}
+    assert {path.name for path in FOLDER.glob("*.yaml")} == {*KUSTOMIZATION["resources"], "kustomization.yaml", *EXAMPLES}
     assert KUSTOMIZATION["namespace"] in kind("Namespace")
 
 
@@ -61,8 +69,10 @@ def test_a_pod_has_no_more_rights_than_it_needs(name):
 
 def test_pods_run_as_the_user_of_their_image():
     (user,) = re.findall(r"^USER (\d+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[:1]
-    for name in ("service", "worker"):
+    for name in ("service", "worker", "keys"):
         assert PODS[name]["spec"]["securityContext"]["runAsUser"] == int(user)
+    image = {image["name"]: f"{image['name']}:{image['newTag']}" for image in KUSTOMIZATION["images"]}["ays-service"]
+    assert PODS["keys"]["spec"]["containers"][0]["image"] == image
 
 
 def test_labels_and_ports_meet():
@@ -87,17 +97,36 @@ def test_images_are_those_of_the_dockerfile_and_their_commands_are_kept():
     assert PODS["worker"]["spec"]["containers"][0]["readinessProbe"]["exec"]["command"] == final["worker"].command("HEALTHCHECK")
 
 
-def test_secrets_are_references_to_the_secret():
-    keys = set(kind("Secret")["ays"]["stringData"])
+def test_a_pod_is_given_the_password_of_its_own_user_alone_as_a_file():
+    made = set(kind("Secret")["ays"]["stringData"])
+    for name, user in {"service": "service", "worker": "worker", "keys": "operator"}.items():
+        spec = PODS[name]["spec"]
+        environment = {each["name"]: each["value"] for each in spec["containers"][0]["env"]}
+        (secret,) = [volume["secret"] for volume in spec["volumes"] if "secret" in volume]
+        (item,) = secret["items"]
+        assert (item["key"], item["key"] in made) == (f"redis-{user}-password", True)
+        assert environment["AYS_REDIS_URL"] == f"redis://{user}@redis:6379/0"
+        assert environment["AYS_REDIS_PASSWORD_FILE"] == f"/run/secrets/ays/{item['path']}"
+        # Owned by root: it is the group that reads it.
+        assert (secret["defaultMode"], spec["securityContext"]["fsGroup"]) == (0o440, spec["securityContext"]["runAsGroup"])
+    environment = {each["name"]: each["value"] for each in PODS["redis"]["spec"]["containers"][0]["env"]}
+    files = {path.removeprefix("/run/secrets/ays/") for variable, path in environment.items() if variable.endswith("_FILE")}
+    assert files == made
     text = "".join((FOLDER / name).read_text() for name in KUSTOMIZATION["resources"])
-    named = re.findall(r"secretKeyRef: {name: ays, key: ([\w.-]+)}|{key: ([\w.-]+), path", text)
-    assert {one or other for one, other in named} == keys
-    assert "password" not in text.replace("PING would need the password", "").replace("other passwords", "")
+    assert "secretKeyRef" not in text
 
 
-def test_redis_keeps_what_it_is_given():
-    lines = kind("Secret")["ays"]["stringData"]["redis.conf"].splitlines()
-    assert {"dir /data", "appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(lines)
+def test_redis_starts_as_under_compose_and_keeps_what_it_is_given():
+    (script,) = [kind("ConfigMap")["redis-start"]["data"]["start.sh"]]
+    assert script == (ROOT / "deploy/redis/start.sh").read_text()
+    (container,) = PODS["redis"]["spec"]["containers"]
+    assert container["command"] == ["sh", "/scripts/start.sh"]
+    words = container["args"]
+    given = dict(zip(words[::2], words[1::2], strict=True))
+    limit = given.pop("--maxmemory")
+    compose = yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["redis"]["command"]
+    assert given == {**dict(zip(compose[::2], compose[1::2], strict=True)), "--dir": "/data"}
+    assert int(limit.removesuffix("gb")) < int(container["resources"]["limits"]["memory"].removesuffix("Gi"))
 
 
 def test_a_worker_has_a_gpu_and_the_time_to_hand_its_job_back():

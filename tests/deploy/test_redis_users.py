@@ -46,10 +46,10 @@ FORBIDDEN = [
 ]
 
 
-def environment():
-    """What `passwords.sh` prints, as compose would read it."""
-    lines = subprocess.run([ROOT / "deploy/redis/passwords.sh"], capture_output=True, text=True, check=True, timeout=10).stdout
-    return dict(line.split("=", 1) for line in lines.splitlines())
+def made(folder):
+    """The files that `passwords.sh` has made, by the user whose password each holds."""
+    subprocess.run([ROOT / "deploy/redis/passwords.sh", folder], check=True, timeout=10)
+    return {user: folder / f"redis-{user}-password" for user in USERS}
 
 
 class Guarded:
@@ -58,17 +58,23 @@ class Guarded:
     def __init__(self, folder):
         (folder / "bin").mkdir()
         (folder / "bin" / "redis-server").symlink_to(server_binary())
-        self.passwords, self.users, self._socket = environment(), folder / "users.acl", folder / "s"
-        path = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "AYS_REDIS_USERS": str(self.users)}
+        self.files, self.users, self._socket = made(folder / "secrets"), folder / "users.acl", folder / "s"
+        self.passwords = {user: path.read_text() for user, path in self.files.items()}
+        variables = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "AYS_REDIS_USERS": str(self.users)}
+        variables |= {f"AYS_REDIS_{user.upper()}_PASSWORD_FILE": str(path) for user, path in self.files.items()}
         command = [ROOT / "deploy/redis/start.sh", "--port", "0", "--unixsocket", str(self._socket), "--dir", str(folder)]
         with (folder / "redis.log").open("wb") as log:
-            self.process = subprocess.Popen(command, env=path | self.passwords, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, env=variables, stdout=log, stderr=log)
         client = Redis(unix_socket_path=str(self._socket))
         until(lambda: _answers(client), what=f"Redis ({folder / 'redis.log'})")
         client.close()
 
     def url(self, user):
-        return f"unix://{user}:{self.passwords[f'AYS_REDIS_{user.upper()}_PASSWORD']}@{quote(str(self._socket))}"
+        return f"unix://{user}:{self.passwords[user]}@{quote(str(self._socket))}"
+
+    def named(self, user):
+        """What compose and Kubernetes tell of it: a URL without the password, and the password's file."""
+        return {"AYS_REDIS_URL": f"unix://{user}@{quote(str(self._socket))}", "AYS_REDIS_PASSWORD_FILE": str(self.files[user])}
 
 
 def _answers(client):
@@ -128,6 +134,9 @@ def test_it_does_not_start_without_passwords():
     command = [ROOT / "deploy/redis/start.sh"]
     ended = subprocess.run(command, env={"PATH": os.environ["PATH"]}, capture_output=True, text=True, check=False, timeout=10)
     assert (ended.returncode != 0, "AYS_REDIS_SERVICE_PASSWORD" in ended.stderr) == (True, True)
+    environment = {"PATH": os.environ["PATH"], "AYS_REDIS_SERVICE_PASSWORD": "x", "AYS_REDIS_WORKER_PASSWORD_FILE": "/nowhere"}
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=10)
+    assert (ended.returncode != 0, "AYS_REDIS_WORKER_PASSWORD_FILE: cannot read /nowhere" in ended.stderr) == (True, True)
 
 
 def test_everything_works_under_these_users_and_tells_no_secret(guarded, tmp_path):
@@ -135,12 +144,13 @@ def test_everything_works_under_these_users_and_tells_no_secret(guarded, tmp_pat
     models = tmp_path / "models.toml"
     models.write_text(MODELS)
     output = []
-    made = ays("keys", "create", "--name", "first", "--scope", "submit", cwd=tmp_path, AYS_REDIS_URL=guarded.url("operator"))
-    secret = made.stdout.strip()
-    output.append(made.stderr)
-    worker = Process(guarded.url("worker"), tmp_path, 0, "worker", {"AYS_MODELS": str(models), "AYS_THREADS": "1"})
+    created = ays("keys", "create", "--name", "first", "--scope", "submit", cwd=tmp_path, **guarded.named("operator"))
+    secret = created.stdout.strip()
+    output.append(created.stderr)
+    variables = guarded.named("worker") | {"AYS_MODELS": str(models), "AYS_THREADS": "1"}
+    worker = Process("", tmp_path, 0, "worker", variables)
     try:
-        with Server(guarded.url("service"), tmp_path / "server.log", AYS_REQUIRE_KEYS="true") as server:
+        with Server("", tmp_path / "server.log", AYS_REQUIRE_KEYS="true", **guarded.named("service")) as server:
             headers = {"authorization": f"Bearer {secret}"}
             with httpx2.Client(base_url=server.url, timeout=30, headers=headers) as client:
                 until(lambda: client.get("/readyz").status_code == 200, seconds=90, what="a live worker")
