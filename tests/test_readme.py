@@ -116,7 +116,7 @@ def test_make_targets_exist():
 def test_ays_commands_exist():
     code = "\n".join([*blocks("bash"), *re.findall(r"`(ays .*?)`", README)])
     named = {words: set(re.findall(r"--[a-z-]+", options)) for words, options in re.findall(r"\bays (\w+)(.*)", code)}
-    assert {"serve", "worker", "demo", "models", "optimize", "schedule", "curve", "doctor"} == set(named)
+    assert {"serve", "worker", "demo", "models", "optimize", "schedule", "curve", "doctor", "export", "import"} == set(named)
     for name, options in named.items():
         known = {option for parameter in COMMANDS[name].params for option in parameter.opts}
         assert options <= known, name

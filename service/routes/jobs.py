@@ -74,7 +74,7 @@ def get_job(job_id: str, response: Response, store: StoreDep) -> Job:
     return _shown(job, response)
 
 
-@router.post("/{job_id}/cancel", responses=declared(404), summary="Stop a job")
+@router.post("/{job_id}/cancel", responses=declared(404, 413), summary="Stop a job")
 def cancel_job(job_id: str, response: Response, store: StoreDep) -> Job:
     """Stop a job: at once while it is queued, else as soon as its worker notices. A job that has ended stays as it is."""
     job = store.jobs.cancel(job_id)

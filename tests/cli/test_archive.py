@@ -9,6 +9,7 @@ import httpx2
 import pytest
 from redis import Redis
 
+from ays_client.contract import Model
 from ays_store import Store
 from service.embedded_redis import EmbeddedRedis
 from tests.cli.commands import REPOSITORY, ays, environment
@@ -55,6 +56,32 @@ def test_an_archive_goes_through_a_pipe(redis: Redis, redis_url: str):
     assert results(redis).items() <= before.items()
     assert Store(redis).results.variants("toy")
     assert not Store(redis).results.variants("other")
+
+
+def test_what_was_imported_answers_requests_without_a_job_of_rq(tmp_path: Path, redis: Redis, redis_url: str):
+    best = fill(Store(redis))
+    assert ays("export", "all.jsonl", cwd=tmp_path, AYS_REDIS_URL=redis_url).returncode == 0
+    redis.flushall()
+    assert ays("import", "all.jsonl", cwd=tmp_path, AYS_REDIS_URL=redis_url).returncode == 0
+    # A worker here offers the model, and has not loaded it yet.
+    Store(redis).models.publish([Model(id="toy", title="Toy")], source="here")
+    requests = [
+        ({"model": "toy", "nfe": best.nfe, "grid": 16}, True),
+        ({"model": "toy", "nfe": 9, "solver": "ddim", "grid": 16, "effort": "fast"}, True),
+        ({"model": "toy", "nfe": 9, "solver": "ddim", "grid": 16}, False),  # never validated
+        ({"model": "toy", "nfe": best.nfe}, False),  # measured on another grid
+    ]
+    with Server(redis_url, tmp_path / "log") as server, httpx2.Client(base_url=server.url, timeout=20) as http:
+        for body, known in requests:
+            job = http.post("/v1/jobs", json=body)
+            assert (job.status_code, job.json()["state"]) == (202, "succeeded" if known else "queued"), body
+            found = http.get("/v1/schedules", params={name: value for name, value in body.items() if name != "effort"})
+            assert found.status_code == (200 if known or body.get("solver") else 404), body
+            if known:
+                assert found.content == http.get(job.json()["schedule_url"]).content
+                assert redis.llen("rq:queue:ays") == 0
+        assert http.get("/v1/jobs?state=queued").json()["jobs"][0]["request"]["nfe"] == best.nfe
+    assert redis.llen("rq:queue:ays") == 2
 
 
 @pytest.mark.parametrize(

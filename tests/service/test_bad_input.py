@@ -2,6 +2,8 @@
 
 import http.client
 import json
+import re
+import socket
 from urllib.parse import urlsplit
 
 import pytest
@@ -110,6 +112,31 @@ def test_a_body_too_large_by_its_declared_length(http):
 def test_a_body_too_large_in_chunks(http):
     chunks = (b" " * 1000 for _ in range(100))
     check(http.post("/v1/jobs", content=chunks, headers={"content-type": "application/json"}), 413, "65536", "only")
+
+
+def test_no_route_that_takes_a_body_takes_one_without_end(http, server):
+    paths = http.get("/openapi.json").json()["paths"]
+    writing = [(verb, path) for path, verbs in paths.items() for verb in verbs if verb in {"post", "put", "patch", "delete"}]
+    assert ("post", "/v1/jobs") in writing
+    for verb, path in writing:
+        assert "413" in paths[path][verb]["responses"], (verb, path)
+        target = re.sub(r"{\w+}", "0123", path)
+        for kind in ("application/json", "application/octet-stream"):
+            for content in (b" " * 65_537, (b" " * 1000 for _ in range(66))):
+                check(http.request(verb.upper(), target, content=content, headers={"content-type": kind}), 413, "65536", "only")
+        assert _endless(server, verb.upper(), target) == 413
+    assert http.get("/healthz").status_code == 200
+
+
+def _endless(server, verb, path):
+    """Status of the answer to a body in chunks that would never end, while it is still being sent."""
+    address = urlsplit(server.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as connection:
+        head = f"{verb} {path} HTTP/1.1\r\nhost: {address.netloc}\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
+        connection.sendall(head.encode())
+        for _ in range(66):
+            connection.sendall(b"3e8\r\n" + b" " * 1000 + b"\r\n")
+        return int(connection.recv(4096).split()[1])
 
 
 def test_a_body_that_only_declares_its_size_is_refused_before_it_is_sent(server):
