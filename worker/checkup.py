@@ -30,7 +30,7 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
     where = str(settings.models) if settings.models else "no models file, the bundled models only"
     try:
-        cards = Registry(settings.models, allow_hub=settings.allow_hub).cards()
+        cards = Registry(settings.models, allow_hub=settings.allow_hub, limit=settings.model_max_bytes).cards()
     except ModelError as error:
         yield fail("models", str(error), f"correct {where}")
     else:

@@ -18,6 +18,7 @@ from ays_client.curve import CurveRequest
 from worker.ays.denoise import DenoiserError
 from worker.measure import RangeError
 from worker.models.errors import ModelError
+from worker.models.limits import LARGEST_MODEL
 from worker.models.registry import Registry
 from worker.outcome import Outcome
 from worker.pipeline import optimize
@@ -55,7 +56,8 @@ def main() -> int:
         request = JobRequest.model_validate(body)
         models_file = os.environ.get("AYS_MODELS")
         allow_hub = TypeAdapter(bool).validate_python(os.environ.get("AYS_ALLOW_HUB") or False)
-        registry = Registry(Path(models_file) if models_file else None, allow_hub=allow_hub)
+        limit = int(os.environ.get("AYS_MODEL_MAX_BYTES") or LARGEST_MODEL)
+        registry = Registry(Path(models_file) if models_file else None, allow_hub=allow_hub, limit=limit)
         if request.model not in registry.ids:
             known = ", ".join(registry.ids)
             return _fail(f"received the model {request.model!r}; expected one of {known}", bad_input=True)

@@ -29,7 +29,7 @@ def main(name: str, keeper: int) -> int:
     """
     try:
         settings = load_settings()
-        registry = Registry(settings.models, allow_hub=settings.allow_hub)
+        registry = Registry(settings.models, allow_hub=settings.allow_hub, limit=settings.model_max_bytes)
         models = [_offered(card) for card in registry.cards()]
     except (ConfigurationError, ModelError) as error:
         print(error, file=sys.stderr)

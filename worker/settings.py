@@ -10,6 +10,7 @@ from pydantic import Field, FilePath
 from ays_process.environment import ProcessSettings, read_environment
 from ays_store.limits import LEASE_SECONDS
 from ays_store.queue import JOB_SECONDS
+from worker.models.limits import LARGEST_MODEL
 
 QUIET = ("rq.worker", "rq.job", "rq.queue")
 """Loggers that are kept to warnings: RQ's jobs are ours, told by us."""
@@ -20,6 +21,9 @@ class Settings(ProcessSettings):
 
     models: FilePath | None = Field(None, description="models file (TOML) that adds to the built-in models")
     allow_hub: bool = Field(False, description="whether models that the models file names on the Hugging Face hub may be downloaded")
+    model_max_bytes: int = Field(
+        LARGEST_MODEL, ge=1, description="weights of a network, encoder or autoencoder may not be larger than this"
+    )
     threads: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=1024, description="CPU threads of torch")
     warm_models: int = Field(2, ge=1, le=64, description="models kept in memory between jobs")
     worker_name: str = Field(

@@ -1,6 +1,7 @@
 """Prompts: encoded once by the pipeline's own encoders, with the guidance that its pipeline would use."""
 
 import gc
+import json
 import shutil
 from pathlib import Path
 
@@ -78,7 +79,7 @@ def test_the_encoders_are_part_of_the_identity(saved: tuple[str, object, Path], 
 
 def test_a_pipeline_without_encoders_asks_for_embeddings(tmp_path: Path):
     build(FAMILIES["sd3"]).save_pretrained(tmp_path / "pipeline")
-    with pytest.raises(ModelError, match=r'a pipeline without text encoders; .* fix: .*embeddings = "conditions\.safetensors"'):
+    with pytest.raises(ModelError, match=r'a pipeline without text_encoder; .* fix: .*embeddings = "conditions\.safetensors"'):
         load(tmp_path, FAMILIES["sd3"])
 
 
@@ -90,3 +91,41 @@ def test_pickled_encoders_are_refused(saved: tuple[str, object, Path], tmp_path:
     weights.rename(weights.with_name("pytorch_model.bin"))
     with pytest.raises(ModelError, match=r"pytorch_model\.bin, a pickle that would run code"):
         load(tmp_path, FAMILIES[name])
+
+
+@pytest.mark.parametrize("saved", ["sd"], indirect=True)
+@pytest.mark.parametrize("keys", [[], ['variant = "fp16"']])
+def test_encoders_of_a_variant_are_found(saved: tuple[str, object, Path], tmp_path: Path, keys: list[str]):
+    name, pipe, folder = saved
+    pipe.save_pretrained(tmp_path / "pipeline", variant="fp16")
+    assert {path.suffixes[0] for path in tmp_path.glob("pipeline/*/*.safetensors")} == {".fp16"}
+    prompts = f'prompts = "{folder / "prompts.txt"}"'
+    plain, variant = load(folder, FAMILIES[name], prompts), load(tmp_path, FAMILIES[name], prompts, *keys)
+    torch.testing.assert_close(variant.denoiser.given.given, plain.denoiser.given.given)
+
+
+@pytest.mark.parametrize("saved", ["sd"], indirect=True)
+@pytest.mark.parametrize(
+    ("component", "kind"), [("tokenizer", "AutoTokenizer"), ("text_encoder", "AutoModel"), ("text_encoder", "RagRetriever")]
+)
+def test_only_encoders_of_the_families_are_loaded(saved: tuple[str, object, Path], tmp_path: Path, component: str, kind: str):
+    name, _, folder = saved
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    index = tmp_path / "pipeline/model_index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {component: ["transformers", kind]}))
+    with pytest.raises(ModelError, match=rf"received {component} of class transformers\.{kind}; expected an encoder of the families'"):
+        load(tmp_path, FAMILIES[name])
+
+
+@pytest.mark.parametrize("saved", ["sd"], indirect=True)
+def test_code_beside_an_encoder_never_runs(saved: tuple[str, object, Path], tmp_path: Path):
+    name, _, folder = saved
+    shutil.copytree(folder, tmp_path, dirs_exist_ok=True)
+    for component, file in (("text_encoder", "config.json"), ("tokenizer", "tokenizer_config.json"), ("unet", "config.json")):
+        code = tmp_path / "pipeline" / component / "code.py"
+        code.write_text(f"open({str(tmp_path / 'tripped')!r}, 'w')\n")
+        config = code.with_name(file)
+        classes = {auto: "code.Mine" for auto in ("AutoModel", "AutoConfig", "AutoTokenizer")}
+        config.write_text(json.dumps(json.loads(config.read_text()) | {"auto_map": classes}))
+    assert load(tmp_path, FAMILIES[name], 'prompts = "prompts.txt"').denoiser.conditions == 2
+    assert not (tmp_path / "tripped").exists()

@@ -10,10 +10,11 @@ from diffusers import UNet2DModel
 from safetensors.torch import load_file, save_file
 
 from worker.models.diffusers_entry import DiffusersEntry
-from worker.models.diffusers_model import Reading, load_diffusers, read_pipeline
+from worker.models.diffusers_model import load_diffusers
 from worker.models.errors import ModelError
 from worker.models.folder import read_folder
 from worker.models.hub import Hub
+from worker.models.reading import Reading, read_pipeline
 
 NETWORK, SCHEDULER, INDEX = "unet/config.json", "scheduler/scheduler_config.json", "model_index.json"
 WEIGHTS = "unet/diffusion_pytorch_model.safetensors"
@@ -95,7 +96,7 @@ def test_a_damaged_configuration_is_refused(copy: Path, text: str):
 def test_damaged_weights_are_refused(copy: Path):
     data = (copy / WEIGHTS).read_bytes()
     (copy / WEIGHTS).write_bytes(data[: len(data) // 2])
-    with pytest.raises(ModelError, match="weights that do not load"):
+    with pytest.raises(ModelError, match="tensors that overlap, or do not fill the file; expected a whole safetensors file"):
         load(copy)
 
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from worker.models.errors import ModelError
 from worker.models.families.adapter import CLASS_LABELS, Adapter, Given
+from worker.models.safetensors_file import read_tensors
 
 NEGATIVE = "negative_"
 _SPREAD = 64
@@ -79,18 +78,13 @@ def collect(where: str, tensors: Mapping[str, Tensor], adapter: Adapter) -> Cond
     return Conditions(count=count, given=given, unconditional=negative if complete else adapter.unconditional(given))
 
 
-def read_embeddings(where: str, path: Path, adapter: Adapter) -> Conditions:
-    """Read cached conditions from a safetensors file.
+def read_embeddings(where: str, path: Path, adapter: Adapter, *, limit: int) -> Conditions:
+    """Read cached conditions from a safetensors file of at most `limit` bytes.
 
     Raises:
         ModelError: the file cannot be read, or is not of the family.
     """
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        expected, fix = "a safetensors file of embeddings", "correct `embeddings` in the models file"
-        raise ModelError.of(where, received=f"{path} ({error})", expected=expected, fix=fix) from error
-    return collect(where, tensors, adapter)
+    return collect(where, read_tensors(where, "embeddings", path, limit=limit), adapter)
 
 
 def class_conditions(where: str, labels: Sequence[int] | None, adapter: Adapter) -> Conditions:

@@ -1,7 +1,8 @@
 """An entry of the models file with `kind = "diffusers"`: where a pipeline is, and under which conditions it is measured."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from worker.models.errors import ModelError
@@ -13,8 +14,9 @@ _VARIANT = re.compile(r"[A-Za-z0-9_-]+")
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _WHERE = ("path", "hub", "revision", "variant")
 _HOW = ("precision", "compile", "height", "width", "frames")
-_GIVEN = ("guidance_scale", "prompts", "negative_prompt", "embeddings", "classes", "latents", "images")
-_KEYS = frozenset({"kind", "title", "published", *_WHERE, *_HOW, *_GIVEN})
+_GIVEN = ("guidance_scale", "prompts", "negative_prompt", "embeddings", "classes", "condition_images", "latents", "images")
+_MOTION = ("fps", "motion_bucket_id", "noise_aug_strength")
+_KEYS = frozenset({"kind", "title", "published", *_WHERE, *_HOW, *_GIVEN, *_MOTION})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +51,8 @@ class DiffusersEntry:
         negative_prompt: of guidance; null: the pipeline's own.
         embeddings: safetensors file of conditions, instead of prompts.
         classes: text file of class labels, one a line; null: spread over all of them.
+        condition_images: image, or folder of images, that videos begin with.
+        motion: of videos made from an image, by the names of `Motion`; what is not named is as in the pipeline.
         latents: safetensors file of clean samples, for forward paths.
         images: folder of images, for forward paths.
         published: name of the published table that may serve it, or None.
@@ -68,6 +72,8 @@ class DiffusersEntry:
     negative_prompt: str | None = None
     embeddings: Path | None = None
     classes: Path | None = None
+    condition_images: Path | None = None
+    motion: Mapping[str, int | float] = field(default_factory=dict)
     latents: Path | None = None
     images: Path | None = None
     published: str | None = None
@@ -85,7 +91,7 @@ def read_diffusers_entry(name: str, title: str, table: Table) -> DiffusersEntry:
         ModelError: a key is unknown, has an impossible value, or contradicts another.
     """
     table.only(_KEYS)
-    _at_most_one(table, "prompts", "embeddings", "classes")
+    _at_most_one(table, "prompts", "embeddings", "classes", "condition_images")
     _at_most_one(table, "negative_prompt", "embeddings")
     _at_most_one(table, "negative_prompt", "classes")
     _at_most_one(table, "latents", "images")
@@ -104,6 +110,8 @@ def read_diffusers_entry(name: str, title: str, table: Table) -> DiffusersEntry:
         negative_prompt="" if table.get("negative_prompt") == "" else table.optional_text("negative_prompt"),
         embeddings=table.path("embeddings"),
         classes=table.path("classes"),
+        condition_images=table.path("condition_images"),
+        motion=_motion(table),
         latents=table.path("latents"),
         images=table.path("images"),
         published=table.optional_text("published"),
@@ -123,6 +131,15 @@ def _source(table: Table) -> Path | HubReference:
         return path
     # A branch moves: what was measured must be what is served.
     return HubReference(repository=_matching(table, "hub", _REPOSITORY), revision=_matching(table, "revision", _REVISION))
+
+
+def _motion(table: Table) -> dict[str, int | float]:
+    values = {
+        "fps": table.count("fps"),
+        "motion_bucket_id": table.count("motion_bucket_id"),
+        "noise_aug_strength": table.number("noise_aug_strength", low=0, high=10),
+    }
+    return {name: value for name, value in values.items() if value is not None}
 
 
 def _matching(table: Table, key: str, pattern: re.Pattern[str]) -> str:

@@ -4,90 +4,22 @@ In this order, so that memory never holds more than it must: conditions (the enc
 goes), then the network.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
-import torch
-from torch import Tensor
+from dataclasses import asdict
 
 from worker.models.card import Card
-from worker.models.conditions import NEGATIVE, Conditions, class_conditions, read_classes, read_embeddings
+from worker.models.conditions import NEGATIVE, Conditions
 from worker.models.diffusers_entry import DiffusersEntry, HubReference
 from worker.models.errors import ModelError
-from worker.models.families import FAMILIES
-from worker.models.families.adapter import CLASS_LABELS, Adapter, Setting
+from worker.models.families.adapter import Adapter
 from worker.models.fingerprint import digest, file_digest
-from worker.models.folder import PipelineFolder, is_encoder, read_folder
+from worker.models.folder import PipelineFolder, read_folder
+from worker.models.given import conditions_identity, read_conditions, read_samples
 from worker.models.hub import Hub
+from worker.models.limits import LARGEST_MODEL
 from worker.models.loaded import LoadedModel, in_order, resampled
 from worker.models.network_denoiser import NetworkDenoiser
-from worker.models.prompts import prompts_of
-from worker.models.training import Training, read_training
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reading:
-    """What the configuration files of a pipeline say.
-
-    Attributes:
-        entry: the entry of the models file.
-        folder: the pipeline.
-        network: configuration of its network.
-        adapter: how the network is called.
-        training: how it was trained.
-    """
-
-    entry: DiffusersEntry
-    folder: PipelineFolder
-    network: Mapping[str, object]
-    adapter: Adapter
-    training: Training
-
-    @property
-    def encodes(self) -> bool:
-        """Whether its conditions are prompts that have to be encoded."""
-        return bool(self.adapter.needs) and not self.adapter.classes and self.entry.embeddings is None
-
-
-def read_pipeline(entry: DiffusersEntry, folder: PipelineFolder) -> Reading:
-    """Understand the configuration files; no weights are read.
-
-    Raises:
-        ModelError: a file is missing or malformed, or the family or the training is none that we know.
-    """
-    network = folder.config(folder.network)
-    kind = str(network.get("_class_name"))
-    if kind not in FAMILIES:
-        fix = 'bring other networks as a factory (kind = "factory")'
-        raise ModelError.of(folder.where, received=f"a {kind}", expected="one of " + ", ".join(FAMILIES), fix=fix)
-    setting = Setting(
-        where=folder.where,
-        network=network,
-        vae=folder.config("vae") if folder.has("vae") else None,
-        height=entry.height,
-        width=entry.width,
-        frames=entry.frames,
-    )
-    adapter = FAMILIES[kind](setting)
-    training = read_training(folder.where, folder.config("scheduler"), tokens=adapter.tokens)
-    _check_keys(folder.where, entry, adapter)
-    return Reading(entry=entry, folder=folder, network=network, adapter=adapter, training=training)
-
-
-def _check_keys(where: str, entry: DiffusersEntry, adapter: Adapter) -> None:
-    """Refuse keys of conditions that the family does not have."""
-    text, labels = adapter.text is not None, CLASS_LABELS in adapter.needs
-    unfit = {
-        "prompts": entry.prompts is not None and not text,
-        "negative_prompt": entry.negative_prompt is not None and not (text and adapter.guidance == "classifier_free"),
-        "classes": entry.classes is not None and not labels,
-        "embeddings": entry.embeddings is not None and (labels or not adapter.needs),
-        "guidance_scale": entry.guidance_scale is not None and adapter.guidance == "none",
-    }
-    wrong = [key for key, is_wrong in unfit.items() if is_wrong]
-    if wrong:
-        fix = f"remove {wrong[0]} from the models file"
-        raise ModelError.of(where, received=wrong[0], expected="only conditions that the network has", fix=fix)
+from worker.models.reading import Reading, read_pipeline
+from worker.models.weights import find_weights
 
 
 def diffusers_card(entry: DiffusersEntry, hub: Hub) -> Card:
@@ -110,8 +42,13 @@ def diffusers_card(entry: DiffusersEntry, hub: Hub) -> Card:
     )
 
 
-def load_diffusers(entry: DiffusersEntry, hub: Hub) -> LoadedModel:
+def load_diffusers(entry: DiffusersEntry, hub: Hub, *, limit: int = LARGEST_MODEL) -> LoadedModel:
     """Load a pipeline's network, on the GPU when there is one, with its conditions and data.
+
+    Args:
+        entry: the entry of the models file.
+        hub: where repositories come from.
+        limit: largest size of the weights of a component, in bytes.
 
     Raises:
         ModelError: the pipeline is missing, unsafe or malformed, or something the entry names is.
@@ -119,12 +56,12 @@ def load_diffusers(entry: DiffusersEntry, hub: Hub) -> LoadedModel:
     # Imported here: it imports most of diffusers, which takes seconds and a worker of other models never needs.
     from worker.models.network import PRECISIONS, best_device, load_network
 
-    reading = read_pipeline(entry, _downloaded(entry, hub))
+    reading = read_pipeline(entry, _downloaded(entry, hub, limit))
     folder, adapter, device, precision = reading.folder, reading.adapter, best_device(), PRECISIONS[entry.precision]
-    variant, weights = folder.weights(folder.network, entry.variant)
-    conditions = _conditions(reading, precision, device)
+    variant, weights = find_weights(folder, folder.network, entry.variant)
+    conditions = read_conditions(reading, precision, device)
     scale = _guidance_scale(reading, conditions)
-    samples, data_identity = _samples(reading, device)
+    samples, data_identity = read_samples(reading, device)
     identity = {
         "network": {key: value for key, value in reading.network.items() if not key.startswith("_")},
         "class": reading.network["_class_name"],
@@ -132,10 +69,12 @@ def load_diffusers(entry: DiffusersEntry, hub: Hub) -> LoadedModel:
         "weights": [file_digest(path) for path in weights],
         "shape": adapter.shape,
         "precision": entry.precision,
-        "conditions": _conditions_identity(reading),
+        "conditions": conditions_identity(reading),
         "guidance_scale": scale,
         "data": data_identity,
     }
+    if adapter.motion is not None:
+        identity["motion"] = asdict(adapter.motion)
     denoiser = NetworkDenoiser(
         net=load_network(folder, variant=variant, precision=precision, device=device, compiled=entry.compile),
         adapter=adapter,
@@ -159,51 +98,27 @@ def load_diffusers(entry: DiffusersEntry, hub: Hub) -> LoadedModel:
     )
 
 
-def _local(entry: DiffusersEntry, hub: Hub) -> PipelineFolder:
+def _local(entry: DiffusersEntry, hub: Hub, limit: int = LARGEST_MODEL) -> PipelineFolder:
     where = f"model {entry.id!r}"
     if isinstance(entry.source, HubReference):
         path = hub.cached(where, entry.source)
-        return read_folder(where, path, root=hub.root(path))
-    return read_folder(where, entry.source)
+        return read_folder(where, path, root=hub.root(path), limit=limit)
+    return read_folder(where, entry.source, limit=limit)
 
 
-def _downloaded(entry: DiffusersEntry, hub: Hub) -> PipelineFolder:
+def _downloaded(entry: DiffusersEntry, hub: Hub, limit: int) -> PipelineFolder:
     """The folder; of a commit on the hub, all that this entry needs of it and no more."""
     if not isinstance(entry.source, HubReference):
-        return _local(entry, hub)
+        return _local(entry, hub, limit)
     where = f"model {entry.id!r}"
     path = hub.configuration(where, entry.source)
-    folder = read_folder(where, path, root=hub.root(path))
+    folder = read_folder(where, path, root=hub.root(path), limit=limit)
     reading = read_pipeline(entry, folder)
     hub.component(where, entry.source, folder.network, entry.variant)
-    wanted = [name for name in folder.index if reading.encodes and is_encoder(name)]
-    for name in [*wanted, *(["vae"] if entry.images is not None else [])]:
+    wanted = {name for name in folder.index if reading.encoding is not None and name.startswith(reading.encoding.components)}
+    for name in sorted(wanted | ({"vae"} if entry.images is not None else set())):
         hub.component(where, entry.source, name, entry.variant)
     return folder
-
-
-def _conditions(reading: Reading, precision: torch.dtype, device: torch.device) -> Conditions | None:
-    entry, adapter, where = reading.entry, reading.adapter, reading.folder.where
-    if not adapter.needs:
-        return None
-    if adapter.classes:
-        return class_conditions(where, None if entry.classes is None else read_classes(where, entry.classes), adapter)
-    if entry.embeddings is not None:
-        return read_embeddings(where, entry.embeddings, adapter)
-    from worker.models.encoding import encode
-
-    prompts, negative = prompts_of(entry), entry.negative_prompt
-    return encode(reading.folder, adapter, prompts, negative=negative, precision=precision, device=device)
-
-
-def _conditions_identity(reading: Reading) -> object:
-    entry, folder = reading.entry, reading.folder
-    if reading.encodes:
-        files = [file_digest(path) for name in sorted(folder.index) if is_encoder(name) and folder.has(name) for path in folder.files(name)]
-        return {"prompts": prompts_of(entry), "negative": entry.negative_prompt, "encoders": files}
-    if entry.embeddings is not None:
-        return file_digest(entry.embeddings)
-    return None if entry.classes is None else read_classes(folder.where, entry.classes)
 
 
 def _guidance_scale(reading: Reading, conditions: Conditions | None) -> float | None:
@@ -224,19 +139,3 @@ def _guidable(adapter: Adapter, conditions: Conditions | None) -> bool:
     if adapter.guidance == "classifier_free":
         return conditions is not None and conditions.unconditional is not None
     return adapter.guidance == "embedded"
-
-
-def _samples(reading: Reading, device: torch.device) -> tuple[Tensor | None, object]:
-    """Clean samples and their identity."""
-    entry, folder, adapter = reading.entry, reading.folder, reading.adapter
-    if entry.latents is None and entry.images is None:
-        return None, None
-    from worker.models.data import encode_images, image_files, read_latents
-
-    if entry.latents is not None:
-        return read_latents(folder.where, entry.latents, adapter), file_digest(entry.latents)
-    assert entry.images is not None
-    files = image_files(folder.where, entry.images)
-    encoder = [file_digest(path) for path in folder.weights("vae")[1]] if folder.has("vae") else []
-    samples = encode_images(folder, adapter, files, device=device)
-    return samples, {"images": [file_digest(path) for path in files], "encoder": encoder}

@@ -54,7 +54,7 @@ def load_network(
         if loading["missing_keys"]:
             msg = f"no weights for {loading['missing_keys'][0]}"
             raise ValueError(msg)  # noqa: TRY301 (told together with what diffusers itself finds wrong)
-    except (OSError, ValueError, RuntimeError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, RuntimeError, TypeError, ImportError, SafetensorError) as error:
         received = f"weights that do not load ({type(error).__name__}: {str(error).splitlines()[0]})"
         fix = "save the pipeline again with save_pretrained(..., safe_serialization=True)"
         raise ModelError.of(folder.where, received=received, expected="weights that fit config.json", fix=fix) from error

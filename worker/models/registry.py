@@ -15,6 +15,7 @@ from worker.models.diffusers_model import diffusers_card, load_diffusers
 from worker.models.errors import ModelError
 from worker.models.factory import load_factory
 from worker.models.hub import Hub
+from worker.models.limits import LARGEST_MODEL
 from worker.models.loaded import LoadedModel
 from worker.models.models_file import Entry, FactoryEntry, read_models_file
 from worker.models.probe import probe
@@ -23,17 +24,18 @@ from worker.models.probe import probe
 class Registry:
     """The models of this worker."""
 
-    def __init__(self, path: Path | None, *, allow_hub: bool = False) -> None:
+    def __init__(self, path: Path | None, *, allow_hub: bool = False, limit: int = LARGEST_MODEL) -> None:
         """Collect the entries.
 
         Args:
             path: the models file; None: the built-in models alone.
+            limit: largest size of the weights of a component, in bytes.
             allow_hub: whether what an entry names on the Hugging Face hub may be downloaded; else only its local cache is read.
 
         Raises:
             ModelError: the models file is malformed, or an entry takes a built-in id.
         """
-        self._hub = Hub(allowed=allow_hub)
+        self._hub, self._limit = Hub(allowed=allow_hub), limit
         self._entries: dict[str, Entry | AnalyticEntry] = {entry.id: entry for entry in (DIGITS, FASHION, *ANALYTIC)}
         for name, entry in (read_models_file(path) if path is not None else {}).items():
             if name in self._entries:
@@ -67,7 +69,7 @@ class Registry:
             where, expected = "model", "one of " + ", ".join(self._entries)
             fix = "ask for one of these, or add it to the models file (AYS_MODELS) and restart the worker"
             raise ModelError.of(where, received=f"the id {model_id!r}", expected=expected, fix=fix)
-        return _load(entry, self._hub)
+        return _load(entry, self._hub, self._limit)
 
 
 def _card(entry: Entry | AnalyticEntry, hub: Hub) -> Card:
@@ -80,12 +82,12 @@ def _card(entry: Entry | AnalyticEntry, hub: Hub) -> Card:
     return replace(card, published=entry.published)
 
 
-def _load(entry: Entry | AnalyticEntry, hub: Hub) -> LoadedModel:
+def _load(entry: Entry | AnalyticEntry, hub: Hub, limit: int) -> LoadedModel:
     match entry:
         case AnalyticEntry():
             model = load_analytic(entry)
         case DiffusersEntry():
-            model = replace(load_digits(hub) if entry is DIGITS else load_diffusers(entry, hub), published=entry.published)
+            model = replace(load_digits(hub) if entry is DIGITS else load_diffusers(entry, hub, limit=limit), published=entry.published)
         case FactoryEntry():
             return replace(load_factory(entry), published=entry.published)
     probe(model)

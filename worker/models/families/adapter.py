@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from torch import Tensor
+from PIL.Image import Image
+from torch import Generator, Tensor
 
 from worker.models.errors import ModelError
 
@@ -24,11 +25,27 @@ Guidance = Literal["none", "classifier_free", "embedded"]
 PROMPT_EMBEDS, POOLED, MASK = "prompt_embeds", "pooled_prompt_embeds", "prompt_attention_mask"
 CLASS_LABELS = "class_labels"
 LENGTH = "max_sequence_length"
+IMAGE_EMBEDS, IMAGE_LATENTS = "image_embeds", "image_latents"
 
 
 def with_pooled(embeds: Tensor, negative: Tensor, pooled: Tensor, negative_pooled: Tensor) -> Given:
     """Conditions of prompts and of their negative side, in the order of a pipeline's `encode_prompt` with pooled embeddings."""
     return {PROMPT_EMBEDS: embeds, f"negative_{PROMPT_EMBEDS}": negative, POOLED: pooled, f"negative_{POOLED}": negative_pooled}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Motion:
+    """What a network of image to video is told beside the image; the defaults are those of its pipeline.
+
+    Attributes:
+        fps: frames a second.
+        motion_bucket_id: how much moves: more, the larger it is.
+        noise_aug_strength: standard deviation of the noise on the image, whose pixels are in [-1, 1].
+    """
+
+    fps: int = 7
+    motion_bucket_id: int = 127
+    noise_aug_strength: float = 0.02
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +59,7 @@ class Setting:
         height: of the image, in pixels; null: the network's own.
         width: of the image, in pixels; null: the network's own.
         frames: of the video; null: the family's usual.
+        motion: of a video made from an image.
     """
 
     where: str
@@ -50,6 +68,7 @@ class Setting:
     height: int | None = None
     width: int | None = None
     frames: int | None = None
+    motion: Motion = Motion()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +78,29 @@ class Text:
     Attributes:
         pipelines: classes of diffusers whose encoders fit, the usual one first.
         encode: `(pipeline, prompts, negative prompt or None)` -> the conditions of the prompts, `negative_` ones included.
+        components: beginnings of the names of the components that encode.
     """
 
     pipelines: tuple[str, ...]
     encode: Callable[[Any, Sequence[str], str | None], Given]
+    components: tuple[str, ...] = ("text_encoder", "tokenizer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures:
+    """How a family's images become conditions.
+
+    Attributes:
+        pipelines: classes of diffusers whose encoders fit, the usual one first.
+        encode: `(pipeline, image, generator of what is random)` -> the condition of the image.
+        size: height and width of the image, in pixels.
+        components: names of the components that encode.
+    """
+
+    pipelines: tuple[str, ...]
+    encode: Callable[[Any, Image, Generator], Given]
+    size: tuple[int, int]
+    components: tuple[str, ...] = ("image_encoder", "feature_extractor", "vae")
 
 
 def usual(pipeline: Any, name: str) -> Any:
@@ -79,6 +117,8 @@ class Adapter(ABC):
         guidance: how a guidance scale enters.
         default_guidance: the scale that the family's pipeline uses unless told otherwise; null without guidance.
         text: how prompts become conditions; null where they do not.
+        pictures: how images become conditions; null where they do not.
+        motion: what the network is told beside an image; null where it is not told anything.
         classes: number of class labels, 0 without.
         tokens: length of the row that a transformer sees a sample as, where its schedule is shifted by it.
     """
@@ -88,6 +128,8 @@ class Adapter(ABC):
     guidance: Guidance = "none"
     default_guidance: float | None = None
     text: Text | None = None
+    pictures: Pictures | None = None
+    motion: Motion | None = None
     classes: int = 0
     tokens: int | None = None
 
