@@ -70,6 +70,11 @@ def held_shards(measurement: str) -> str:
     return f"{PREFIX}shards:held:{measurement}"
 
 
+def checkpoint(job_id: str) -> str:
+    """What a running job has finished so far."""
+    return f"{PREFIX}checkpoint:{job_id}"
+
+
 def cells(table: str) -> str:
     """The aliases of a table: which schedule answers (solver, terminal, nfe)."""
     return f"{PREFIX}cells:{table}"
@@ -133,6 +138,7 @@ local function key_profile(id) return '{profile("")}' .. id end
 local function key_shards(id) return '{shards("")}' .. id end
 local function key_open_shards(name) return '{open_shards("")}' .. name end
 local function key_held_shards(name) return '{held_shards("")}' .. name end
+local function key_checkpoint(id) return '{checkpoint("")}' .. id end
 local function key_cells(id) return '{cells("")}' .. id end
 local function key_schedule(id) return '{schedule("")}' .. id end
 local function key_curve(id) return '{curve("")}' .. id end

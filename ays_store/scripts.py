@@ -91,6 +91,7 @@ local function finish(id, state)
   redis.call('HDEL', key_job(id), 'lease', 'missing', 'cancel')
   redis.call('HSET', key_job(id), 'finished', int(now()))
   redis.call('ZREM', LEASES, id)
+  redis.call('DEL', key_checkpoint(id))
   enter(id, state)
   announce(id)
   for _, url in ipairs(redis.call('SMEMBERS', key_webhooks(id))) do deliver(id, url) end

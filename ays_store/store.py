@@ -7,6 +7,7 @@ from redis import Redis
 from ays_store import keys
 from ays_store.api_keys import ApiKeys
 from ays_store.archive import Exporter, Importer
+from ays_store.checkpoints import Checkpoints
 from ays_store.connect import connect
 from ays_store.jobs import Jobs
 from ays_store.limits import LEASE_SECONDS
@@ -28,6 +29,7 @@ class Store:
         self.jobs = Jobs(redis, lease_seconds=lease_seconds)
         self.results = Results(redis)
         self.shards = Shards(redis, lease_seconds=lease_seconds)
+        self.checkpoints = Checkpoints(redis)
         self.models = Models(redis, self.results)
         self.workers = Workers(redis)
         self.census = Census(redis)

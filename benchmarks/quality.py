@@ -69,6 +69,13 @@ class Nowhere:
         del arrived
         return {shard: measure(shard) for shard in shards}
 
+    def checkpoint(self) -> str | None:
+        """Nobody was here before."""
+        return None
+
+    def keep(self, checkpoint: str) -> None:
+        """And nobody comes after."""
+
     def profile(self) -> ProfileInfo | None:
         """None is stored."""
         return None

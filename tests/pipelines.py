@@ -28,9 +28,11 @@ class Interrupted(Exception):
 
 @dataclass
 class Memory:
-    """A host that keeps everything in memory, and stops at a stage if it is told to."""
+    """A host that keeps everything in memory, and stops at a stage, or when it has kept so many checkpoints, if it is told to."""
 
     stop_at: str | None = None
+    stop_after: int | None = None
+    checkpoints: list[str] = field(default_factory=list)
     kept: dict[str, str] = field(default_factory=dict)
     stored: ProfileInfo | None = None
     seen: list[Progress] = field(default_factory=list)
@@ -46,6 +48,14 @@ class Memory:
             if shard not in self.kept:
                 self.kept[shard] = measure(shard)
         return {shard: self.kept[shard] for shard in shards}
+
+    def checkpoint(self) -> str | None:
+        return self.checkpoints[-1] if self.checkpoints else None
+
+    def keep(self, checkpoint: str) -> None:
+        self.checkpoints.append(checkpoint)
+        if len(self.checkpoints) == self.stop_after:
+            raise Interrupted(checkpoint)
 
     def profile(self) -> ProfileInfo | None:
         return self.stored

@@ -1,5 +1,7 @@
 """`method=paper` as a job: early stopping by validation, the record of its search, a table of its own, honest counts."""
 
+import json
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -7,11 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from ays_client.contract import JobRequest, Method, Schedule, Source
-from tests.pipelines import Counted, Memory, model
+from tests.pipelines import LAW, Counted, Interrupted, Memory, model
 from worker.ays.noise import VE
 from worker.ays.schedule import edm, time_uniform
 from worker.ays.solvers import SOLVERS
-from worker.models.loaded import LoadedModel
+from worker.models.loaded import LoadedModel, SampleData
 from worker.outcome import Outcome
 from worker.pipeline import optimize
 
@@ -133,3 +135,43 @@ def test_a_stock_schedule_that_is_better_is_the_answer() -> None:
 def test_options_that_do_not_go_together_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         request(**changes)
+
+
+SHORT = {"samples": 16, "sweeps": 2, "candidates": 5, "midpoint_sweeps": 1}
+
+
+@pytest.mark.parametrize("data", [LAW.sample_data, None], ids=["data", "own samples"])
+def test_a_search_goes_on_after_any_of_its_steps_and_ends_with_the_same_bits(data: SampleData | None) -> None:
+    """Evaluations of the finished steps are counted in the answer, and not repeated."""
+    host, counted = Memory(), Counted()
+    undisturbed = optimize(request(paper=SHORT), ve(counted, data=data), host).requested
+    assert len(host.checkpoints) == 3 + 2 + 2, "errors of three schedules, two sweeps, one after each halving"
+    for kept, checkpoint in enumerate(host.checkpoints, start=1):
+        again, resumed = Counted(), Memory(checkpoints=[checkpoint])
+        assert optimize(request(paper=SHORT), ve(again, data=data), resumed).requested == undisturbed
+        spared = sum(evaluations for _, evaluations in json.loads(checkpoint)["steps"])
+        assert again.evaluations == counted.evaluations - spared
+        assert resumed.seen[-1].evaluations == again.evaluations, "progress tells what is done here"
+        assert resumed.checkpoints == host.checkpoints[kept - 1 :]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda body: json.dumps(body)[:-1],
+        lambda body: json.dumps(body | {"fingerprint": "0" * 32}),
+        lambda body: json.dumps(body | {"schema_version": 0}),
+        lambda body: json.dumps(body | {"steps": [[[1.0], 10**9]]}),
+        lambda body: json.dumps(body | {"steps": "many"}),
+        lambda body: json.dumps(body).replace("[[[", "[[[NaN, "),
+    ],
+)
+def test_a_checkpoint_of_something_else_is_not_used(spoil: Callable[[dict[str, object]], str]) -> None:
+    host, counted = Memory(stop_after=3), Counted()
+    with pytest.raises(Interrupted):
+        optimize(request(paper=SHORT), ve(counted), host)
+    again, other = Counted(), Memory(checkpoints=[spoil(json.loads(host.checkpoints[-1]))], stop_after=4)
+    with pytest.raises(Interrupted):
+        optimize(request(paper=SHORT), ve(again), other)
+    assert other.checkpoints[1:] == host.checkpoints
+    assert again.evaluations == counted.evaluations

@@ -2,30 +2,39 @@
 
 from collections.abc import Callable, Sequence
 
+import structlog
+from redis.exceptions import ResponseError
+
 from ays_client.contract import ProfileInfo, Progress, Schedule
-from ays_store import Measurement
-from ays_store.results import Results
+from ays_store import Measurement, Store
+from worker.attempt import Attempt
 from worker.progress import Reporter
 from worker.sharing import Sharing
+
+_log = structlog.stdlib.get_logger(__name__)
 
 
 class JobHost:
     """What `worker.pipeline` sees of the place it runs in."""
 
-    def __init__(self, reporter: Reporter, sharing: Sharing, *, of: Measurement, results: Results, twins: Sequence[str] = ()) -> None:
+    def __init__(
+        self, attempt: Attempt, reporter: Reporter, sharing: Sharing, *, of: Measurement, store: Store, twins: Sequence[str] = ()
+    ) -> None:
         """Begins to host a computation.
 
         Args:
+            attempt: The attempt.
             reporter: Takes the progress.
             sharing: Has the shards measured.
             of: What is measured: profiles of other weights are not for it.
-            results: Where profiles are kept.
+            store: A patient store.
             twins: Profiles of the same variant of models that have other names and the same fingerprint.
         """
+        self._attempt = attempt
         self._reporter = reporter
         self._sharing = sharing
         self._profile_id, self._fingerprint = of.profile_id, of.fingerprint
-        self._results = results
+        self._store = store
         self._twins = twins
 
     def report(self, progress: Progress) -> None:
@@ -54,12 +63,32 @@ class JobHost:
         """
         return self._sharing.gather(shards, measure, arrived=arrived)
 
+    def checkpoint(self) -> str | None:
+        """Returns what an earlier attempt has kept last."""
+        return self._store.checkpoints.read(self._attempt.job_id)
+
+    def keep(self, checkpoint: str) -> None:
+        """Keeps JSON for the next attempt.
+
+        Args:
+            checkpoint: It, in place of what was kept before.
+
+        Raises:
+            Interruption: If the computation has to stop.
+        """
+        try:
+            self._attempt.note(self._store.checkpoints.keep(self._attempt.job_id, self._attempt.token, checkpoint))
+        except ResponseError as error:
+            # The computation needs it only if this process dies.
+            _log.warning("checkpoint not kept", error=str(error))
+        self._attempt.check()
+
     def profile(self) -> ProfileInfo | None:
         """Returns the stored profile of this variant, or a twin's, if it was measured with these weights."""
-        found = (self._results.profile(profile_id) for profile_id in (self._profile_id, *self._twins))
+        found = (self._store.results.profile(profile_id) for profile_id in (self._profile_id, *self._twins))
         return next((profile for profile in found if profile is not None and profile.fingerprint == self._fingerprint), None)
 
     def validated(self) -> list[Schedule]:
         """Returns the stored schedules of this variant that were validated with these weights."""
-        found = self._results.validated(self._profile_id)
+        found = self._store.results.validated(self._profile_id)
         return [schedule for schedule in found if schedule.fingerprint == self._fingerprint]

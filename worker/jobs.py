@@ -156,7 +156,7 @@ class Optimizer:
         of = Measurement(identity(request.variant), fingerprint)
         sharing = Sharing(attempt, of=of, model=request.model, worker=self._worker, store=self._store, queue=self._queue)
         twins = self._twins(request, fingerprint)
-        outcome = self._compute(request, model, JobHost(reporter, sharing, of=of, results=self._store.results, twins=twins))
+        outcome = self._compute(request, model, JobHost(attempt, reporter, sharing, of=of, store=self._store, twins=twins))
         reporter.report(Progress(stage="store"))
         schedules = {schedule.id: schedule for schedule in [*outcome.schedules, outcome.requested]}
         return self._store.results.commit(

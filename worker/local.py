@@ -36,6 +36,13 @@ class LocalHost:
         del arrived
         return {shard: measure(shard) for shard in shards}
 
+    def checkpoint(self) -> str | None:
+        """There was no earlier attempt."""
+        return None
+
+    def keep(self, checkpoint: str) -> None:
+        """And there will be no later one."""
+
     def profile(self) -> ProfileInfo | None:
         """No profile is at hand."""
         return None

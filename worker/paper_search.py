@@ -14,13 +14,14 @@ from worker.ays.denoise import Evaluator
 from worker.ays.klub_estimator import KlubEstimator
 from worker.ays.ladder import Candidate
 from worker.ays.noise import Array
-from worker.ays.paper import BASE_STEPS, Neighbourhood, Recorded, best, descend, optimize_midpoints, stop_early, subdivide
+from worker.ays.paper import BASE_STEPS, Klub, Neighbourhood, Recorded, best, descend, optimize_midpoints, stop_early, subdivide, sweep
 from worker.ays.paths import Stream, starting_noise
 from worker.ays.profile import log_grid
 from worker.ays.proposal import GaussianProposal
 from worker.ays.schedule import Terminal, edm, resample, stock_schedules, time_uniform
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
+from worker.journal import Journal
 from worker.measure import clean_samples, level_range
 from worker.models.loaded import LoadedModel
 from worker.outcome import Outcome
@@ -38,7 +39,7 @@ _DATA_CHUNK = 256
 class PaperSearch:
     """One run of the paper's method for a request."""
 
-    def __init__(self, request: JobRequest, model: LoadedModel, denoise: Evaluator, stages: Stages) -> None:
+    def __init__(self, request: JobRequest, model: LoadedModel, denoise: Evaluator, stages: Stages, journal: Journal) -> None:
         """Prepare for a request.
 
         Args:
@@ -46,8 +47,9 @@ class PaperSearch:
             model: the model.
             denoise: counting evaluator of the model.
             stages: where progress goes.
+            journal: the sweeps that earlier attempts have finished.
         """
-        self._request, self._model, self._denoise, self._stages = request, model, denoise, stages
+        self._request, self._model, self._denoise, self._stages, self._journal = request, model, denoise, stages, journal
         self._options = request.paper or PaperOptions()
         self._span = level_range(request.variant, model)
         self._solver = SOLVERS[request.solver]
@@ -63,8 +65,9 @@ class PaperSearch:
         record = self._search(klub, search)
         levels = record[best(record)].levels
         self._stages.enter("subdivide", self._options.midpoint_sweeps * 3 * self._update_evaluations() * BASE_STEPS)
+        most = self._options.midpoint_sweeps
         for _ in range(_HALVINGS):
-            levels = optimize_midpoints(klub, subdivide(levels), self._neighbourhood, sweeps=self._options.midpoint_sweeps)
+            levels = optimize_midpoints(klub, subdivide(levels), self._neighbourhood, sweeps=most, sweep=self._sweep)
         sweeps = self._record(klub, record)
         self._stages.enter("validate", 2 * self._noises * (self._request.grid + 6 * self._request.nfe))
         verdict = self._judge(levels, search)
@@ -76,12 +79,19 @@ class PaperSearch:
         table = [] if self._request.chosen else _table(origin, levels, place)
         return Outcome(None, [*table, requested], requested, sample_grid(requested, self._model, self._denoise))
 
-    def _search(self, klub: KlubEstimator, search: HeldOut) -> list[Recorded]:
+    def _sweep(self, klub: Klub, levels: Array, knots: range, neighbourhood: Neighbourhood) -> Array:
+        return self._journal.step(len(levels), lambda: sweep(klub, levels, knots, neighbourhood))
+
+    def _search(self, klub: Klub, search: HeldOut) -> list[Recorded]:
         start = self._start()
+
+        def judge(levels: Array) -> Array:
+            return self._journal.step(len(search), lambda: self._errors(closed(levels, BASE_STEPS, self._terminal), search))
+
         return stop_early(
-            descend(klub, start, self._neighbourhood),
+            descend(klub, start, self._neighbourhood, sweep=self._sweep),
             start,
-            lambda levels: self._errors(closed(levels, BASE_STEPS, self._terminal), search),
+            judge,
             sweeps=self._options.sweeps,
             patience=self._options.patience,
         )
@@ -127,8 +137,8 @@ class PaperSearch:
         difference = estimate(np.concatenate([searched, errors - judged[name]]))
         if difference.mean > difference.standard_error:
             candidate = Candidate(name, stock[name], stock=True)
-            return Verdict(candidate, stock[name], False, judged[name], judged, self._denoise.evaluations)
-        return Verdict(Candidate("paper", ours), ours, False, errors, judged, self._denoise.evaluations)
+            return Verdict(candidate, stock[name], False, judged[name], judged, self._journal.evaluations)
+        return Verdict(Candidate("paper", ours), ours, False, errors, judged, self._journal.evaluations)
 
     def _hold_out(self, stream: Stream) -> HeldOut:
         return hold_out(

@@ -13,6 +13,7 @@ from worker.ays.profile import Profile
 from worker.ays.solvers import SOLVERS
 from worker.ays.stability import STABLE, regret, trust
 from worker.curve_search import schedules_of
+from worker.journal import Journal
 from worker.measure import Measured, level_range, measure, measure_shard, planned_evaluations
 from worker.models.loaded import LoadedModel
 from worker.outcome import Outcome
@@ -46,7 +47,8 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
     level_range(request.variant, model)
     denoise = Evaluator(model.denoiser, batch=BATCH, on_batch=stages.evaluated)
     if request.method is Method.PAPER:
-        return PaperSearch(request, model, denoise, stages).outcome()
+        journal = Journal(host, fingerprint=model.fingerprint, denoise=denoise, stages=stages)
+        return PaperSearch(request, model, denoise, stages, journal).outcome()
     stages.enter("profile", planned_evaluations(request.variant))
     measured = measure(request.variant, model, denoise, host, enough=partial(_stable, request), elsewhere=stages.elsewhere)
     levels = measured.info.levels

@@ -23,6 +23,12 @@ class Host(Protocol):
         `arrived` is told of each that was measured elsewhere meanwhile. None: the whole profile has been stored meanwhile.
         """
 
+    def checkpoint(self) -> str | None:
+        """What an earlier attempt at this job has kept last; None: nothing."""
+
+    def keep(self, checkpoint: str) -> None:
+        """Keep JSON for the next attempt, in place of what was kept before; may raise to stop the job. The job's end drops it."""
+
     def profile(self) -> ProfileInfo | None:
         """The stored profile of this variant and these weights; its own, or that of the same weights under another name."""
 

@@ -16,6 +16,7 @@ NAMES = {
     "shards": "{profile}",
     "open_shards": "{profile}/{fingerprint}",
     "held_shards": "{profile}/{fingerprint}",
+    "checkpoint": "{job}",
     "cells": "{table}",
     "dead": "{worker}",
     "schedule": "{schedule}",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from ays_store import Queue, Store
@@ -34,6 +35,16 @@ class Process:
     def kill(self):
         self.popen.kill()
         self.popen.wait(10)
+
+    def kill_all(self):
+        """With the process that it keeps, which would take jobs of the next test."""
+        if self.popen.poll() is not None:
+            return
+        kept = psutil.Process(self.popen.pid).children(recursive=True)
+        self.kill()
+        for process in kept:
+            process.kill()
+        psutil.wait_procs(kept, timeout=10)
 
     def end(self, *, seconds=20):
         self.popen.send_signal(signal.SIGTERM)
@@ -70,8 +81,7 @@ def start(redis_url, store, tmp_path):
 
     yield begin
     for process in started:
-        if process.popen.poll() is None:
-            process.kill()
+        process.kill_all()
 
 
 def _live(store, process):

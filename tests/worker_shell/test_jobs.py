@@ -179,7 +179,7 @@ def test_a_profile_of_the_same_weights_under_another_name_is_found(store):
     def host(fingerprint: str, twins: list[str]) -> JobHost:
         of = Measurement(copy, fingerprint)
         sharing = Sharing(attempt, of=of, model="copy", worker="w", store=store, queue=Queue(store.redis))
-        return JobHost(told, sharing, of=of, results=store.results, twins=twins)
+        return JobHost(attempt, told, sharing, of=of, store=store, twins=twins)
 
     assert host("f0", [twin]).profile() == profile(variant)
     assert host("f0", []).profile() is None

@@ -8,6 +8,7 @@ schedule is refined from 10 to 20 to 40 steps: log-midpoints are inserted and op
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -73,7 +74,11 @@ def sweep(klub: Klub, levels: Array, knots: range, neighbourhood: Neighbourhood)
     return moved
 
 
-def descend(klub: Klub, levels: Array, neighbourhood: Neighbourhood) -> Iterator[Array]:
+Sweep = Callable[[Klub, Array, range, Neighbourhood], Array]
+"""`sweep`, or what remembers its results."""
+
+
+def descend(klub: Klub, levels: Array, neighbourhood: Neighbourhood, *, sweep: Sweep = sweep) -> Iterator[Array]:
     """The schedule after every sweep over all interior knots, as long as one of them still moves."""
     while True:
         after = sweep(klub, levels, range(1, len(levels) - 1), neighbourhood)
@@ -97,7 +102,7 @@ def stop_early(descent: Iterator[Array], start: Array, judge: Callable[[Array], 
         The record, the start first; the one to keep is `best(record)`.
     """
     record = [Recorded(start, judge(start))]
-    for levels, _ in zip(descent, range(sweeps), strict=False):
+    for levels in islice(descent, sweeps):
         record.append(Recorded(levels, judge(levels)))
         if len(record) - 1 - best(record) >= patience:
             break
@@ -117,7 +122,7 @@ def subdivide(levels: Array) -> Array:
     return finer
 
 
-def optimize_midpoints(klub: Klub, levels: Array, neighbourhood: Neighbourhood, *, sweeps: int) -> Array:
+def optimize_midpoints(klub: Klub, levels: Array, neighbourhood: Neighbourhood, *, sweeps: int, sweep: Sweep = sweep) -> Array:
     """Optimize the knots that `subdivide` has inserted, the others frozen: each is alone between two fixed ones.
 
     Args:
@@ -125,6 +130,7 @@ def optimize_midpoints(klub: Klub, levels: Array, neighbourhood: Neighbourhood, 
         levels: a subdivided schedule, shape (2 k + 1,).
         neighbourhood: candidates.
         sweeps: largest number of sweeps; fewer where no knot moves any more.
+        sweep: makes one.
     """
     for _ in range(sweeps):
         after = sweep(klub, levels, range(1, len(levels), 2), neighbourhood)

@@ -1,0 +1,46 @@
+"""Checkpoints: what a job in the making has finished, for the attempt that takes over when this one dies."""
+
+import zlib
+from typing import Any
+
+from redis import Redis
+
+from ays_store import keys
+from ays_store.bodies import pack, unpack
+from ays_store.limits import SHARDS_SECONDS
+from ays_store.scripts import Script
+from ays_store.standing import Standing
+
+_KEEP = """
+-- ARGV: id, token, time to live, body
+local id = ARGV[1]
+if not holds(id, ARGV[2]) then return 0 end
+redis.call('SET', key_checkpoint(id), ARGV[4], 'EX', ARGV[3])
+return read(id, 'cancel') and 2 or 1
+"""
+
+
+class Checkpoints:
+    """The checkpoints in Redis, one of a job at most; the end of the job drops it."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis: Any = redis
+        self._keep = Script(redis, _KEEP)
+
+    def read(self, job_id: str) -> str | None:
+        """Returns the checkpoint of a job as JSON; None when there is none, or none that can be read."""
+        raw = self._redis.get(keys.checkpoint(job_id))
+        try:
+            return None if raw is None else unpack(raw).decode()
+        except (zlib.error, UnicodeDecodeError):
+            return None
+
+    def keep(self, job_id: str, token: int, body: str) -> Standing:
+        """Keeps a checkpoint in place of the one before, if the attempt holds the job.
+
+        Args:
+            job_id: The job.
+            token: The attempt.
+            body: Its JSON.
+        """
+        return Standing(self._keep(job_id, token, SHARDS_SECONDS, pack(body)))
