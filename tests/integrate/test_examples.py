@@ -1,10 +1,13 @@
-"""The integrations in examples/ run as they are on the bundled pipeline; a stand-in takes the place of ComfyUI and of Ray."""
+"""The integrations in examples/ run as they are on the bundled pipeline, and answer with the image of the schedule.
+
+FastAPI and LitServe are the real servers. Stand-ins take the place of ComfyUI, of the Inference Toolkit, and of Ray.
+"""
 
 import asyncio
 import base64
 import importlib.util
-import io
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,32 +20,25 @@ import httpx2
 import pytest
 import torch
 import uvicorn
-from PIL import Image
 from starlette.requests import Request
 
 from ays_client.contract import Schedule, Solver
 from ays_client.schedulers import scheduled
 from tests.cli.commands import REPOSITORY
 from tests.client.hostile import Dead, Hostile
+from tests.integrate import digits
 from tests.integrate.problems import schedule
-from worker.ays.noise import VP, linear_betas
 from worker.models.digits import PIPELINE
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 EXAMPLES = REPOSITORY / "examples"
-LEVELS = (40.0, 12.0, 5.0, 2.5, 1.3, 0.6, 0.25, 0.05)
-
-
-def digits():
-    process = VP(linear_betas(end=0.015))
-    return schedule(model="digits", levels=LEVELS, timesteps=[float(process.time(level)) for level in LEVELS])
 
 
 @pytest.fixture(scope="module")
 def service():
     with Hostile() as opened:
-        opened.body = digits().model_dump_json().encode()
+        opened.body = digits.schedule().model_dump_json().encode()
         yield opened
 
 
@@ -64,15 +60,17 @@ def load(service, monkeypatch, tmp_path):
     return load
 
 
-@pytest.mark.parametrize("name", ["fastapi_server", "litserve_server", "huggingface/handler", "ray_serve", "comfyui_node"])
+@pytest.mark.parametrize("name", ["fastapi_server", "litserve_server", "huggingface/handler", "ray_serve", "comfyui_node", "edm_pipeline"])
 def test_each_is_short(name):
     assert len((EXAMPLES / f"{name}.py").read_text().splitlines()) < 60
 
 
-def image_of(png):
-    image = Image.open(io.BytesIO(png))
-    assert image.size == (8, 8)
-    return image.tobytes()
+@pytest.fixture(scope="module")
+def expected():
+    """The image of seed 1 with the schedule."""
+    image = digits.image(seed=1)
+    assert image != digits.stock_image(seed=1)
+    return image
 
 
 class Running:
@@ -96,14 +94,15 @@ class Running:
         self.thread.join()
 
 
-def test_fastapi(load):
+def test_fastapi(load, expected):
     with Running(load("fastapi_server").app) as url, httpx2.Client(base_url=url, timeout=60) as http:
         first = http.post("/generate", json={"seed": 1}).raise_for_status()
         assert first.headers["x-schedule"] == "optimized"
-        assert image_of(http.post("/generate", json={"seed": 1}).content) == image_of(first.content)
+        assert digits.pixels(first.content) == expected
         # The service has no schedule of 5 steps: the request is served all the same.
         other = http.post("/generate", json={"seed": 1, "steps": 5}).raise_for_status()
         assert other.headers["x-schedule"] == "stock"
+        assert digits.pixels(other.content) != expected
         assert http.post("/generate", json={"seed": 1}).headers["x-schedule"] == "optimized"
 
 
@@ -113,9 +112,8 @@ def test_fastapi_without_the_service(load):
         assert answer.headers["x-schedule"] == "stock"
 
 
-def test_litserve(load):
-    pytest.importorskip("litserve")
-    load("litserve_server")
+@pytest.mark.usefixtures("load")
+def test_litserve(expected):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -128,7 +126,7 @@ def test_litserve(load):
             assert time.monotonic() < end
             time.sleep(0.1)
         answer = httpx2.post(f"{url}/predict", json={"seed": 1}, timeout=60).raise_for_status()
-        assert image_of(base64.b64decode(answer.json()["image"]))
+        assert digits.pixels(base64.b64decode(answer.json()["image"])) == expected
     finally:
         os.killpg(process.pid, 15)
         process.wait(30)
@@ -141,16 +139,34 @@ def healthy(url):
         return False
 
 
-def test_hugging_face(load):
-    handler = load("huggingface/handler").EndpointHandler(str(PIPELINE))
-    image = handler({"inputs": "", "parameters": {"seed": 1}})
-    assert image.size == (8, 8)
-    assert len(handler.pipe.scheduler.timesteps) == 8
-    assert scheduled(handler.pipe.scheduler)
-    assert handler({"parameters": {"seed": 1}}).tobytes() == image.tobytes()
+def toolkit(folder):
+    """Stands in for the Inference Toolkit, which is on no package index.
+
+    Its rules: `handler.py` of the model's folder is imported, `EndpointHandler` made with that folder; a body must have `inputs`, and the
+    handler gets all of it. https://huggingface.co/docs/inference-endpoints/guides/custom_handler
+    """
+    spec = importlib.util.spec_from_file_location("handler", folder / "handler.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    handler = module.EndpointHandler(str(folder))
+
+    def predict(body):
+        assert "inputs" in body
+        return handler(body)
+
+    return predict
 
 
-def test_ray_serve(load, monkeypatch):
+@pytest.mark.usefixtures("load")
+def test_hugging_face(expected, tmp_path):
+    folder = shutil.copytree(PIPELINE, tmp_path / "model")
+    shutil.copy(EXAMPLES / "huggingface" / "handler.py", folder)
+    predict = toolkit(folder)
+    assert predict({"inputs": "", "parameters": {"seed": 1}}).tobytes() == expected
+    assert predict({"inputs": "", "parameters": {"seed": 1, "num_inference_steps": 3}}).tobytes() != expected
+
+
+def test_ray_serve(load, expected, monkeypatch):
     """Ray is heavy; a deployment is its class, bound by a decorator."""
 
     def deployment(cls):
@@ -169,7 +185,7 @@ def test_ray_serve(load, monkeypatch):
     with ThreadPoolExecutor(1) as pool:  # where no browser of another test runs a loop
         answer = pool.submit(lambda: asyncio.run(replica(request))).result()
     assert answer.media_type == "image/png"
-    assert image_of(answer.body)
+    assert digits.pixels(answer.body) == expected
     assert scheduled(replica.pipe.scheduler)
 
 
@@ -198,7 +214,7 @@ def queue(module, **changes):
 def test_comfyui(load, monkeypatch):
     module = load("comfyui_node")
     sigmas = queue(module, service_model="digits")
-    assert torch.equal(sigmas, torch.FloatTensor([*LEVELS, 0.0]))
+    assert torch.equal(sigmas, torch.FloatTensor([*digits.LEVELS, 0.0]))
     # As ComfyUI's own schedulers, denoise keeps the last steps.
     assert torch.equal(queue(module, service_model="digits", denoise=0.5), sigmas[-5:])
     assert len(queue(module, service_model="digits", denoise=0.0)) == 0

@@ -14,7 +14,7 @@ from ays_client.errors import ScheduleRefused
 from ays_client.pipelines import applied, apply_schedule, restore
 from ays_client.schedulers import scheduled
 from tests.integrate import tiny
-from tests.integrate.problems import LATENT, schedule
+from tests.integrate.problems import EDM_STD, LATENT, schedule
 from worker.ays.solvers import SOLVERS, sample
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -46,12 +46,15 @@ def replay(one, wanted, x, *, levels=None):
     def denoise(state, sigma):
         level = float(sigma[0])
         shown, time, predicted = next(seen)
-        shrink = 1 / (1 + level) if wanted.kind == "flow" else 1 / math.hypot(1, level)
+        std = EDM_STD if wanted.kind == "edm" else 1.0
+        shrink = 1 / (1 + level) if wanted.kind == "flow" else 1 / math.hypot(std, level)
         close(shown.reshape(state.shape), shrink * state)
         # Flux's network takes t itself.
         assert float(time) == pytest.approx(scale * times[0], abs=2e-4) or float(time) == pytest.approx(times[0], abs=2e-6)
         times.pop(0)
         output = predicted.double().reshape(state.shape)
+        if wanted.kind == "edm":
+            return (std * shrink) ** 2 * state + level * std * shrink * output
         return shrink * state - level / (1 + level) * output if wanted.kind == "flow" else state - level * output
 
     ended = sample(SOLVERS[wanted.solver.value], denoise, np.array(levels), x.double() / levels[0])
@@ -131,6 +134,20 @@ def test_pipelines_of_pixels(name):
     noise = torch.randn(one.shape, generator=torch.Generator().manual_seed(5))
     # These start from a state of variance 1, whatever the scheduler says.
     ended = replay(one, wanted, noise * math.hypot(1, wanted.sigmas[0]))
+    close(torch.from_numpy(found).permute(0, 3, 1, 2), (ended / 2 + 0.5).clamp(0, 1))
+
+
+@pytest.mark.parametrize(
+    ("scheduler", "solver"),
+    [(diffusers.EDMEulerScheduler, Solver.EULER), (diffusers.EDMDPMSolverMultistepScheduler, Solver.DPMPP_2M)],
+)
+def test_a_pipeline_of_ones_own(scheduler, solver):
+    one, wanted = seeded(tiny.edm, scheduler), schedule(kind="edm", solver=solver)
+    apply_schedule(one.pipe, wanted, strict=True)
+    found = one(generator=torch.Generator().manual_seed(5)).images
+    assert len(one.calls) == 8
+    noise = torch.randn(one.shape, generator=torch.Generator().manual_seed(5))
+    ended = replay(one, wanted, wanted.sigmas[0] * noise)
     close(torch.from_numpy(found).permute(0, 3, 1, 2), (ended / 2 + 0.5).clamp(0, 1))
 
 

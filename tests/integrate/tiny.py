@@ -6,7 +6,8 @@ from typing import Any
 import diffusers
 import torch
 
-from tests.integrate.problems import LATENT
+from examples.edm_pipeline import EDMPipeline
+from tests.integrate.problems import EDM_STD, LATENT
 
 
 @dataclass
@@ -162,7 +163,19 @@ def dit():
 
 def pixels(name):
     """`DDPMPipeline` or `DDIMPipeline`: they draw their noise themselves and return numpy images."""
-    network = diffusers.UNet2DModel(
+    scheduler = {"DDPMPipeline": diffusers.DDPMScheduler, "DDIMPipeline": diffusers.DDIMScheduler}[name](**LATENT)
+    pipe = getattr(diffusers, name)(unet=_unet(), scheduler=scheduler)
+    return Tiny(pipe, {"batch_size": 2, "output_type": "np", "return_dict": False}, "unet", (2, 1, 8, 8))
+
+
+def edm(scheduler):
+    """A pipeline of one's own around an EDM network: the one in examples/."""
+    pipe = EDMPipeline(_unet(), scheduler(sigma_min=0.002, sigma_max=80.0, sigma_data=EDM_STD))
+    return Tiny(pipe, {"batch_size": 2, "output_type": "np"}, "unet", (2, 1, 8, 8))
+
+
+def _unet():
+    return diffusers.UNet2DModel(
         sample_size=8,
         in_channels=1,
         out_channels=1,
@@ -172,6 +185,3 @@ def pixels(name):
         down_block_types=("DownBlock2D", "DownBlock2D"),
         up_block_types=("UpBlock2D", "UpBlock2D"),
     )
-    scheduler = {"DDPMPipeline": diffusers.DDPMScheduler, "DDIMPipeline": diffusers.DDIMScheduler}[name](**LATENT)
-    pipe = getattr(diffusers, name)(unet=network, scheduler=scheduler)
-    return Tiny(pipe, {"batch_size": 2, "output_type": "np", "return_dict": False}, "unet", (2, 1, 8, 8))
