@@ -53,6 +53,17 @@ class Method(StrEnum):
     ENTROPIC = "entropic"
 
 
+class Priority(StrEnum):
+    """How urgent a job is.
+
+    `interactive`: somebody waits for it. `batch`: it may wait for others; while there are interactive jobs it gets one turn to eight
+    of theirs.
+    """
+
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
 class JobState(StrEnum):
     """State of a job: `queued -> running -> succeeded | failed | canceled`; `lost` while its worker's heartbeat is overdue."""
 
@@ -186,7 +197,7 @@ class PaperOptions(_Body):
 
 
 class JobRequest(Target):
-    """Body of `POST /v1/jobs`."""
+    """What a job is asked for. All of it decides the answer; its content address is the job's id."""
 
     detail: Literal["auto"] | Annotated[float, Field(ge=0, le=4)] = Field(
         "auto", description="exponent p of the weight sigma^p: 0 is the paper's bound, 2 the error of the sample; auto validates"
@@ -208,6 +219,17 @@ class JobRequest(Target):
     def chosen(self) -> bool:
         """Whether somebody chose how it is computed: then the answer is for this request alone, not for a lookup."""
         return self.detail != "auto" or self.paper is not None
+
+
+class Submission(JobRequest):
+    """Body of `POST /v1/jobs`: a request, and how urgent it is, which changes nothing about the answer."""
+
+    priority: Priority = Field(Priority.INTERACTIVE, description="batch: others may go first")
+
+    @property
+    def request(self) -> JobRequest:
+        """The request alone."""
+        return JobRequest(**self.model_dump(include=set(JobRequest.model_fields)))
 
 
 def identity(body: BaseModel) -> str:
@@ -238,6 +260,7 @@ class Job(_Body):
     id: str
     state: JobState
     request: JobRequest
+    priority: Priority = Priority.INTERACTIVE
     progress: Progress
     created_at: float = Field(description="seconds since 1970-01-01 UTC")
     started_at: float | None = None

@@ -24,15 +24,23 @@ end
 SUBMIT = (
     _OUTDATED
     + """
--- ARGV: id, request, model, request id, traceparent
-local id, request, model = ARGV[1], ARGV[2], ARGV[3]
+-- ARGV: id, request, model, request id, traceparent, owner, priority, most that may wait, most of the owner (0 x 2: any number)
+local id, request, model, owner, priority = ARGV[1], ARGV[2], ARGV[3], ARGV[6], ARGV[7]
 local state = read(id, 'state')
 local fresh = not state or state == 'failed' or state == 'canceled' or outdated(id, state, model)
 if fresh then
+  local refused = refusal(owner, tonumber(ARGV[8]), tonumber(ARGV[9]))
+  if refused then
+    count('refused_' .. refused[1])
+    return refused
+  end
   reset(id, request, model)
-  redis.call('HSET', key_job(id), 'request_id', ARGV[4], 'traceparent', ARGV[5])
+  redis.call('HSET', key_job(id), 'request_id', ARGV[4], 'traceparent', ARGV[5], 'owner', owner, 'priority', priority)
+  take_turn(id, owner, priority)
   queue_up(id)
   count('submitted')
+elseif state == 'queued' then
+  hasten(id, owner, priority)
 end
 return { fresh and 1 or 0, snapshot({ id }) }
 """
@@ -67,6 +75,7 @@ redis.call('HINCRBY', key_job(id), 'tries', 1)
 redis.call('HSET', key_job(id), 'worker', worker, 'started', int(now()))
 lease(id, ARGV[3])
 enter(id, 'running')
+serve(id)
 local token = redis.call('HINCRBY', key_job(id), 'token', 1)
 announce(id)
 return token

@@ -9,11 +9,12 @@ from typing import Any
 
 from redis import Redis
 
-from ays_client.contract import Job, JobRequest, JobState, Progress, identity
+from ays_client.contract import Job, JobRequest, JobState, Priority, Progress, identity
 from ays_store import job_scripts, keys
+from ays_store.bounds import UNBOUNDED, Bounds, QueueFull, wait_seconds
 from ays_store.events import Events
 from ays_store.limits import ATTEMPTS_MAX, LEASE_SECONDS, RECORDS_SECONDS
-from ays_store.origin import NOWHERE, Origin
+from ays_store.origin import ANONYMOUS, NOWHERE, Origin
 from ays_store.records import jobs_from, text
 from ays_store.scripts import Script
 from ays_store.standing import Standing
@@ -40,21 +41,31 @@ class Jobs:
         self._died = Script(redis, job_scripts.DIED)
         self._forget = Script(redis, job_scripts.FORGET)
 
-    def submit(self, request: JobRequest, *, origin: Origin = NOWHERE) -> tuple[Job, bool]:
+    def submit(
+        self, request: JobRequest, *, priority: Priority = Priority.INTERACTIVE, origin: Origin = NOWHERE, bounds: Bounds = UNBOUNDED
+    ) -> tuple[Job, bool]:
         """Creates the job of a request, or returns the one there is.
 
-        A failed or canceled job starts over, as does a succeeded one whose model has other weights by now.
+        A failed or canceled job starts over, as does a succeeded one whose model has other weights by now. One that waits gets the
+        higher priority, and the better of its turn and the one that this submission would have alone.
 
         Args:
             request: What is asked for.
+            priority: How urgent it is.
             origin: Who asks; kept when the job is created or restarted by this call.
+            bounds: How many jobs may wait already, when this call would add one.
 
         Returns:
             The job, and whether it was created or restarted by this call: then, and only then, it wants to be enqueued.
+
+        Raises:
+            QueueFull: If there are as many; nothing has changed then.
         """
-        job_id = identity(request)
-        created, snapshot = self._submit(job_id, request.model_dump_json(), request.model, origin.request_id, origin.traceparent)
-        return jobs_from(snapshot)[0], bool(created)
+        body, asked = request.model_dump_json(), (origin.request_id, origin.traceparent, origin.owner)
+        created, *rest = self._submit(identity(request), body, request.model, *asked, priority, bounds.waiting, bounds.of_owner)
+        if isinstance(created, bytes):
+            raise _refusal(text(created), *(int(number) for number in rest))
+        return jobs_from(rest[0])[0], bool(created)
 
     def answer(self, request: JobRequest, schedule_id: str) -> Job:
         """Records a job as succeeded at once, because the cache holds its answer; a running or succeeded job stays as it is,
@@ -74,8 +85,9 @@ class Jobs:
     def origin(self, job_id: str) -> Origin:
         """Returns where a job came from; `NOWHERE` when that is not known."""
         redis: Any = self._redis
-        found = redis.hmget(keys.job(job_id), "request_id", "traceparent")
-        return Origin(*(text(value or b"") for value in found))
+        found = redis.hmget(keys.job(job_id), "request_id", "traceparent", "owner")
+        request_id, traceparent, owner = (text(value or b"") for value in found)
+        return Origin(request_id, traceparent, owner or ANONYMOUS)
 
     def list(
         self, state: JobState | None = None, model: str | None = None, *, cursor: str | None = None, limit: int = 50
@@ -198,6 +210,14 @@ class Jobs:
     def forget(self) -> int:
         """Drops some of the records that are final and old; returns how many."""
         return int(self._forget(int(RECORDS_SECONDS * 1e6)))
+
+
+def _refusal(why: str, waiting: int, own: int, workers: int, runs: int, run_micros: int) -> QueueFull:
+    of_owner = why == "key"
+    # One start makes room in a full queue; as many as there are to one job of the owner, for the owner.
+    starts = waiting / own if of_owner else 1
+    wait = wait_seconds(starts=starts, workers=workers, runs=runs, run_seconds=run_micros / 1e6)
+    return QueueFull(of_owner=of_owner, waiting=own if of_owner else waiting, wait_seconds=wait)
 
 
 def _index(state: JobState | None, model: str | None) -> str:

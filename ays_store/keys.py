@@ -16,6 +16,8 @@ FINGERPRINTS = f"{PREFIX}models:fingerprints"
 WORKERS = f"{PREFIX}workers"
 REAPER = f"{PREFIX}reaper"
 COUNTERS = f"{PREFIX}counters"
+WAITING = f"{PREFIX}waiting"
+TURNS = f"{PREFIX}turns"
 PROBE = f"{PREFIX}probe"
 SCHEMA = f"{PREFIX}schema"
 API_KEYS_USED = f"{PREFIX}keys:used"
@@ -48,6 +50,16 @@ def jobs_of(model: str) -> str:
 def jobs_of_in(model: str, state: str) -> str:
     """The jobs of a model in a state, by creation time."""
     return f"{PREFIX}jobs:model:{model}:{state}"
+
+
+def waiting_as(priority: str) -> str:
+    """The waiting jobs of a priority, by creation time."""
+    return f"{PREFIX}waiting:priority:{priority}"
+
+
+def waiting_of(owner: str) -> str:
+    """The waiting jobs of an owner, by their turns."""
+    return f"{PREFIX}waiting:owner:{owner}"
 
 
 def profile(profile_id: str) -> str:
@@ -128,12 +140,15 @@ def delivery(message: str) -> str:
 LUA = f"""
 local JOBS, LEASES, CLOCK, WORKERS, COUNTERS = '{JOBS}', '{LEASES}', '{CLOCK}', '{WORKERS}', '{COUNTERS}'
 local DELIVERIES = '{DELIVERIES}'
+local WAITING, TURNS = '{WAITING}', '{TURNS}'
 local MODELS, MODEL_SOURCES, FINGERPRINTS = '{MODELS}', '{MODEL_SOURCES}', '{FINGERPRINTS}'
 local function key_job(id) return '{job("")}' .. id end
 local function key_events(id) return '{events("")}' .. id end
 local function key_jobs_in(state) return '{jobs_in("")}' .. state end
 local function key_jobs_of(model) return '{jobs_of("")}' .. model end
 local function key_jobs_of_in(model, state) return '{jobs_of("")}' .. model .. ':' .. state end
+local function key_waiting_as(priority) return '{waiting_as("")}' .. priority end
+local function key_waiting_of(owner) return '{waiting_of("")}' .. owner end
 local function key_profile(id) return '{profile("")}' .. id end
 local function key_shards(id) return '{shards("")}' .. id end
 local function key_open_shards(name) return '{open_shards("")}' .. name end

@@ -35,3 +35,9 @@ DELIVERIES_MAX = 10_000
 
 DELIVERY_SECONDS = 30 * 86_400
 """A message that nobody has delivered, nor given up, is dropped after this time."""
+
+WAIT_SECONDS_MIN, WAIT_SECONDS_MAX = 1, 600
+"""Whoever finds the queue full is told to come back after the time in which a place is expected, within these bounds."""
+
+RUN_SECONDS = 30.0
+"""How long a job is expected to run before any has."""

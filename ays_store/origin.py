@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+ANONYMOUS = "anonymous"
+"""The owner of what was asked for without a key."""
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -10,10 +13,12 @@ class Origin:
     Attributes:
         request_id: id of the HTTP request, '' where there was none.
         traceparent: context of its trace (W3C), '' where it was not traced.
+        owner: public id of the API key that it came with, or `ANONYMOUS`; the queue is fair between owners.
     """
 
     request_id: str = ""
     traceparent: str = ""
+    owner: str = ANONYMOUS
 
 
 NOWHERE = Origin()

@@ -42,9 +42,18 @@ JobFunction = Callable[[str], None]
 _MISSING = """
 -- ARGV: queue, grace
 -- Jobs that we hold for queued but that have been in no queue for longer than the grace get a new delivery. Looked for among
--- the oldest only: a lost one comes to the head in its turn.
+-- the next only: a lost one comes to the head in its turn.
 local t, again = now(), {}
-for _, id in ipairs(redis.call('ZRANGE', key_jobs_in('queued'), 0, 99)) do
+-- Beside services and workers of a version that knows no turns, jobs come and go without them.
+for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, 99)) do
+  if read(id, 'state') ~= 'queued' then leave(id) end
+end
+if redis.call('ZCARD', key_jobs_in('queued')) > redis.call('ZCARD', WAITING) then
+  for _, id in ipairs(redis.call('ZRANGE', key_jobs_in('queued'), 0, -1)) do
+    if not redis.call('ZSCORE', WAITING, id) then join(id) end
+  end
+end
+for _, id in ipairs(redis.call('ZRANGE', WAITING, 0, 99)) do
   local h = redis.call('HMGET', key_job(id), 'delivery', 'missing')
   if redis.call('LPOS', ARGV[1], id .. '-' .. h[1]) then
     redis.call('HDEL', key_job(id), 'missing')

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Sequence
 
-from ays_client.contract import Job, JobRequest, JobState, Progress
+from ays_client.contract import Job, JobRequest, JobState, Priority, Progress
 from ays_store.limits import LOST_SECONDS
 
 _log = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ def _job(row: Sequence[bytes], *, now: int, live: int) -> Job:
         id=text(row[0]),
         state=_state(fields, now=now),
         request=JobRequest.model_validate_json(fields["request"]),
+        priority=Priority(fields.get("priority", Priority.INTERACTIVE)),
         progress=Progress.model_validate_json(fields["progress"]),
         created_at=int(fields["created"]) / 1e6,
         started_at=_seconds(fields.get("started")),

@@ -9,7 +9,7 @@ from typing import Any
 from redis import Redis
 from redis.exceptions import NoScriptError
 
-from ays_store import keys
+from ays_store import keys, turns
 from ays_store.limits import DELIVERY_SECONDS, EVENTS_KEPT, EVENTS_SECONDS, LIVE_SECONDS
 
 PRELUDE = (
@@ -19,7 +19,7 @@ local LIVE, EVENTS_KEPT, EVENTS_SECONDS = {LIVE_SECONDS * 1_000_000:.0f}, {EVENT
 local DELIVERY_SECONDS = {DELIVERY_SECONDS}
 """
     + """
-local WAITING = '{"stage":"waiting"}'
+local NOT_BEGUN = '{"stage":"waiting"}'
 
 local function int(x) return string.format('%.0f', x) end
 
@@ -30,6 +30,9 @@ end
 
 local function read(id, field) return redis.call('HGET', key_job(id), field) end
 
+"""
+    + turns.LUA
+    + """
 -- Creation times are strictly increasing, so that a page of the list can end at any of them.
 local function tick()
   local t, last = now(), tonumber(redis.call('GET', CLOCK) or '0')
@@ -59,13 +62,14 @@ local function enter(id, state)
   redis.call('ZADD', key_jobs_of(model), created, id)
   redis.call('ZADD', key_jobs_in(state), created, id)
   redis.call('ZADD', key_jobs_of_in(model, state), created, id)
+  if state == 'queued' then join(id) elseif old == 'queued' then leave(id) end
 end
 
 -- Queues a job (again): a new delivery, so that what is left of the one before cannot stand in its way.
 local function queue_up(id)
   redis.call('HDEL', key_job(id), 'lease', 'worker', 'missing', 'cancel', 'finished')
   redis.call('HINCRBY', key_job(id), 'delivery', 1)
-  redis.call('HSET', key_job(id), 'progress', WAITING)
+  redis.call('HSET', key_job(id), 'progress', NOT_BEGUN)
   redis.call('ZREM', LEASES, id)
   enter(id, 'queued')
   announce(id)
@@ -100,8 +104,9 @@ end
 
 -- Starts the life of a record: everything of an earlier life goes, but the counters that fence it off.
 local function reset(id, request, model)
-  redis.call('HDEL', key_job(id), 'error', 'schedule_id', 'started', 'finished', 'fingerprint', 'request_id', 'traceparent')
-  redis.call('HSET', key_job(id), 'request', request, 'model', model, 'tries', 0, 'progress', WAITING, 'created', int(tick()))
+  redis.call('HDEL', key_job(id), 'error', 'schedule_id', 'started', 'finished', 'fingerprint', 'request_id', 'traceparent',
+    'turn', 'priority', 'owner')
+  redis.call('HSET', key_job(id), 'request', request, 'model', model, 'tries', 0, 'progress', NOT_BEGUN, 'created', int(tick()))
   redis.call('DEL', key_events(id))
 end
 

@@ -23,6 +23,7 @@ from rq.utils import now
 from rq.worker import SimpleWorker
 from rq.worker.base import WorkerStatus
 
+from ays_store.fair_queue import FairQueue
 from ays_store.queue import KEPT_SECONDS, QUEUE, SERIALIZER, JobFunction, allowed
 
 _WORKER_TTL = 20
@@ -57,8 +58,16 @@ class WarmWorker(SimpleWorker):
             drain: Set here when the process is asked to end.
         """
         job_class = allowed(functions)
-        queue = RQQueue(QUEUE, connection=redis, job_class=job_class, serializer=SERIALIZER)
-        super().__init__([queue], name=name, connection=redis, job_class=job_class, serializer=SERIALIZER, worker_ttl=_WORKER_TTL)
+        queue = FairQueue(QUEUE, connection=redis, job_class=job_class, serializer=SERIALIZER)
+        super().__init__(
+            [queue],
+            name=name,
+            connection=redis,
+            queue_class=FairQueue,
+            job_class=job_class,
+            serializer=SERIALIZER,
+            worker_ttl=_WORKER_TTL,
+        )
         self._job_seconds = job_seconds
         self._lease = max(1, int(lease_seconds))
         self._drain = drain

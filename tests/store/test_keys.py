@@ -12,6 +12,8 @@ NAMES = {
     "events": "{job}",
     "jobs_in": "{state}",
     "jobs_of": "{model}",
+    "waiting_as": "{priority}",
+    "waiting_of": "{owner}",
     "profile": "{profile}",
     "shards": "{profile}",
     "open_shards": "{profile}/{fingerprint}",

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from ays_client.contract import JobState
+from ays_client.contract import JobState, identity
+from ays_store import Measurement
 from tests.store.bodies import request
 from tests.store.waiting import until
 from tests.worker_shell.conftest import ROOT
@@ -49,12 +50,12 @@ def test_a_job_that_ends_its_process_is_failed_after_three_tries_and_the_worker_
     assert worker.end() == 0
 
 
-def test_a_killed_process_gives_its_job_back_at_once(start, ask, reaches, gate, deeds, computing):
+def test_a_killed_process_gives_its_job_back_at_once(start, ask, reaches, gate, deeds, computing, store):
     """Long before its lease runs out, and what was measured is not measured again."""
     start(module=KEPT, AYS_LEASE_SECONDS="600")
     gate(1)
     job_id = ask(request(paths=2))
-    until(lambda: "step 0" in deeds())
+    until(lambda: store.shards.read(Measurement(identity(request(paths=2).variant), "f0"), ["0-1"]), what="the first shard")
     os.kill(computing(), signal.SIGKILL)
     gate()
     assert reaches(job_id, JobState.SUCCEEDED).attempts == 2

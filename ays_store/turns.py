@@ -1,0 +1,89 @@
+"""Turns: in which order the queue is served, so that nobody who asks for much delays those who ask for little.
+
+A job waits with a number, its turn, and the smallest is served first. The jobs of one owner and one priority are a flow; each stands
+the weight of its priority behind the one before it, and no earlier than one weight behind the job that was served last:
+
+    turn = max(now, last turn of the flow) + weight,      now = the largest (turn - weight) of all jobs served
+
+So flows take turns whatever their lengths: a job of an owner with nothing else in the queue comes before the second one of all others.
+A batch flow gets one job for every eight of an interactive flow, which keeps it out of the way and from starving. It is start-time
+fair queueing (Goyal, Vin, Cheng: Start-time Fair Queueing, SIGCOMM 1996) with jobs for packets of equal length. A job that comes back
+to the queue, because its worker died or ended, has the turn that it had.
+"""
+
+from ays_client.contract import Priority
+from ays_store.origin import ANONYMOUS
+
+WEIGHTS = {Priority.INTERACTIVE: 1, Priority.BATCH: 8}
+"""Places in the queue that a job of a flow stands behind the one before it."""
+
+LUA = (
+    f"""
+local WEIGHTS = {{ {", ".join(f"{priority.value} = {weight}" for priority, weight in WEIGHTS.items())} }}
+local INTERACTIVE, ANONYMOUS = '{Priority.INTERACTIVE.value}', '{ANONYMOUS}'
+"""
+    + """
+local function flow(owner, priority) return owner .. ' ' .. priority end
+
+local function clock() return tonumber(redis.call('HGET', TURNS, 'now') or '0') end
+
+local function turn_of(owner, priority)
+  return math.max(clock(), tonumber(redis.call('HGET', TURNS, flow(owner, priority)) or '0')) + WEIGHTS[priority]
+end
+
+-- Gives a job the turn that a submission has now.
+local function take_turn(id, owner, priority)
+  local turn = int(turn_of(owner, priority))
+  redis.call('HSET', TURNS, flow(owner, priority), turn)
+  redis.call('HSET', key_job(id), 'turn', turn)
+end
+
+-- Puts a job among those that wait. A record of an earlier version has no turn; it has waited for longest.
+local function join(id)
+  local h = redis.call('HMGET', key_job(id), 'turn', 'priority', 'owner', 'created')
+  local turn, priority, owner = tonumber(h[1] or '') or clock(), h[2] or INTERACTIVE, h[3] or ANONYMOUS
+  redis.call('HSET', key_job(id), 'turn', int(turn), 'priority', priority, 'owner', owner)
+  redis.call('ZADD', WAITING, int(turn), id)
+  redis.call('ZADD', key_waiting_as(priority), h[4], id)
+  redis.call('ZADD', key_waiting_of(owner), int(turn), id)
+end
+
+local function leave(id)
+  local h = redis.call('HMGET', key_job(id), 'priority', 'owner')
+  redis.call('ZREM', WAITING, id)
+  redis.call('ZREM', key_waiting_as(h[1] or INTERACTIVE), id)
+  redis.call('ZREM', key_waiting_of(h[2] or ANONYMOUS), id)
+end
+
+-- Moves the clock of turns on to a job that is served. What the flows have had before is forgotten when nobody waits.
+local function serve(id)
+  local h = redis.call('HMGET', key_job(id), 'turn', 'priority')
+  local time = math.max(clock(), (tonumber(h[1] or '') or 0) - (WEIGHTS[h[2]] or 0))
+  if redis.call('ZCARD', WAITING) == 0 then redis.call('DEL', TURNS) end
+  redis.call('HSET', TURNS, 'now', int(time))
+end
+
+-- Somebody asks for a job that waits already: it gets the better of its place and the one that this submission would have.
+local function hasten(id, owner, priority)
+  if priority == INTERACTIVE and read(id, 'priority') ~= INTERACTIVE then
+    leave(id)
+    redis.call('HSET', key_job(id), 'priority', INTERACTIVE)
+    join(id)
+  end
+  if turn_of(owner, priority) < tonumber(redis.call('ZSCORE', WAITING, id) or '0') then
+    take_turn(id, owner, priority)
+    join(id)
+  end
+end
+
+-- Why the queue takes no more jobs of an owner, or false; with what is needed to say when it will.
+local function refusal(owner, most, most_of_owner)
+  local waiting, own = redis.call('ZCARD', WAITING), redis.call('ZCARD', key_waiting_of(owner))
+  local why = (most_of_owner > 0 and own >= most_of_owner and 'key') or (most > 0 and waiting >= most and 'queue')
+  if not why then return false end
+  local h = redis.call('HMGET', COUNTERS, 'runs', 'run_micros')
+  return { why, waiting, own, redis.call('ZCOUNT', WORKERS, int(now() - LIVE), '+inf'), h[1] or '0', h[2] or '0' }
+end
+"""
+)
+"""The same for the Lua scripts; a part of their prelude."""
