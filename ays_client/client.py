@@ -48,13 +48,16 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def submit(self, request: JobRequest | Mapping[str, object]) -> Job:
+    def submit(self, request: JobRequest | Mapping[str, object], *, webhook: str | None = None) -> Job:
         """Ask for a schedule; the same request is the same job, also a finished one.
 
         Args:
             request: the request, or its JSON body as a mapping, which the service checks.
+            webhook: URL that is told once how the job ends, by a signed POST.
         """
         body = request.model_dump(mode="json") if isinstance(request, JobRequest) else dict(request)
+        if webhook is not None:
+            body["webhook"] = webhook
         return self._transport.json(Job, "POST", "/v1/jobs", json=body)
 
     def submit_curve(self, request: CurveRequest | Mapping[str, object]) -> Job:

@@ -14,6 +14,7 @@ LogFormat = Literal["json", "text"]
 """One JSON object a line, for machines; or text, for people at a terminal."""
 
 _PASSWORD = re.compile(r"(?<=://)([^/\s@:]*):[^/\s@]+(?=@)")
+_WEBHOOK_SECRET = re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]+")
 _API_KEY = re.compile(r"\b(ays_[0-9a-f]{12})_[A-Za-z0-9_-]+")
 
 
@@ -55,8 +56,8 @@ def configure_logs(level: LogLevel, form: LogFormat, *, quiet: tuple[str, ...] =
 
 
 def without_passwords(text: str) -> str:
-    """The same text with the passwords of its URLs masked, and the secret part of its API keys."""
-    return _API_KEY.sub(r"\1_***", _PASSWORD.sub(r"\1:***", text))
+    """The same text with the passwords of its URLs masked, the secret part of its API keys, and the secrets of webhooks."""
+    return _WEBHOOK_SECRET.sub("whsec_***", _API_KEY.sub(r"\1_***", _PASSWORD.sub(r"\1:***", text)))
 
 
 def _rendering(form: LogFormat) -> list[structlog.typing.Processor]:

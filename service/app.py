@@ -30,6 +30,7 @@ from service.middleware import BodyLimit, RequestLog, SecurityHeaders
 from service.routes import curves, events, health, jobs, models, page, schedules
 from service.settings import Settings
 from service.shutdown import Shutdown
+from service.webhooks.deliverer import deliver_webhooks
 
 _DESCRIPTION = """
 Optimized sampling schedules for diffusion models. POST a model, a budget of evaluations (NFE) and a solver; a worker measures
@@ -58,6 +59,8 @@ def create_app(settings: Settings) -> FastAPI:
         feed = Feed(store, Shutdown())
         metrics.watch(store.census.take)
         tasks = [asyncio.create_task(feed.run()), asyncio.create_task(Changes(settings.redis_url).tell(cache))]
+        if settings.webhook_secret:
+            tasks.append(asyncio.create_task(deliver_webhooks(settings, store.webhooks)))
         try:
             yield State(
                 settings=settings,

@@ -138,6 +138,11 @@ class _Shared(Collector):
         for state in ("succeeded", "failed", "canceled"):
             finished.add_metric([state], count(state, 0))
         yield finished
+        webhooks = CounterMetricFamily("ays_webhooks", "Tries of webhooks, and messages that were given up.", labels=["outcome"])
+        for outcome in ("delivered", "retried", "failed"):
+            webhooks.add_metric([outcome], count(f"webhooks_{outcome}", 0))
+        yield webhooks
+        yield GaugeMetricFamily("ays_webhooks_waiting", "Messages about ended jobs that have not arrived.", stats.webhooks)
         seconds = count("run_micros", 0) / 1e6
         yield SummaryMetricFamily("ays_job_run_seconds", "Time from the last start of a job to its end.", count("runs", 0), seconds)
 

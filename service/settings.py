@@ -1,5 +1,6 @@
 """Configuration of the service, from environment variables that start with `AYS_`."""
 
+from ipaddress import ip_network
 from typing import Annotated
 from urllib.parse import urlsplit
 
@@ -8,15 +9,22 @@ from pydantic_settings import NoDecode
 
 from ays_process.environment import ProcessSettings, RedisUrl, read_environment
 from service.access.hosts import is_loopback
+from service.webhooks.reach import Network, Reach
+from service.webhooks.signing import Secrets
 
 DEFAULT_REDIS_URL = "redis://127.0.0.1:6379/0"
 """Where a Redis listens unless it is told otherwise."""
+
+RETRY_SECONDS = (5.0, 300.0, 1800.0, 7200.0, 18_000.0, 36_000.0, 50_400.0, 72_000.0, 86_400.0)
+"""Pauses between the tries of a webhook, those that Standard Webhooks recommends: ten tries in a little more than three days."""
+
+_PAUSES_MAX, _LONGEST_PAUSE = 20, 86_400
 
 QUIET = ("uvicorn.access",)
 """Loggers that are kept to warnings: every request is logged by us, with its id."""
 
 
-def _words(value: object) -> object:
+def _words(value: str | tuple[str, ...]) -> tuple[str, ...]:
     return tuple(word.strip() for word in value.split(",") if word.strip()) if isinstance(value, str) else value
 
 
@@ -37,7 +45,28 @@ def _web_origins(origins: tuple[str, ...]) -> tuple[str, ...]:
     return origins
 
 
+def _networks(value: object) -> object:
+    try:
+        return tuple(ip_network(word) for word in _words(value)) if isinstance(value, str) else value
+    except ValueError as error:
+        msg = f"{error}; expected networks separated by commas, such as 10.1.0.0/16, or single addresses"
+        raise ValueError(msg) from None
+
+
+def _pauses(value: object) -> object:
+    try:
+        pauses = tuple(float(word) for word in _words(value)) if isinstance(value, str) else value
+    except ValueError:
+        pauses = ()
+    if not isinstance(pauses, tuple) or not 1 <= len(pauses) <= _PAUSES_MAX or not all(0 <= pause <= _LONGEST_PAUSE for pause in pauses):
+        msg = f"expected 1 to {_PAUSES_MAX} pauses in seconds, separated by commas, of at most {_LONGEST_PAUSE} (a day) each"
+        raise ValueError(msg)
+    return pauses
+
+
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+Networks = Annotated[tuple[Network, ...], NoDecode, BeforeValidator(_networks)]
+Pauses = Annotated[tuple[float, ...], NoDecode, BeforeValidator(_pauses)]
 
 
 class Settings(ProcessSettings):
@@ -62,12 +91,23 @@ class Settings(ProcessSettings):
     cors_origins: Annotated[Words, AfterValidator(_web_origins)] = Field(
         (), description="other sites whose pages may use the service, separated by commas"
     )
+    webhook_secret: Secrets = Field((), description="secrets that sign webhooks, whsec_...; empty: there are none", repr=False)
+    webhook_networks: Networks = Field(
+        (), description="networks that webhooks may reach though they are not public, such as 10.1.0.0/16, separated by commas"
+    )
+    webhook_http: bool = Field(False, description="whether webhooks may be unencrypted, http://")
+    webhook_retry_seconds: Pauses = Field(RETRY_SECONDS, description="pauses between the tries of a webhook, separated by commas")
     heartbeat_seconds: float = Field(10.0, gt=0, description="a comment is sent on event streams at least so often")
 
     @property
     def asks_for_keys(self) -> bool:
         """Whether requests need an API key."""
         return self.require_keys or not is_loopback(self.host)
+
+    @property
+    def webhook_reach(self) -> Reach:
+        """Where webhooks may go."""
+        return Reach(networks=self.webhook_networks, http=self.webhook_http)
 
 
 def load_settings() -> Settings:

@@ -18,7 +18,7 @@ from service.cli.connect import connect
 from service.cli.curve import curve_through_api, read_curve
 from service.cli.demo import demo as run_demo
 from service.cli.doctor import doctor as examine
-from service.cli.exits import ending
+from service.cli.exits import CommandError, ExitCode, ending
 from service.cli.keys import create_key, list_keys, revoke_key
 from service.cli.optimize import in_process, through_api
 from service.cli.serve import serve as run_serve
@@ -82,18 +82,22 @@ def optimize(
     method: MethodName = Method.PROFILE,
     detail: Annotated[str, typer.Option(help="`auto`, or the exponent p of the weight sigma^p, 0 to 4")] = "auto",
     effort: Annotated[Effort, typer.Option(help="how much validation and refinement is spent")] = Effort.STANDARD,
+    webhook: Annotated[str | None, typer.Option(help="URL that the service tells how the job ends")] = None,
     local: Annotated[bool, typer.Option("--local", help="compute here, without the service and without Redis")] = False,
     as_json: Json = False,
     url: Url = _URL,
 ) -> None:
     """Optimize a schedule, with live progress."""
+    if local and webhook is not None:
+        msg = "received --webhook and --local; only the service tells a URL: leave one out"
+        raise CommandError(msg, ExitCode.BAD_INPUT)
     target = {"model": model, "nfe": nfe, "solver": solver, "terminal": terminal, "method": method}
     body = {**target, "detail": detail, "effort": effort}
     request = JobRequest.model_validate(body)
     if local:
         schedule = in_process(request)
     else:
-        schedule, cached = through_api(request, url)
+        schedule, cached = through_api(request, url, webhook=webhook)
         if cached:
             sys.stderr.write("cache hit: this request was answered before\n")
     if as_json:

@@ -14,12 +14,13 @@ from service.cli.exits import CommandError, ExitCode
 from service.cli.progress import ProgressDisplay
 
 
-def through_api(request: JobRequest, url: str) -> tuple[Schedule, bool]:
+def through_api(request: JobRequest, url: str, *, webhook: str | None = None) -> tuple[Schedule, bool]:
     """Submit a request and wait for its schedule, with progress on standard error.
 
     Args:
         request: what is asked for.
         url: address of the service.
+        webhook: URL that the service tells how the job ends, too.
 
     Returns:
         The schedule, and whether it was there already.
@@ -28,7 +29,7 @@ def through_api(request: JobRequest, url: str) -> tuple[Schedule, bool]:
         ServiceError: the service refused, is away, or the job failed.
     """
     with connect(url) as client:
-        job = client.submit(request)
+        job = client.submit(request, webhook=webhook)
         cached = job.state is JobState.SUCCEEDED
         if not cached:
             job = watch(client, job)

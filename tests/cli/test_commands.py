@@ -27,6 +27,7 @@ NOWHERE = "http://127.0.0.1:9"
         (["optimize", "digits", "--detail", "nan"], "detail: Input should be a finite number; received 'nan'"),
         (["optimize", "digits", "--detail", "5"], "detail: Input should be less than or equal to 4; received '5'"),
         (["optimize", "../../etc/passwd"], "model: String should match pattern"),
+        (["optimize", "digits", "--local", "--webhook", "https://studio.example.org/"], "received --webhook and --local; only the service"),
         (["optimize"], "Missing argument"),
         (["optimize", "digits", "--frobnicate"], "No such option"),
         (["optimize", "digits", "--url", "somewhere"], "received the service address 'somewhere'; expected one like http://"),

@@ -11,7 +11,7 @@ import pytest
 from tests.service.worker import body
 
 BAD_BODIES = {
-    "unknown field": (body(webhook="x"), 422, "webhook", "leave webhook out"),
+    "unknown field": (body(callback="x"), 422, "callback", "leave callback out"),
     "field of other tools": (body(sampler="ddim"), 422, "sampler", "rename sampler to solver"),
     "misspelt field": (body(sigma_mim=1), 422, "sigma_mim", "rename sigma_mim to sigma_min"),
     "nfe 0": (body(nfe=0), 422, "greater than or equal to 2", "change nfe"),

@@ -1,0 +1,1 @@
+"""Signed messages about ended jobs, and what keeps them from becoming requests that the service was talked into."""
