@@ -7,6 +7,7 @@ import asyncio
 import random
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 from typing import TypeVar
 
@@ -85,10 +86,9 @@ class Deliverer:
         claimed = await self._claim(free) if free else []
         for delivery in claimed:
             host = host_of(delivery.url)
-            if sum(other == host for other in self._under_way.values()) < PER_HOST:
-                self._under_way[asyncio.create_task(self._deliver(delivery))] = host
-            else:
-                await self._settle(partial(self._webhooks.give_back, delivery, seconds=_BUSY_SECONDS))
+            busy = sum(other == host for other in self._under_way.values()) >= PER_HOST
+            work = self._give_back(delivery, seconds=_BUSY_SECONDS) if busy else self._deliver(delivery)
+            self._under_way[asyncio.create_task(work)] = "" if busy else host
         if self._under_way and not claimed:
             await asyncio.wait(self._under_way, timeout=_POLL_SECONDS, return_when=asyncio.FIRST_COMPLETED)
         elif not claimed:
@@ -96,9 +96,16 @@ class Deliverer:
         self._under_way = {task: host for task, host in self._under_way.items() if not task.done()}
 
     async def _claim(self, number: int) -> Sequence[Delivery]:
-        attempts = len(self._pauses) + 1
+        attempts, lease = len(self._pauses) + 1, self._lease_seconds
+        asked = self._in_thread(lambda: self._webhooks.claim(number, lease_seconds=lease, attempts_max=attempts))
         try:
-            claimed = await self._in_thread(lambda: self._webhooks.claim(number, lease_seconds=self._lease_seconds, attempts_max=attempts))
+            claimed = await asyncio.shield(asked)
+        except asyncio.CancelledError:
+            # The thread goes on all the same: what it has claimed must not wait for the end of its lease.
+            with suppress(RedisError):
+                for delivery in await asked:
+                    await self._give_back(delivery, seconds=0)
+            raise
         except RedisError as error:
             if not self._away:
                 _log.warning("webhooks cannot be read", error=f"{type(error).__name__}: {error}")
@@ -111,7 +118,7 @@ class Deliverer:
         try:
             outcome = await self._sender.send(delivery)
         except asyncio.CancelledError:
-            await self._settle(partial(self._webhooks.give_back, delivery, seconds=0))
+            await self._give_back(delivery, seconds=0)
             raise
         except Exception:
             # Its lease runs out, and the tries are counted: it is not tried for ever.
@@ -133,6 +140,9 @@ class Deliverer:
             self._webhooks.retry(delivery, seconds=pause)
             _log.warning("webhook not delivered", **_about(delivery), cause=outcome.cause, again_in=round(pause, 1))
 
+    async def _give_back(self, delivery: Delivery, *, seconds: float) -> None:
+        await self._settle(partial(self._webhooks.give_back, delivery, seconds=seconds))
+
     async def _settle(self, say: Callable[[], object]) -> None:
         try:
             await self._in_thread(say)
@@ -148,8 +158,8 @@ class Deliverer:
             await asyncio.gather(*late, return_exceptions=True)
         await self._sender.close()
 
-    async def _in_thread(self, work: Callable[[], Result]) -> Result:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+    def _in_thread(self, work: Callable[[], Result]) -> asyncio.Future[Result]:
+        return asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
 def _about(delivery: Delivery) -> dict[str, object]:

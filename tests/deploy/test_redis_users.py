@@ -8,12 +8,14 @@ import httpx2
 import pytest
 from redis import Redis
 from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
+from standardwebhooks.webhooks import Webhook
 
 from ays_store import keys
 from service.embedded_redis import server_binary
 from tests.cli.commands import ays
 from tests.cli.conftest import MODELS
 from tests.deploy.dockerfile import ROOT
+from tests.service.receiver import SECRET, TOKEN, WEBHOOKS, Receiver
 from tests.service.server import Server
 from tests.store.waiting import until
 from tests.worker_shell.conftest import Process
@@ -150,13 +152,15 @@ def test_everything_works_under_these_users_and_tells_no_secret(guarded, tmp_pat
     variables = guarded.named("worker") | {"AYS_MODELS": str(models), "AYS_THREADS": "1"}
     worker = Process("", tmp_path, 0, "worker", variables)
     try:
-        with Server("", tmp_path / "server.log", AYS_REQUIRE_KEYS="true", **guarded.named("service")) as server:
+        settings = {"AYS_REQUIRE_KEYS": "true", **WEBHOOKS, **guarded.named("service")}
+        with Receiver() as receiver, Server("", tmp_path / "server.log", **settings) as server:
             headers = {"authorization": f"Bearer {secret}"}
             with httpx2.Client(base_url=server.url, timeout=30, headers=headers) as client:
                 until(lambda: client.get("/readyz").status_code == 200, seconds=90, what="a live worker")
-                job = client.post("/v1/jobs", json={"model": "small", "nfe": 4, "effort": "fast", "paths": 16})
+                job = client.post("/v1/jobs", json={"model": "small", "nfe": 4, "effort": "fast", "paths": 16, "webhook": receiver.url})
                 path = job.headers["location"]
                 until(lambda: client.get(path).json()["state"] == "succeeded", seconds=90, what="the schedule")
+                assert Webhook(SECRET).verify(receiver.after(1)[0].body, receiver.came[0].headers)["type"] == "job.succeeded"
                 with client.stream("GET", f"{path}/events") as events:
                     output.append("".join(events.iter_text()))
                 answers = [client.get(each) for each in (client.get(path).json()["schedule_url"], "/metrics", "/v1/jobs", "/v1/models")]
@@ -186,5 +190,5 @@ def test_everything_works_under_these_users_and_tells_no_secret(guarded, tmp_pat
     text = "\n".join(output)
     assert "request" in text
     assert "permission" not in worker.stderr.read_text() + (tmp_path / "server.log").read_text()
-    for hidden in (secret.split("_", 2)[2], *guarded.passwords.values()):
+    for hidden in (secret.split("_", 2)[2], SECRET, TOKEN, *guarded.passwords.values()):
         assert hidden not in text

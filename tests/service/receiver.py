@@ -1,13 +1,24 @@
 """A real receiver of webhooks: an HTTP server on loopback that answers as it is told and remembers what came."""
 
+import shutil
+import ssl
+import subprocess
 import threading
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
 
 from tests.store.waiting import until
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 """The example of Standard Webhooks' specification."""
+
+TOKEN = "a-secret-of-the-receiver"
+"""What nobody but the receiver is to see of its URL."""
+
+WEBHOOKS = {"AYS_WEBHOOK_SECRET": SECRET, "AYS_WEBHOOK_NETWORKS": "127.0.0.0/8", "AYS_WEBHOOK_HTTP": "true"}
+"""Settings of a service that tells receivers on loopback."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +72,7 @@ class Receiver:
         if tls is not None:
             self._server.socket = tls.wrap_socket(self._server.socket, server_side=True)
         self.port = self._server.server_address[1]
-        self.url = f"http://{host}:{self.port}/hook?token=a-secret-of-the-receiver"
+        self.url = f"http://{host}:{self.port}/hook?token={TOKEN}"
         self._thread = threading.Thread(target=lambda: self._server.serve_forever(poll_interval=0.05))
 
     def after(self, number):
@@ -77,3 +88,17 @@ class Receiver:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+def certificate(folder, name):
+    """The TLS side of a server with a certificate for a name, which is its own authority, and the file of that authority."""
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl, which makes the certificate, is not installed")
+    authority, key = folder / "cert.pem", folder / "key.pem"
+    kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"]
+    names = ["-subj", f"/CN={name}", "-addext", f"subjectAltName=DNS:{name}"]
+    files = ["-keyout", str(key), "-out", str(authority)]
+    subprocess.run(["openssl", "req", "-x509", *kind, *names, *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority, key)
+    return context, authority

@@ -2,9 +2,7 @@
 
 import asyncio
 import json
-import shutil
 import ssl
-import subprocess
 import time
 from dataclasses import replace
 from ipaddress import ip_network
@@ -21,7 +19,7 @@ from service.settings import Settings, load_settings
 from service.webhooks.network import Resolver
 from service.webhooks.reach import Reach
 from service.webhooks.sender import Outcome, Sender
-from tests.service.receiver import SECRET, Receiver
+from tests.service.receiver import SECRET, TOKEN, Receiver, certificate
 from tests.service.worker import request
 
 OTHER = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
@@ -80,7 +78,7 @@ def test_an_independent_verifier_accepts_the_message_and_nothing_that_was_change
     assert told == json.loads(Notice.of(JOB).body())
     assert (told["type"], told["timestamp"]) == ("job.succeeded", "2023-11-14T22:13:20.250000Z")
     assert Job.model_validate(told["data"]) == JOB.model_copy(update={"live_workers": 0})
-    assert (came.path, came.headers["content-type"]) == ("/hook?token=a-secret-of-the-receiver", "application/json")
+    assert (came.path, came.headers["content-type"]) == (f"/hook?token={TOKEN}", "application/json")
     assert abs(int(came.headers["webhook-timestamp"]) - time.time()) < 60
     for headers, body in (
         (came.headers, came.body.replace(b"succeeded", b"failed")),
@@ -200,23 +198,9 @@ def test_a_job_that_runs_has_nothing_to_tell():
         Notice.of(JOB.model_copy(update={"state": JobState.RUNNING, "finished_at": None}))
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory):
-    """A certificate for hooks.example, which is its own authority, with its key."""
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    folder = tmp_path_factory.mktemp("tls")
-    files = ["-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]
-    name = ["-subj", "/CN=hooks.example", "-addext", "subjectAltName=DNS:hooks.example", "-days", "2"]
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", *files, *name]
-    subprocess.run(command, check=True, capture_output=True)
-    return folder / "cert.pem", folder / "key.pem"
-
-
-def test_the_certificate_is_verified_against_the_name_and_not_the_address(certificate):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    trusting = ssl.create_default_context(cafile=certificate[0])
+def test_the_certificate_is_verified_against_the_name_and_not_the_address(tmp_path):
+    context, authority = certificate(tmp_path, "hooks.example")
+    trusting = ssl.create_default_context(cafile=authority)
     with Receiver(tls=context) as receiver:
         hosts = ("hooks.example", "other.example", "127.0.0.1")
         urls = [f"https://{host}:{receiver.port}/" for host in hosts]

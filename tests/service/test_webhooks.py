@@ -14,19 +14,12 @@ from ays_store import Store, keys
 from ays_store.limits import DELIVERIES_MAX
 from service.embedded_redis import EmbeddedRedis
 from tests.client.test_curve import curve
-from tests.service.receiver import SECRET, Receiver
+from tests.service.receiver import SECRET, TOKEN, WEBHOOKS, Receiver, certificate
 from tests.service.server import Server
 from tests.service.worker import body, finish, request, toy, work
 from tests.store.waiting import until
 
-TOKEN = "a-secret-of-the-receiver"
-ON = {
-    "AYS_WEBHOOK_SECRET": SECRET,
-    "AYS_WEBHOOK_NETWORKS": "127.0.0.0/8",
-    "AYS_WEBHOOK_HTTP": "true",
-    "AYS_WEBHOOK_RETRY_SECONDS": "0.05,0.05,0.05",
-    "AYS_LOG_LEVEL": "debug",
-}
+ON = WEBHOOKS | {"AYS_WEBHOOK_RETRY_SECONDS": "0.05,0.05,0.05", "AYS_LOG_LEVEL": "debug"}
 
 
 @pytest.fixture(scope="module")
@@ -190,6 +183,17 @@ def test_a_service_that_is_asked_to_end_gives_a_message_back(lone, tmp_path):
         assert status == 0
         (delivery,) = store.webhooks.claim(1, lease_seconds=60, attempts_max=4)
         assert delivery.attempt == 1
+
+
+def test_a_receiver_with_a_certificate_of_a_trusted_authority_is_told(lone, tmp_path):
+    store, redis_url = lone
+    context, authority = certificate(tmp_path, "localhost")
+    settings = {"AYS_WEBHOOK_SECRET": SECRET, "AYS_WEBHOOK_NETWORKS": "127.0.0.1, ::1", "SSL_CERT_FILE": authority}
+    with Receiver(tls=context) as receiver, Server(redis_url, tmp_path / "log", **settings):
+        job, _ = store.jobs.submit(request())
+        store.webhooks.subscribe(job.id, f"https://localhost:{receiver.port}/hook")
+        store.jobs.cancel(job.id)
+        assert receiver.after(1)[0].path == "/hook"
 
 
 REFUSED = {
