@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from types import TracebackType
 from typing import Literal, Self
 
-from ays_client.contract import Event, Job, JobRequest, JobState, Method, Model, ProfileInfo, Schedule, Solver, Terminal
+from ays_client.contract import Event, Job, JobRequest, JobState, Method, Model, Priority, ProfileInfo, Schedule, Solver, Terminal
 from ays_client.credentials import credentials
 from ays_client.curve import CurveRequest
 from ays_client.errors import JobFailed, Unavailable
@@ -48,16 +48,21 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def submit(self, request: JobRequest | Mapping[str, object], *, webhook: str | None = None) -> Job:
+    def submit(
+        self, request: JobRequest | Mapping[str, object], *, webhook: str | None = None, priority: Priority | str | None = None
+    ) -> Job:
         """Ask for a schedule; the same request is the same job, also a finished one.
 
         Args:
             request: the request, or its JSON body as a mapping, which the service checks.
             webhook: URL that is told once how the job ends, by a signed POST.
+            priority: `interactive`, or `batch` to let others go first; None: as the request says, else `interactive`.
+
+        Raises:
+            Unavailable: the queue is full, or holds too many jobs of this API key; `retry_after` says when to try again.
         """
         body = request.model_dump(mode="json") if isinstance(request, JobRequest) else dict(request)
-        if webhook is not None:
-            body["webhook"] = webhook
+        body |= {name: value for name, value in {"webhook": webhook, "priority": priority}.items() if value is not None}
         return self._transport.json(Job, "POST", "/v1/jobs", json=body)
 
     def submit_curve(self, request: CurveRequest | Mapping[str, object]) -> Job:

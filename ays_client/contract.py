@@ -221,17 +221,6 @@ class JobRequest(Target):
         return self.detail != "auto" or self.paper is not None
 
 
-class Submission(JobRequest):
-    """Body of `POST /v1/jobs`: a request, and how urgent it is, which changes nothing about the answer."""
-
-    priority: Priority = Field(Priority.INTERACTIVE, description="batch: others may go first")
-
-    @property
-    def request(self) -> JobRequest:
-        """The request alone."""
-        return JobRequest(**self.model_dump(include=set(JobRequest.model_fields)))
-
-
 def identity(body: BaseModel) -> str:
     """Content address of a body: 32 hex digits of the SHA-256 of its canonical JSON and the contract version."""
     return address(body.model_dump(mode="json"))

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ays_client.contract import CURVE_PREFIX, NFE_MAX, NFE_MIN, Effort, JobRequest, Method, Solver, Terminal, identity
+from ays_client.contract import CURVE_PREFIX, NFE_MAX, NFE_MIN, Effort, JobRequest, Method, Priority, Solver, Terminal, identity
 from ays_client.webhooks import Webhook
 
 POINTS_MIN, POINTS_MAX = 8, 1024
@@ -69,6 +69,7 @@ class CurveRequest(LossCurve):
     method: Method = Method.PROFILE
     detail: Literal["auto"] | Annotated[float, Field(ge=0, le=4)] = "auto"
     webhook: Webhook | None = None
+    priority: Priority = Field(Priority.INTERACTIVE, description="batch: others may go first")
 
     @model_validator(mode="after")
     def _asked(self) -> Self:

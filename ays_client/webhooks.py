@@ -5,7 +5,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ays_client.contract import Job, JobRequest, JobState
+from ays_client.contract import Job, JobRequest, JobState, Priority
 
 Webhook = Annotated[
     str,
@@ -22,6 +22,7 @@ class JobSubmission(JobRequest):
     """Body of `POST /v1/jobs`: a request, and what is no part of its identity."""
 
     webhook: Webhook | None = None
+    priority: Priority = Field(Priority.INTERACTIVE, description="batch: others may go first")
 
     @property
     def request(self) -> JobRequest:

@@ -6,9 +6,8 @@ from typing import Any
 
 from redis import Redis
 
-from ays_client.contract import JobState
+from ays_client.contract import JobState, Priority
 from ays_store.limits import LOST_SECONDS
-from ays_store.queue import Queue
 from ays_store.records import text
 from ays_store.scripts import Script
 
@@ -22,11 +21,15 @@ for _, name in ipairs(names) do
   local readable, told = pcall(cjson.decode, redis.call('GET', key_worker(name)) or '')
   if readable and type(told) == 'table' and type(told.info) == 'table' and type(told.info.job) == 'string' then busy = busy + 1 end
 end
-local oldest = redis.call('ZRANGE', key_jobs_in('queued'), 0, 0, 'WITHSCORES')
+local waiting = {}
+for priority in pairs(WEIGHTS) do
+  local oldest = redis.call('ZRANGE', key_waiting_as(priority), 0, 0, 'WITHSCORES')
+  waiting[#waiting + 1] = { priority, redis.call('ZCARD', key_waiting_as(priority)), oldest[2] and int(t - tonumber(oldest[2])) or '0' }
+end
 return {
   states,
   redis.call('ZCOUNT', LEASES, '-inf', '(' .. int(t - tonumber(ARGV[1]))),
-  oldest[2] and int(t - tonumber(oldest[2])) or '0',
+  waiting,
   #names,
   busy,
   redis.call('HGETALL', COUNTERS),
@@ -44,7 +47,7 @@ class Stats:
     Attributes:
         jobs: jobs by the state that the API shows, those of the last month.
         queued: jobs that wait in the queue, by priority.
-        oldest_seconds: age of the job that has waited for longest, 0 when none waits.
+        oldest_seconds: age of the job that has waited for longest, by priority; 0 when none waits.
         workers: live workers.
         busy: those of them that say they work on a job.
         memory_bytes: memory that Redis uses.
@@ -54,8 +57,8 @@ class Stats:
     """
 
     jobs: Mapping[JobState, int]
-    queued: Mapping[str, int]
-    oldest_seconds: float
+    queued: Mapping[Priority, int]
+    oldest_seconds: Mapping[Priority, float]
     workers: int
     busy: int
     memory_bytes: int
@@ -69,7 +72,6 @@ class Census:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
-        self._queue = Queue(redis)
         self._stats = Script(redis, _STATS)
 
     def take(self) -> Stats:
@@ -78,13 +80,13 @@ class Census:
         Raises:
             redis.RedisError: If Redis does not answer.
         """
-        sizes, lost, oldest, workers, busy, counters, webhooks = self._stats(int(LOST_SECONDS * 1e6), *_STORED)
+        sizes, lost, waiting, workers, busy, counters, webhooks = self._stats(int(LOST_SECONDS * 1e6), *_STORED)
         jobs = dict(zip(_STORED, sizes, strict=True))
         memory = self._redis.info("memory")
         return Stats(
             jobs={**jobs, JobState.RUNNING: max(0, jobs[JobState.RUNNING] - lost), JobState.LOST: lost},
-            queued={"all": len(self._queue)},
-            oldest_seconds=int(oldest) / 1e6,
+            queued={Priority(text(priority)): number for priority, number, _ in waiting},
+            oldest_seconds={Priority(text(priority)): int(oldest) / 1e6 for priority, _, oldest in waiting},
             workers=workers,
             busy=busy,
             memory_bytes=memory["used_memory"],

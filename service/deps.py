@@ -8,6 +8,7 @@ from ays_store import Queue, Store
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admissions
 from service.feed import Feed
+from service.intake import Intake
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -37,11 +38,6 @@ async def _store(request: Request) -> Store:
     return store
 
 
-async def _queue(request: Request) -> Queue:
-    queue: Queue = request.state.queue
-    return queue
-
-
 async def _feed(request: Request) -> Feed:
     feed: Feed = request.state.feed
     return feed
@@ -52,8 +48,13 @@ async def _metrics(request: Request) -> Metrics:
     return metrics
 
 
+async def _intake(request: Request) -> Intake:
+    state = request.state
+    return Intake(state.store, state.queue, state.settings, state.caller)
+
+
 SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
-QueueDep = Annotated[Queue, Depends(_queue)]
+IntakeDep = Annotated[Intake, Depends(_intake)]
 FeedDep = Annotated[Feed, Depends(_feed)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]

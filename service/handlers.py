@@ -12,7 +12,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
-from ays_client.contract import JobRequest
+from ays_client.webhooks import JobSubmission
 from service.problems import ProblemError, response
 
 _log = structlog.get_logger("service")
@@ -22,7 +22,7 @@ RETRY_SECONDS = 2
 
 _VERBS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
-_COMMON_FIELDS = [name for name in JobRequest.model_fields if name != "paper"]
+_COMMON_FIELDS = [name for name in JobSubmission.model_fields if name != "paper"]
 """Fields that a misspelt one may have meant."""
 
 
@@ -170,7 +170,7 @@ def _expectation(mistake: Mapping[str, Any]) -> str:
 def _fix(name: str, mistake: Mapping[str, Any]) -> str:
     match mistake["type"]:
         case "extra_forbidden":
-            close = [] if name in JobRequest.model_fields else difflib.get_close_matches(name, _COMMON_FIELDS, n=1)
+            close = [] if name in JobSubmission.model_fields else difflib.get_close_matches(name, _COMMON_FIELDS, n=1)
             return f"rename {name} to {close[0]}" if close else f"leave {name} out"
         case "missing":
             return "send a JSON object" if name == "body" else f"add {name}"

@@ -5,7 +5,7 @@ the same of them; take the maximum over replicas, not the sum. Labels have few v
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import structlog
@@ -124,8 +124,9 @@ class _Shared(Collector):
         yield GaugeMetricFamily("ays_redis_memory_bytes", "Memory that Redis uses.", stats.memory_bytes)
         yield GaugeMetricFamily("ays_redis_memory_limit_bytes", "Memory that Redis may use; 0: no limit.", stats.memory_limit_bytes)
         yield _by("ays_jobs", "Jobs of the last month.", "state", {state.value: number for state, number in stats.jobs.items()})
-        yield _by("ays_queue_depth", "Jobs that wait for a worker.", "priority", dict(stats.queued))
-        yield GaugeMetricFamily("ays_queue_oldest_seconds", "Age of the job that has waited for longest.", stats.oldest_seconds)
+        yield _by("ays_queue_depth", "Jobs that wait for a worker.", "priority", {**stats.queued})
+        oldest = "Age of the job that has waited for longest."
+        yield _by("ays_queue_oldest_seconds", oldest, "priority", {**stats.oldest_seconds})
         yield GaugeMetricFamily("ays_workers", "Live workers.", stats.workers)
         yield GaugeMetricFamily("ays_workers_busy", "Workers at work on a job.", stats.busy)
         wanted = sum(stats.queued.values()) + stats.busy
@@ -133,6 +134,10 @@ class _Shared(Collector):
         count = stats.counters.get
         yield CounterMetricFamily("ays_evaluations", "Evaluations of denoisers by all workers.", count("evaluations", 0))
         yield CounterMetricFamily("ays_jobs_submitted", "Jobs created or restarted.", count("submitted", 0))
+        refused = CounterMetricFamily("ays_jobs_refused", "Jobs that found no room in the queue.", labels=["bound"])
+        for bound in ("queue", "key"):
+            refused.add_metric([bound], count(f"refused_{bound}", 0))
+        yield refused
         yield CounterMetricFamily("ays_jobs_reaped", "Jobs taken from workers that died.", count("reaped", 0))
         finished = CounterMetricFamily("ays_jobs_finished", "Jobs that have ended.", labels=["state"])
         for state in ("succeeded", "failed", "canceled"):
@@ -147,7 +152,7 @@ class _Shared(Collector):
         yield SummaryMetricFamily("ays_job_run_seconds", "Time from the last start of a job to its end.", count("runs", 0), seconds)
 
 
-def _by(name: str, documentation: str, label: str, values: dict[str, int]) -> GaugeMetricFamily:
+def _by(name: str, documentation: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, documentation, labels=[label])
     for value, number in values.items():
         family.add_metric([value], number)

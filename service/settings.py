@@ -83,6 +83,8 @@ class Settings(ProcessSettings):
     key_grace_seconds: float = Field(3600.0, ge=0, description="how long a key that was in use stays good while Redis is away")
     reads_per_minute: int = Field(6000, ge=0, description="reading requests of an API key; 0: no limit")
     submits_per_minute: int = Field(120, ge=0, description="submitting requests of an API key; 0: no limit")
+    queue_limit: int = Field(10_000, ge=0, description="jobs that may wait, of all callers together; 0: any number")
+    queue_limit_per_key: int = Field(1000, ge=0, description="jobs of an API key that may wait; 0: any number")
     limit_anonymous: bool = Field(False, description="whether these rates hold where no key is asked for, for all callers together")
     open_metrics: bool = Field(False, description="whether /metrics needs no key")
     allowed_hosts: Annotated[Words, AfterValidator(_host_names)] = Field(

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 
 from ays_store.api_keys import Scope
-
-ANONYMOUS = "anonymous"
-"""Id of everybody who is not asked for a key."""
+from ays_store.origin import ANONYMOUS
 
 
 @dataclass(frozen=True)

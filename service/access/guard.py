@@ -10,7 +10,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ays_store.api_keys import Scope as KeyScope
 from ays_store.api_keys import holds_key, id_of
-from service.access.caller import ANONYMOUS, NOBODY, STRANGER, Caller
+from ays_store.origin import ANONYMOUS
+from service.access.caller import NOBODY, STRANGER, Caller
 from service.access.hosts import serves_loopback
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admission, Admissions, Rate

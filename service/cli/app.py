@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ays_client.client import Fallback
-from ays_client.contract import Effort, JobRequest, Method, Solver, Source, Terminal
+from ays_client.contract import Effort, JobRequest, Method, Priority, Solver, Source, Terminal
 from ays_client.curve import CurveRequest
 from ays_client.formats import Format, render
 from ays_process.environment import names_redis
@@ -83,6 +83,7 @@ def optimize(
     detail: Annotated[str, typer.Option(help="`auto`, or the exponent p of the weight sigma^p, 0 to 4")] = "auto",
     effort: Annotated[Effort, typer.Option(help="how much validation and refinement is spent")] = Effort.STANDARD,
     webhook: Annotated[str | None, typer.Option(help="URL that the service tells how the job ends")] = None,
+    priority: Annotated[Priority, typer.Option(help="batch: others may go first")] = Priority.INTERACTIVE,
     local: Annotated[bool, typer.Option("--local", help="compute here, without the service and without Redis")] = False,
     as_json: Json = False,
     url: Url = _URL,
@@ -97,7 +98,7 @@ def optimize(
     if local:
         schedule = in_process(request)
     else:
-        schedule, cached = through_api(request, url, webhook=webhook)
+        schedule, cached = through_api(request, url, webhook=webhook, priority=priority)
         if cached:
             sys.stderr.write("cache hit: this request was answered before\n")
     if as_json:

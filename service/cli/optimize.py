@@ -6,7 +6,7 @@ import sys
 import tempfile
 
 from ays_client import Client, JobFailed
-from ays_client.contract import Job, JobRequest, JobState, Progress, Schedule
+from ays_client.contract import Job, JobRequest, JobState, Priority, Progress, Schedule
 from ays_client.curve import CurveRequest
 from service.child import die_with_parent
 from service.cli.connect import connect
@@ -14,13 +14,16 @@ from service.cli.exits import CommandError, ExitCode
 from service.cli.progress import ProgressDisplay
 
 
-def through_api(request: JobRequest, url: str, *, webhook: str | None = None) -> tuple[Schedule, bool]:
+def through_api(
+    request: JobRequest, url: str, *, webhook: str | None = None, priority: Priority = Priority.INTERACTIVE
+) -> tuple[Schedule, bool]:
     """Submit a request and wait for its schedule, with progress on standard error.
 
     Args:
         request: what is asked for.
         url: address of the service.
         webhook: URL that the service tells how the job ends, too.
+        priority: how urgent it is.
 
     Returns:
         The schedule, and whether it was there already.
@@ -29,7 +32,7 @@ def through_api(request: JobRequest, url: str, *, webhook: str | None = None) ->
         ServiceError: the service refused, is away, or the job failed.
     """
     with connect(url) as client:
-        job = client.submit(request, webhook=webhook)
+        job = client.submit(request, webhook=webhook, priority=priority)
         cached = job.state is JobState.SUCCEEDED
         if not cached:
             job = watch(client, job)

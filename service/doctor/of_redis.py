@@ -48,8 +48,9 @@ def _findings(store: Store) -> Iterator[Finding]:
     yield _clock(redis)
     stats = store.census.take()
     yield from _workers(store)
-    if stats.jobs and stats.oldest_seconds > 0 and not stats.workers:
-        yield warn("queue", f"a job has waited for {stats.oldest_seconds:.0f} s", "start a worker")
+    oldest = max(stats.oldest_seconds.values())
+    if oldest > 0 and not stats.workers:
+        yield warn("queue", f"a job has waited for {oldest:.0f} s", "start a worker")
 
 
 def _version(info: Mapping[str, Any], milliseconds: float) -> Finding:

@@ -8,9 +8,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from ays_client.contract import Job, JobRequest, JobState, Model, ModelId
 from ays_client.pages import JobPage
 from ays_client.webhooks import JobSubmission
-from service.deps import QueueDep, SettingsDep, StoreDep
+from service.deps import IntakeDep, SettingsDep, StoreDep
 from service.known import offered_model
-from service.origin import origin
 from service.problems import ProblemError, declared
 from service.webhooks.promises import checked, promise
 
@@ -34,22 +33,16 @@ class JobQuery(BaseModel):
 
 
 @router.post("", status_code=202, responses=declared(400, 404, 413, 415), summary="Ask for a schedule")
-def submit_job(body: JobSubmission, response: Response, store: StoreDep, queue: QueueDep, settings: SettingsDep) -> Job:
+def submit_job(body: JobSubmission, response: Response, store: StoreDep, intake: IntakeDep, settings: SettingsDep) -> Job:
     """Queue the optimization of a schedule.
 
     The job's id is the hash of the request: the same request is the same job, whoever sends it and however often. The answer
     is always 202 with the job as it is: `succeeded`, with a link to the schedule, when that is known already. `webhook` names a URL
-    that is told once how the job ends.
+    that is told once how the job ends. `priority: batch` lets others go first.
     """
     request, webhook = body.request, checked(body.webhook, settings)
     check(request, offered_model(store, request.model))
-    schedule_id = store.results.find(request)
-    if schedule_id is not None:
-        job = store.jobs.answer(request, schedule_id)
-    else:
-        job, _ = store.jobs.submit(request, origin=origin())
-        # Not only a new one: whoever queued it before may have died before this line. Once per delivery, however often it is called.
-        queue.enqueue(job.id)
+    job = intake.take(request, body.priority)
     if webhook is not None:
         promise(store, job.id, webhook)
     response.headers["location"] = f"/v1/jobs/{job.id}"

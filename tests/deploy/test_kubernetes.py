@@ -6,6 +6,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
+from ays_client.contract import Priority
 from ays_store.stats import Stats
 from service.metrics import Metrics
 from tests.deploy.dockerfile import ROOT, stages
@@ -144,6 +145,6 @@ def test_keda_scales_the_workers_by_a_metric_that_there_is():
     metadata = trigger["metadata"]
     assert metadata["url"] == f"http://service.{KUSTOMIZATION['namespace']}.svc/metrics"
     metrics = Metrics()
-    metrics.watch(lambda: Stats({}, {"interactive": 2, "batch": 1}, 0.0, 1, 1, 0, 0, {}, webhooks=0))
+    metrics.watch(lambda: Stats({}, {Priority.INTERACTIVE: 2, Priority.BATCH: 1}, {}, 1, 1, 0, 0, {}, webhooks=0))
     # KEDA reads it by its name, without labels.
     assert f"\n{metadata['valueLocation']} 4.0\n" in metrics.text().decode()

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from ays_client.contract import JobState
+from ays_client.contract import JobState, Priority
 from ays_store.stats import Stats
 from service.metrics import Metrics
 from tests.deploy.dockerfile import ROOT
@@ -24,7 +24,7 @@ PANELS = DASHBOARD["panels"]
 def samples():
     """Labels by name of everything that `/metrics` can say."""
     metrics = Metrics()
-    metrics.watch(lambda: Stats(dict.fromkeys(JobState, 1), {"interactive": 1}, 1.0, 1, 1, 1, 1, {}, webhooks=1))
+    metrics.watch(lambda: Stats(dict.fromkeys(JobState, 1), {Priority.BATCH: 1}, {Priority.BATCH: 1.0}, 1, 1, 1, 1, {}, webhooks=1))
     metrics.answered("GET", "/healthz", 200, 0.001)
     families = text_string_to_metric_families(metrics.text().decode())
     return {sample.name: set(sample.labels) for family in families for sample in family.samples}

@@ -4,8 +4,8 @@ import httpx2
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ays_client.contract import JobState, Progress, identity
-from ays_store import Store
+from ays_client.contract import JobState, Priority, Progress, identity
+from ays_store import Bounds, QueueFull, Store
 from service.embedded_redis import EmbeddedRedis
 from tests.service.server import Server
 from tests.service.worker import body, request, work
@@ -36,10 +36,12 @@ def test_jobs_workers_and_evaluations_are_those_of_redis(http, store, queue):
     assert before["ays_redis_up",] == 1
     assert {before["ays_jobs", ("state", state.value)] for state in JobState} == {0}
     asked = [request(nfe=nfe) for nfe in (8, 9, 10, 11)]
-    for each in asked:
-        store.jobs.submit(each)
+    for each, priority in zip(asked, [*3 * [Priority.INTERACTIVE], Priority.BATCH], strict=True):
+        store.jobs.submit(each, priority=priority)
         queue.enqueue(identity(each))
     running, failing, canceled, _ = asked
+    with pytest.raises(QueueFull):
+        store.jobs.submit(request(nfe=12), bounds=Bounds(waiting=4))
     store.workers.beat("w1", {}, evaluations=100)
     store.workers.beat("w1", {"job": identity(running)}, evaluations=20)
     store.workers.beat("w3", {"job": None})
@@ -53,9 +55,13 @@ def test_jobs_workers_and_evaluations_are_those_of_redis(http, store, queue):
     seen = scraped(http)
     states = {state.value: seen["ays_jobs", ("state", state.value)] for state in JobState}
     assert states == {"queued": 1, "running": 1, "failed": 1, "canceled": 1, "succeeded": 0, "lost": 0}
-    assert sum(value for (name, *_), value in seen.items() if name == "ays_queue_depth") == len(queue) == 4
-    assert 0 < seen["ays_queue_oldest_seconds",] < 60
-    assert (seen["ays_workers",], seen["ays_workers_busy",], seen["ays_workers_wanted",]) == (2, 1, 5)
+    depth = {each.value: seen["ays_queue_depth", ("priority", each.value)] for each in Priority}
+    oldest = {each.value: seen["ays_queue_oldest_seconds", ("priority", each.value)] for each in Priority}
+    assert depth == {"interactive": 0, "batch": 1}
+    assert oldest["interactive"] == 0 < oldest["batch"] < 60
+    assert (seen["ays_workers",], seen["ays_workers_busy",], seen["ays_workers_wanted",]) == (2, 1, 2)
+    assert seen["ays_jobs_refused_total", ("bound", "queue")] == 1
+    assert seen["ays_jobs_refused_total", ("bound", "key")] == 0
     assert seen["ays_evaluations_total",] == 123
     assert seen["ays_jobs_submitted_total",] == 4
     assert seen["ays_jobs_finished_total", ("state", "failed")] == 1

@@ -1,0 +1,69 @@
+"""Taking requests into the queue: for whom, how urgently, and what is answered when there is no room."""
+
+from ays_client.contract import Job, JobRequest, Priority
+from ays_store import Bounds, Queue, QueueFull, Store
+from ays_store.origin import ANONYMOUS
+from service.access.caller import Caller
+from service.origin import origin
+from service.problems import ProblemError
+from service.settings import Settings
+
+
+class Intake:
+    """The queue, as one caller finds it.
+
+    Args:
+        store: where jobs are.
+        queue: carries them to the workers.
+        settings: say how many may wait.
+        caller: who asks.
+    """
+
+    def __init__(self, store: Store, queue: Queue, settings: Settings, caller: Caller) -> None:
+        self._store = store
+        self._queue = queue
+        self._caller = caller
+        # Where no key is asked for, all callers are one, and there is nobody to be fair to.
+        of_owner = 0 if caller.id == ANONYMOUS else settings.queue_limit_per_key
+        self._bounds = Bounds(waiting=settings.queue_limit, of_owner=of_owner)
+
+    def take(self, request: JobRequest, priority: Priority) -> Job:
+        """The job of a request: answered at once from what is stored, or queued.
+
+        Args:
+            request: what is asked for.
+            priority: how urgent it is.
+
+        Raises:
+            ProblemError: 429 or 503, it would be one job too many.
+        """
+        schedule_id = self._store.results.find(request)
+        if schedule_id is not None:
+            return self._store.jobs.answer(request, schedule_id)
+        try:
+            job, _ = self._store.jobs.submit(request, priority=priority, origin=origin(self._caller.id), bounds=self._bounds)
+        except QueueFull as full:
+            raise self._refused(full) from full
+        # Not only a new one: whoever queued it before may have died before this line. Once per delivery, however often it is called.
+        self._queue.enqueue(job.id)
+        return job
+
+    def _refused(self, full: QueueFull) -> ProblemError:
+        wait, headers = f"try again in {full.wait_seconds} s", {"retry-after": str(full.wait_seconds)}
+        if full.of_owner:
+            return ProblemError(
+                429,
+                "too many jobs of this API key are waiting",
+                received=f"one more than {full.waiting} that wait",
+                expected=f"at most {self._bounds.of_owner} jobs of a key in the queue",
+                fix=f"{wait}, or cancel some that wait",
+                headers=headers,
+            )
+        return ProblemError(
+            503,
+            "the queue is full",
+            received=f"one more than {full.waiting} jobs that wait",
+            expected=f"at most {self._bounds.waiting} jobs in the queue",
+            fix=f"{wait}; operators: more workers, or a larger AYS_QUEUE_LIMIT",
+            headers=headers,
+        )
