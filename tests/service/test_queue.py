@@ -13,7 +13,7 @@ from ays_store import Store, keys
 from ays_store.api_keys import Scope
 from tests.cli.conftest import MODELS
 from tests.service.server import Server
-from tests.service.worker import body, request, toy, work
+from tests.service.worker import body, request, work
 from tests.store.waiting import until
 from tests.worker_shell.conftest import Process
 
