@@ -6,7 +6,7 @@ the same of them; take the maximum over replicas, not the sum. Labels have few v
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
+from typing import Any, Literal
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, disable_created_metrics, generate_latest
@@ -124,9 +124,9 @@ class _Shared(Collector):
         yield GaugeMetricFamily("ays_redis_memory_bytes", "Memory that Redis uses.", stats.memory_bytes)
         yield GaugeMetricFamily("ays_redis_memory_limit_bytes", "Memory that Redis may use; 0: no limit.", stats.memory_limit_bytes)
         yield _by("ays_jobs", "Jobs of the last month.", "state", {state.value: number for state, number in stats.jobs.items()})
-        yield _by("ays_queue_depth", "Jobs that wait for a worker.", "priority", {**stats.queued})
+        yield _by("ays_queue_depth", "Jobs that wait for a worker.", "priority", stats.queued)
         oldest = "Age of the job that has waited for longest."
-        yield _by("ays_queue_oldest_seconds", oldest, "priority", {**stats.oldest_seconds})
+        yield _by("ays_queue_oldest_seconds", oldest, "priority", stats.oldest_seconds)
         yield GaugeMetricFamily("ays_workers", "Live workers.", stats.workers)
         yield GaugeMetricFamily("ays_workers_busy", "Workers at work on a job.", stats.busy)
         wanted = sum(stats.queued.values()) + stats.busy
@@ -152,7 +152,7 @@ class _Shared(Collector):
         yield SummaryMetricFamily("ays_job_run_seconds", "Time from the last start of a job to its end.", count("runs", 0), seconds)
 
 
-def _by(name: str, documentation: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+def _by(name: str, documentation: str, label: str, values: Mapping[Any, float]) -> GaugeMetricFamily:
     family = GaugeMetricFamily(name, documentation, labels=[label])
     for value, number in values.items():
         family.add_metric([value], number)
