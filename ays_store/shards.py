@@ -52,6 +52,7 @@ class Shards:
         self._renew = Script(redis, shard_scripts.RENEW)
         self._keep = Script(redis, shard_scripts.KEEP)
         self._hand_back = Script(redis, shard_scripts.HAND_BACK)
+        self._withdraw = Script(redis, shard_scripts.WITHDRAW)
 
     def read(self, of: Measurement, shards: Sequence[str]) -> dict[str, str]:
         """Returns those of some shards that are finished, as JSON by name.
@@ -76,6 +77,16 @@ class Shards:
         """
         found = self._offer(of.profile_id, of.fingerprint, SHARDS_SECONDS, model, *shards)
         return None if found is None else [text(shard) for shard in found]
+
+    def withdraw(self, of: Measurement, shards: Sequence[str]) -> None:
+        """Says that some shards are not wanted any more; who is at one goes on.
+
+        Args:
+            of: The measurement.
+            shards: Their names.
+        """
+        if shards:
+            self._withdraw(of.profile_id, of.fingerprint, SHARDS_SECONDS, *shards)
 
     def wanted(self, of: Measurement) -> bool:
         """Returns whether any shard of a measurement is wanted and not finished."""

@@ -35,6 +35,18 @@ return out
 """
 
 
+_IDLE = """
+-- ARGV: worker, job
+local t, idle = now(), -redis.call('ZCARD', key_jobs_in('queued'))
+for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf')) do
+  local readable, told = pcall(cjson.decode, redis.call('GET', key_worker(name)) or '')
+  local job = readable and type(told) == 'table' and type(told.info) == 'table' and told.info.job
+  if name ~= ARGV[1] and (type(job) ~= 'string' or job == ARGV[2]) then idle = idle + 1 end
+end
+return idle
+"""
+
+
 class Worker(BaseModel):
     """A live worker."""
 
@@ -52,6 +64,7 @@ class Workers:
         self._beat = Script(redis, _BEAT)
         self._leave = Script(redis, _LEAVE)
         self._live = Script(redis, _LIVE)
+        self._idle = Script(redis, _IDLE)
 
     def beat(self, name: str, info: Mapping[str, str | int | float | None], *, evaluations: int = 0) -> None:
         """Says that a worker is alive.
@@ -78,6 +91,15 @@ class Workers:
             Worker(name=text(name), info=_Info.model_validate_json(info).info, silent_seconds=int(micros) / 1e6)
             for name, info, micros in self._live()
         ]
+
+    def idle(self, name: str, job_id: str) -> int:
+        """Returns how many workers have nothing to do but to help a worker with its job: no job of their own runs or waits.
+
+        Args:
+            name: Name of the worker.
+            job_id: Its job.
+        """
+        return max(0, int(self._idle(name, job_id)))
 
 
 class _Info(BaseModel):

@@ -64,9 +64,11 @@ class Nowhere:
     def report(self, progress: Progress) -> None:
         """Show nothing."""
 
-    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str]:
+    def gather(
+        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
+    ) -> dict[str, str]:
         """All are measured here."""
-        del arrived
+        del arrived, ahead
         return {shard: measure(shard) for shard in shards}
 
     def checkpoint(self) -> str | None:

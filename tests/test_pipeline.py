@@ -46,8 +46,10 @@ class Shelf:
     def report(self, progress: Progress) -> None:
         self.seen.append(progress)
 
-    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str]:
-        del arrived
+    def gather(
+        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
+    ) -> dict[str, str]:
+        del arrived, ahead
         for shard in shards:
             if shard not in self.kept:
                 self.kept[shard] = measure(shard)

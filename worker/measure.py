@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from itertools import chain, pairwise
 
 import numpy as np
 from torch import Tensor
@@ -119,13 +120,13 @@ def measure(
     levels = log_grid(*level_range(variant, model), variant.grid)
     started = time.monotonic()
     shards: list[Shard] = []
-    done, paths = 0, FEWEST_PATHS if variant.paths == "auto" else variant.paths
-    step = shard_paths(denoise.shape, variant.grid)
+    rounds = _rounds(variant, shard_paths(denoise.shape, variant.grid))
     while True:
-        names = [_name(range(start, min(start + step, paths))) for start in range(done, paths, step)]
+        names, *more = rounds
         bodies = host.gather(
             names,
             lambda name: measure_shard(variant, model, denoise, name),
+            ahead=[] if enough is None else list(chain(*more)),
             arrived=lambda name: None if elsewhere is None else elsewhere(len(MEASURES) * len(_paths(name)) * variant.grid),
         )
         if bodies is None:
@@ -134,11 +135,11 @@ def measure(
             # What cannot be used was left by another version.
             shards += _pair(bodies[name], levels) or _pair(measure_shard(variant, model, denoise, name), levels)
         flow, forward = (merge(shard for shard in shards if shard.measure == each) for each in MEASURES)
-        if variant.paths != "auto" or enough is None or paths >= MOST_PATHS or enough(flow, forward):
+        if not more or enough is None or enough(flow, forward):
             body = to_body(variant, model.fingerprint, flow, forward, seconds=time.monotonic() - started)
             # As it will be read: the same request gets the same answer, whether its own job has measured the profile or another.
             return Measured(restore(body, "flow"), restore(body, "forward"), body, new=True)
-        done, paths = paths, 2 * paths
+        rounds = more
 
 
 def measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, name: str) -> str:
@@ -172,8 +173,11 @@ def _pair(body: str, levels: Array) -> list[Shard]:
     return [replace(shard, levels=levels) for shard in pair] if same else []
 
 
-def _name(paths: range) -> str:
-    return f"{paths.start}-{paths.stop}"
+def _rounds(variant: Variant, step: int) -> list[list[str]]:
+    """Names of the shards that are measured before anybody asks whether they are enough, `step` paths in each but the last."""
+    doublings = range((MOST_PATHS // FEWEST_PATHS).bit_length())
+    ends = [FEWEST_PATHS * 2**i for i in doublings] if variant.paths == "auto" else [variant.paths]
+    return [[f"{first}-{min(first + step, end)}" for first in range(start, end, step)] for start, end in pairwise([0, *ends])]
 
 
 def _paths(name: str) -> range:

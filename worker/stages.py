@@ -17,10 +17,13 @@ class Host(Protocol):
     def report(self, progress: Progress) -> None:
         """Show progress; may raise to stop the job (canceled, drained)."""
 
-    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str] | None:
+    def gather(
+        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
+    ) -> dict[str, str] | None:
         """Bodies (JSON) of shards of this variant and these weights by name; what is not stored yet, `measure` measures here or elsewhere.
 
-        `arrived` is told of each that was measured elsewhere meanwhile. None: the whole profile has been stored meanwhile.
+        `arrived` is told of each that was measured elsewhere meanwhile; those in `ahead` may be needed next. None: the whole profile has
+        been stored meanwhile.
         """
 
     def checkpoint(self) -> str | None:

@@ -130,3 +130,29 @@ def test_shards_of_a_profile_that_another_job_has_just_stored_are_not_offered(st
     assert not store.shards.wanted(OF)
     assert store.shards.offer(Measurement(OF.profile_id, "f1"), "toy", SHARDS) == [], "other weights"
     assert redis.zcard(f"ays:1:shards:open:{OF.profile_id}/f1") == 3
+
+
+def test_what_is_not_wanted_any_more_is_given_to_nobody_and_kept_when_somebody_is_at_it(store, running):
+    job_id, _ = running
+    assert store.shards.take(OF, job_id, "a") == "0-16"
+    assert store.shards.take(OF, job_id, "b") == "16-32"
+    store.shards.hand_back(OF, "b", "16-32")
+    store.shards.withdraw(OF, SHARDS)
+    assert store.shards.take(OF, job_id, "b") is None
+    assert store.shards.renew(OF, job_id, "a", "0-16") is Standing.HELD
+    assert store.shards.keep(OF, "0-16", "[1]")
+    assert not store.shards.wanted(OF)
+    assert store.shards.offer(OF, "toy", SHARDS) == ["0-16"]
+
+
+def test_idle_are_workers_without_a_job_of_their_own_when_none_waits(store, running):
+    job_id, _ = running
+    assert store.workers.idle("own", job_id) == 0
+    for name, job in (("own", job_id), ("idle", None), ("helping", job_id), ("busy", "another")):
+        store.workers.beat(name, {"job": job})
+    assert store.workers.idle("own", job_id) == 2
+    store.jobs.submit(request(nfe=9))
+    assert store.workers.idle("own", job_id) == 1
+    for nfe in (10, 11):
+        store.jobs.submit(request(nfe=nfe))
+    assert store.workers.idle("own", job_id) == 0

@@ -121,3 +121,15 @@ def test_two_jobs_that_need_one_profile_measure_it_once(start, ask, reaches, gat
     reaches(first, JobState.SUCCEEDED)
     reaches(second, JobState.SUCCEEDED)
     assert steps(deeds) == ["step 0", "step 1", "step 2", "step 3"]
+
+
+def test_idle_workers_measure_ahead_what_may_be_needed_next(start, ask, reaches, gate, deeds, redis):
+    workers = [start() for _ in range(3)]
+    job_id = ask(request(model="growing", paths=4))
+    until(lambda: sorted(helped(deeds)) == ["help 1-2", "help 2-3"], what="one shard for each idle worker")
+    gate()
+    assert reaches(job_id, JobState.SUCCEEDED).attempts == 1
+    assert steps(deeds) == ["step 0", "step 1", "step 2", "step 3"], "each of them once"
+    assert [worker.end() for worker in workers] == [0, 0, 0]
+    assert not list(redis.scan_iter("ays:1:shards:*"))
+    assert not list(redis.scan_iter("rq:job:*"))
