@@ -63,7 +63,7 @@ bench-quality: $(READY) ## error of our schedules against stock and direct searc
 	$(BIN)/python -m benchmarks.quality
 
 bench-scale: $(READY) ## one profile on 1, 2 and 4 workers: the same bits, sooner
-	$(ONE_THREAD) $(BIN)/python -m benchmarks.scale_out
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.scale_out --write
 
 clean: ## remove the environments and everything that was computed
 	rm -rf $(VENV) $(VENV_SERVICE) .ays out build dist

@@ -1,6 +1,6 @@
 """Does one profile spread over all workers? `make bench-scale`: 1, 2 and 4 worker processes, a denoiser that sleeps.
 
-The denoiser waits 50 ms in every call and computes next to nothing, so that four workers find work for themselves on two cores. Each
+The denoiser waits 100 ms in every call and computes next to nothing, so that four workers find work for themselves on two cores. Each
 number of workers answers the same requests on an empty Redis: a profile of a fixed number of paths, and one that grows until it is enough.
 What is asserted: the schedules are the same bit for bit, every shard that the profile needs was measured once, and the profile is finished
 sooner by 0.9 times the number of workers, as long as it has a shard for each. What is printed, and written into docs/operating.md: the
@@ -157,8 +157,8 @@ def main() -> int:
     """Run it and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--paths", type=int, default=256, help=f"paths of the fixed profile, {_SHARD_PATHS} in a shard")
-    parser.add_argument("--seconds", type=float, default=0.05, help="time of a call of the denoiser")
+    parser.add_argument("--paths", type=int, default=128, help=f"paths of the fixed profile, {_SHARD_PATHS} in a shard")
+    parser.add_argument("--seconds", type=float, default=0.1, help="time of a call of the denoiser")
     parser.add_argument("--write", action="store_true", help="write the table into docs/operating.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:

@@ -29,6 +29,7 @@ def test_a_killed_search_goes_on_and_ends_with_the_same_bytes(start, ask, reache
 
     undisturbed, whole = answer(ask(request))
     assert not list(redis.scan_iter("ays:1:checkpoint:*"))
+    until(lambda: not list(redis.scan_iter("rq:job:*")), what="the end of RQ's own bookkeeping")
     redis.delete(*(key for key in redis.scan_iter("ays:1:*") if not key.startswith((b"ays:1:models", b"ays:1:worker"))))
 
     job_id = ask(request)
