@@ -11,14 +11,16 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
 
 VENV := .venv
 VENV_SERVICE := .venv-service
+VENV_INTEGRATIONS := .venv-integrations
 READY := $(VENV)/.ready
 READY_SERVICE := $(VENV_SERVICE)/.ready
+READY_INTEGRATIONS := $(VENV_INTEGRATIONS)/.ready
 BIN := $(VENV)/bin
 
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo serve test lint test-all test-service test-images chaos bench bench-service soak bench-quality bench-scale clean
+.PHONY: help demo serve test lint test-all test-service test-images test-integrations chaos bench bench-service soak bench-quality bench-scale clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -38,7 +40,7 @@ lint: $(READY) ## style, types and import borders
 	$(BIN)/lint-imports
 
 test-all: $(READY) ## the tests, those of test-service left out
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not images" --ignore=tests/service --ignore=tests/client
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not images and not integrations" --ignore=tests/service --ignore=tests/client
 
 test-service: $(READY_SERVICE) ## the tests of the service and the client, where torch is not installed
 	@! $(VENV_SERVICE)/bin/python -c 'import torch' 2>/dev/null || { echo "error: torch is installed in $(VENV_SERVICE)"; exit 1; }
@@ -46,6 +48,9 @@ test-service: $(READY_SERVICE) ## the tests of the service and the client, where
 
 test-images: $(READY) ## what both images hold and do, torch included, in environments made as the Dockerfile says
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "images or not images" tests/deploy
+
+test-integrations: $(READY_INTEGRATIONS) ## the Ray Serve example under Ray itself, which is half a gigabyte: in an environment of its own
+	$(ONE_THREAD) $(VENV_INTEGRATIONS)/bin/python -m pytest -m integrations tests/integrate
 
 chaos: $(READY) ## ten minutes of faults on real processes: what is accepted is answered, whole, and as if nothing had happened
 	$(ONE_THREAD) $(BIN)/python -m tests.chaos
@@ -66,13 +71,16 @@ bench-scale: $(READY) ## one profile on 1, 2 and 4 workers: the same bits, soone
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.scale_out --write
 
 clean: ## remove the environments and everything that was computed
-	rm -rf $(VENV) $(VENV_SERVICE) .ays out build dist
+	rm -rf $(VENV) $(VENV_SERVICE) $(VENV_INTEGRATIONS) .ays out build dist
 
 $(READY): constraints.txt pyproject.toml
 	$(call environment,$(VENV),dev)
 
 $(READY_SERVICE): constraints.txt pyproject.toml
 	$(call environment,$(VENV_SERVICE),test-service)
+
+$(READY_INTEGRATIONS): constraints.txt pyproject.toml
+	$(call environment,$(VENV_INTEGRATIONS),integrations)
 
 # An environment from scratch: setuptools is pinned and installed first, so that building our own package downloads nothing else.
 define environment

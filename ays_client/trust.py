@@ -25,7 +25,9 @@ def check_answer(schedule: Schedule, asked: Target) -> None:
     Raises:
         ScheduleRefused: it is for another model, budget, solver, terminal or guidance, or is malformed.
     """
-    for name in ("model", "nfe", "steps", "solver", "terminal"):
+    # Without a guidance of its own a question means the model's.
+    names = ("model", "nfe", "steps", "solver", "terminal", *["guidance_scale"] * (asked.guidance_scale is not None))
+    for name in names:
         received, expected = getattr(schedule, name), getattr(asked, name)
         if received != expected:
             why = f"received {name}={received}, expected {name}={expected}"

@@ -191,6 +191,17 @@ def test_strict_raises(answer, error, message):
             ask(schedules)
 
 
+@pytest.mark.parametrize("guidance", [None, 3.0])
+def test_an_answer_for_another_guidance_is_none(guidance):
+    with Hostile() as service:
+        service.body = GOOD.model_copy(update={"guidance_scale": 7.5}).model_dump_json().encode()
+        schedules = Schedules(service.url, snapshots=None, strict=True)
+        assert ask(schedules).guidance_scale == ask(schedules, guidance_scale=7.5).guidance_scale == 7.5
+        service.body = GOOD.model_copy(update={"guidance_scale": guidance}).model_dump_json().encode()
+        with pytest.raises(ScheduleRefused, match=f"received guidance_scale={guidance}, expected guidance_scale=5.0"):
+            ask(schedules, guidance_scale=5.0)
+
+
 @pytest.mark.usefixtures("store")
 def test_strict_raises_what_the_service_says(server):
     schedules = Schedules(server.url, snapshots=None, strict=True)

@@ -70,9 +70,11 @@ def network(kind, x, time):
         estimate = denoise(clean, t / (1 - t))
         return ((clean - estimate) * (1 - t) / t - estimate).to(x)
     sigma = math.exp(4 * time)
-    norm = math.hypot(sigma, EDM_STD)
+    # Stable Video Diffusion's v is EDM's F for data of variance 1, negated.
+    std, sign = (1.0, -1.0) if kind == "svd" else (EDM_STD, 1.0)
+    norm = math.hypot(sigma, std)
     clean = x.double() * norm
-    return ((denoise(clean, sigma) - EDM_STD**2 / norm**2 * clean) * norm / (sigma * EDM_STD)).to(x)
+    return (sign * (denoise(clean, sigma) - std**2 / norm**2 * clean) * norm / (sigma * std)).to(x)
 
 
 def run(scheduler, kind, noise, *, generator=None):

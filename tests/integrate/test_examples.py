@@ -1,6 +1,6 @@
 """The integrations in examples/ run as they are on the bundled pipeline, and answer with the image of the schedule.
 
-FastAPI and LitServe are the real servers. Stand-ins take the place of ComfyUI, of the Inference Toolkit, and of Ray.
+FastAPI and LitServe are the real servers. Stand-ins take the place of ComfyUI, of the Inference Toolkit, and of Ray (test_ray.py has it).
 """
 
 import asyncio

@@ -111,6 +111,20 @@ def test_the_strength_of_img2img_keeps_the_last_part(steps, strength, left):
     close(found, ended, scale=4)
 
 
+def test_the_strength_of_img2img_with_a_flow_model():
+    base = seeded(tiny.stable_diffusion_3)
+    pipe = diffusers.StableDiffusion3Img2ImgPipeline(**base.pipe.components | {"vae": tiny.stable_diffusion().pipe.vae})
+    call = base.call | {"image": torch.randn(base.shape)}
+    one = tiny.Tiny(pipe, {**call, "height": 16, "width": 16}, "transformer", base.shape)
+    wanted = schedule(kind="flow", solver=Solver.EULER)
+    apply_schedule(pipe, wanted, strict=True)
+    (found, *_) = one(strength=0.5, generator=torch.Generator().manual_seed(3))
+    assert len(one.calls) == 4
+    noise = torch.randn(base.shape, generator=torch.Generator().manual_seed(3))
+    levels = wanted.sigmas[4:]
+    close(found, replay(one, wanted, one.call["image"] + levels[0] * noise, levels=levels), scale=4)
+
+
 def test_img2img_made_from_a_scheduled_pipeline_counts_its_steps_or_says_so():
     base = seeded(tiny.stable_diffusion)
     apply_schedule(base.pipe, schedule(), strict=True)
