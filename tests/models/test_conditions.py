@@ -165,16 +165,6 @@ def test_the_size_of_images_is_part_of_the_model(folder: Path):
     assert wide.fingerprint != sd(folder).fingerprint
 
 
-@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_a_low_precision_stays_inside(folder: Path, precision: str):
-    model, exact = sd(folder, f'precision = "{precision}"'), sd(folder)
-    assert {parameter.dtype for parameter in model.denoiser.net.parameters()} == {getattr(torch, precision)}
-    received, expected = answer(model), answer(exact)
-    assert received.dtype == torch.float32 == model.denoiser.dtype
-    assert 0 < (received - expected).abs().max() < 0.1 * expected.abs().max()
-    assert model.fingerprint != exact.fingerprint
-
-
 def test_latents_are_data_and_belong_to_their_conditions_where_there_are_as_many(folder: Path):
     save_file({"latents": random(PROMPTS, 4, 8, 8)}, folder / "sd/latents.safetensors")
     model = sd(folder, 'latents = "latents.safetensors"')

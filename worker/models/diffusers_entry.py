@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from worker.models.compiled import BACKENDS
 from worker.models.errors import ModelError
 from worker.models.toml_table import Table
 
@@ -13,7 +14,7 @@ _REVISION = re.compile(r"[0-9a-f]{40}")
 _VARIANT = re.compile(r"[A-Za-z0-9_-]+")
 _PRECISIONS = ("float32", "bfloat16", "float16")
 _WHERE = ("path", "hub", "revision", "variant")
-_HOW = ("precision", "compile", "height", "width", "frames")
+_HOW = ("precision", "compile", "compile_backend", "height", "width", "frames")
 _GIVEN = ("guidance_scale", "prompts", "negative_prompt", "embeddings", "classes", "condition_images", "latents", "images")
 _MOTION = ("fps", "motion_bucket_id", "noise_aug_strength")
 _KEYS = frozenset({"kind", "title", "published", *_WHERE, *_HOW, *_GIVEN, *_MOTION})
@@ -43,6 +44,7 @@ class DiffusersEntry:
         variant: of the weights' file names, such as `fp16`; null: none, or the only one there is.
         precision: of the forward pass, by its name in torch.
         compile: whether the network is compiled.
+        compile_backend: of `torch.compile`.
         height: of images, in pixels; null: the network's own.
         width: of images, in pixels; null: the network's own.
         frames: of videos; null: the family's usual.
@@ -64,6 +66,7 @@ class DiffusersEntry:
     variant: str | None = None
     precision: str = "float32"
     compile: bool = False
+    compile_backend: str = BACKENDS[0]
     height: int | None = None
     width: int | None = None
     frames: int | None = None
@@ -102,6 +105,7 @@ def read_diffusers_entry(name: str, title: str, table: Table) -> DiffusersEntry:
         variant=_matching(table, "variant", _VARIANT) if "variant" in table.keys else None,
         precision=table.choice("precision", _PRECISIONS, "float32"),
         compile=table.switch("compile"),
+        compile_backend=table.choice("compile_backend", BACKENDS, BACKENDS[0]),
         height=table.count("height"),
         width=table.count("width"),
         frames=table.count("frames"),

@@ -76,7 +76,9 @@ def load_diffusers(entry: DiffusersEntry, hub: Hub, *, limit: int = LARGEST_MODE
     if adapter.motion is not None:
         identity["motion"] = asdict(adapter.motion)
     denoiser = NetworkDenoiser(
-        net=load_network(folder, variant=variant, precision=precision, device=device, compiled=entry.compile),
+        net=load_network(
+            folder, variant=variant, precision=precision, device=device, backend=entry.compile_backend if entry.compile else None
+        ),
         adapter=adapter,
         training=reading.training,
         given=None if conditions is None else conditions.to(device, precision),

@@ -9,6 +9,7 @@ import diffusers
 import torch
 from safetensors import SafetensorError
 
+from worker.models.compiled import CompiledNetwork
 from worker.models.errors import ModelError
 from worker.models.folder import PipelineFolder
 
@@ -21,7 +22,7 @@ def best_device() -> torch.device:
 
 
 def load_network(
-    folder: PipelineFolder, *, variant: str | None, precision: torch.dtype, device: torch.device, compiled: bool = False
+    folder: PipelineFolder, *, variant: str | None, precision: torch.dtype, device: torch.device, backend: str | None = None
 ) -> Any:
     """Load the network for evaluation.
 
@@ -32,7 +33,7 @@ def load_network(
         variant: of the weights' file names.
         precision: of its parameters; those that its class keeps in float32 stay so.
         device: where it is evaluated.
-        compiled: whether to compile it on its first call.
+        backend: of `torch.compile`, by which it is compiled on its first call; None: it is not.
 
     Raises:
         ModelError: the weights are damaged or do not fit the configuration.
@@ -59,9 +60,15 @@ def load_network(
         fix = "save the pipeline again with save_pretrained(..., safe_serialization=True)"
         raise ModelError.of(folder.where, received=received, expected="weights that fit config.json", fix=fix) from error
     net.eval().requires_grad_(False).to(device)
-    if device.type == "cuda" and isinstance(net, diffusers.UNet2DModel | diffusers.UNet2DConditionModel):
+    if device.type == "cuda":
+        to_channels_last(net)
+    return net if backend is None else CompiledNetwork(net, where=folder.where, backend=backend)
+
+
+def to_channels_last(net: Any) -> None:
+    """Lay out the weights of a network of 2-D convolutions as a GPU's tensor cores want them; others are left alone."""
+    if isinstance(net, diffusers.UNet2DModel | diffusers.UNet2DConditionModel):
         net.to(memory_format=torch.channels_last)
-    return torch.compile(net) if compiled else net
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """The denoiser of a diffusers network: preconditioning in float32 around a forward pass in the network's own precision."""
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +13,8 @@ from worker.models.conditions import Conditions
 from worker.models.families.adapter import Adapter
 from worker.models.preconditioning import coefficients
 from worker.models.training import Training
+
+_CPU_ALLOCATOR = "DefaultCPUAllocator: can't allocate memory"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,9 @@ class NetworkDenoiser:
 
         Returns:
             Estimates of x_0, shape (batch, *shape), float32.
+
+        Raises:
+            torch.OutOfMemoryError: the batch does not fit into memory.
         """
 
         def column(values: Array) -> Tensor:
@@ -79,7 +86,8 @@ class NetworkDenoiser:
         c = coefficients(self.training.prediction, self.training.process, sigma.double().cpu().numpy())
         index = torch.zeros(len(x), dtype=torch.int64) if index is None else index
         time = torch.from_numpy(c.c_noise).to(device=x.device, dtype=torch.float32)
-        output = self._output((column(c.c_in) * x).to(self.precision), time, index.to(x.device)).to(x)
+        with _out_of_memory():
+            output = self._output((column(c.c_in) * x).to(self.precision), time, index.to(x.device)).to(x)
         return column(c.c_skip) * x + column(c.c_out) * output
 
     def _output(self, x: Tensor, time: Tensor, index: Tensor) -> Tensor:
@@ -93,3 +101,14 @@ class NetworkDenoiser:
         output = self.adapter.predict(self.net, torch.cat([x, x]), torch.cat([time, time]), both, None).float()
         unconditional, conditional = output.chunk(2)
         return unconditional + self.adapter.weight(scale, output) * (conditional - unconditional)
+
+
+@contextlib.contextmanager
+def _out_of_memory() -> Iterator[None]:
+    """Give the CPU's allocator, which knows no error of its own, that of a GPU's: smaller batches help against both."""
+    try:
+        yield
+    except RuntimeError as error:
+        if _CPU_ALLOCATOR not in str(error):
+            raise
+        raise torch.OutOfMemoryError(str(error)) from None
