@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo serve test lint test-all test-service test-images test-integrations chaos bench bench-service soak bench-quality bench-scale clean
+.PHONY: help demo serve test lint test-all test-service test-images test-integrations chaos fuzz bench bench-service soak bench-quality bench-scale clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -60,6 +60,9 @@ bench: $(READY) ## ours against every other method, half an hour on two cores: d
 
 bench-service: $(READY) ## requests a second of the service next to a bare FastAPI route, and the time from POST to schedule
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.service_bench
+
+fuzz: $(READY) ## ten minutes of damaged values in Redis and in files: clear errors, nothing else suffers, no process dies; FUZZ="--seed 7 --minutes 1"
+	$(ONE_THREAD) $(BIN)/python -m tests.fuzz $(FUZZ)
 
 soak: $(READY) ## ten minutes of mixed load: memory of service and worker stays where it was
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.soak

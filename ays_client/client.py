@@ -19,6 +19,7 @@ Fallback = Literal["none", "nearest", "published", "stock"]
 """What may be served when nothing is cached."""
 
 _FIRST_POLL_SECONDS = 0.1
+_PAGE = 200
 
 
 class Client:
@@ -193,8 +194,15 @@ class Client:
         return self._transport.json(Schedule, "GET", f"/v1/schedules/{schedule_id}")
 
     def models(self) -> list[Model]:
-        """The models that can be asked for."""
-        return self._transport.json(ModelList, "GET", "/v1/models").models
+        """All models that can be asked for, page by page."""
+        found, cursor = [], None
+        while True:
+            page = self._transport.json(ModelList, "GET", "/v1/models", query={"cursor": cursor, "limit": _PAGE})
+            found += page.models
+            # A cursor that stands still would be asked for without end.
+            if page.next_cursor in {None, cursor}:
+                return found
+            cursor = page.next_cursor
 
     def model(self, model_id: str) -> Model:
         """One model."""

@@ -15,11 +15,12 @@ class JobPage(BaseModel):
 
 
 class ModelList(BaseModel):
-    """The models that can be asked for."""
+    """One page of the models that can be asked for."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
     models: list[Model]
+    next_cursor: str | None = Field(None, description="value of `cursor` for the next page; null: this is the last one")
     live_workers: int = Field(0, description="workers with a fresh heartbeat; 0 means that nobody will take a job")
 
 
@@ -43,7 +44,7 @@ class RowCell(BaseModel):
 
 
 class Row(BaseModel):
-    """The schedules of a profile for one solver and terminal, by rising number of evaluations."""
+    """The schedules of a profile for one solver and terminal, by rising number of evaluations; a page of them, if that was asked for."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False, frozen=True)
 
@@ -51,3 +52,4 @@ class Row(BaseModel):
     solver: Solver
     terminal: Terminal
     cells: list[RowCell]
+    next_cursor: str | None = Field(None, description="value of `cursor` for the next page; null: this is the last one")

@@ -5,6 +5,7 @@ from ays_store.archive import Imported as Imported
 from ays_store.bounds import Bounds as Bounds
 from ays_store.bounds import QueueFull as QueueFull
 from ays_store.connect import connect as connect
+from ays_store.damage import DamagedError as DamagedError
 from ays_store.events import Entry as Entry
 from ays_store.origin import Origin as Origin
 from ays_store.queue import Queue as Queue

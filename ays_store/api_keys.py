@@ -15,14 +15,16 @@ from contextlib import suppress
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 from redis import Redis
 from redis.exceptions import ResponseError
 
 from ays_store import keys
+from ays_store.damage import DamagedError, Place, leave_out, parsed, reading
 from ays_store.records import text
 
 _FORM = re.compile(r"ays_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
+_DIGITS = 15
 _NAME = r"^[^\x00-\x1f\x7f]{1,100}$"
 
 
@@ -112,8 +114,9 @@ class ApiKeys:
 
     def get(self, key_id: str) -> ApiKey | None:
         """Returns the record of a key, and notes that it is in use; None when there is none, or it was revoked."""
-        found = self._redis.hget(keys.API_KEYS, key_id)
-        key = None if found is None else _record(text(found))
+        with reading(Place(keys.API_KEYS)):
+            found = self._redis.hget(keys.API_KEYS, key_id)
+        key = None if found is None else _record(key_id, text(found))
         if key is not None:
             # A full Redis, or a replica for the moment, must not shut out whoever only reads.
             with suppress(ResponseError):
@@ -122,8 +125,11 @@ class ApiKeys:
 
     def list(self) -> list[tuple[ApiKey, float | None]]:
         """Returns all keys, the oldest first, each with the time of its last use (seconds since 1970), to within some seconds."""
-        records = [_record(text(raw)) for raw in self._redis.hvals(keys.API_KEYS)]
-        used = {text(key_id): float(seconds) for key_id, seconds in self._redis.hgetall(keys.API_KEYS_USED).items()}
+        with reading(Place(keys.API_KEYS)):
+            records = [_record(text(key_id), text(raw)) for key_id, raw in self._redis.hgetall(keys.API_KEYS).items()]
+        with reading(Place(keys.API_KEYS_USED)):
+            stored = self._redis.hgetall(keys.API_KEYS_USED)
+        used = {text(key_id): float(seconds) for key_id, seconds in stored.items() if seconds.isdigit() and len(seconds) < _DIGITS}
         found = sorted((key for key in records if key is not None), key=lambda key: key.created_at)
         return [(key, used.get(key.id)) for key in found]
 
@@ -134,9 +140,12 @@ class ApiKeys:
         return gone
 
 
-def _record(stored: str) -> ApiKey | None:
+def _record(key_id: str, stored: str) -> ApiKey | None:
+    place = Place(keys.API_KEYS, key_id, again="make another key by `ays keys create`")
     try:
-        return ApiKey.model_validate_json(stored)
-    except ValidationError:
-        # Written by another version, or by hand: it opens nothing.
+        key = parsed(ApiKey, stored, place)
+    except DamagedError as error:
+        # It opens nothing; nor does one that was copied from another key.
+        leave_out(error)
         return None
+    return key if key.id == key_id else None

@@ -1,13 +1,14 @@
 """Checkpoints: what a job in the making has finished, for the attempt that takes over when this one dies."""
 
-import zlib
 from typing import Any
 
 from redis import Redis
 
 from ays_store import keys
 from ays_store.bodies import pack, unpack
+from ays_store.damage import DamagedError, Place, leave_out, reading
 from ays_store.limits import SHARDS_SECONDS
+from ays_store.records import text
 from ays_store.scripts import Script
 from ays_store.standing import Standing
 
@@ -29,10 +30,13 @@ class Checkpoints:
 
     def read(self, job_id: str) -> str | None:
         """Returns the checkpoint of a job as JSON; None when there is none, or none that can be read."""
-        raw = self._redis.get(keys.checkpoint(job_id))
+        place = Place(keys.checkpoint(job_id))
         try:
-            return None if raw is None else unpack(raw).decode()
-        except (zlib.error, UnicodeDecodeError):
+            with reading(place):
+                raw = self._redis.get(place.key)
+            return None if raw is None else text(unpack(raw, place))
+        except DamagedError as error:
+            leave_out(error)
             return None
 
     def keep(self, job_id: str, token: int, body: str) -> Standing:

@@ -24,10 +24,16 @@ end
 SUBMIT = (
     _OUTDATED
     + """
--- ARGV: id, request, model, request id, traceparent, owner, priority, most that may wait, most of the owner (0 x 2: any number)
+-- ARGV: id, request, model, request id, traceparent, owner, priority, most that may wait, most of the owner (0 x 2: any number),
+--       what else starts it over (see `jobs`)
 local id, request, model, owner, priority = ARGV[1], ARGV[2], ARGV[3], ARGV[6], ARGV[7]
 local state = read(id, 'state')
+if ARGV[10] == 'anew' then
+  forget(id)
+  state = false
+end
 local fresh = not state or state == 'failed' or state == 'canceled' or outdated(id, state, model)
+  or (ARGV[10] == 'again' and state == 'succeeded')
 if fresh then
   local refused = refusal(owner, tonumber(ARGV[8]), tonumber(ARGV[9]))
   if refused then
@@ -49,9 +55,13 @@ return { fresh and 1 or 0, snapshot({ id }) }
 ANSWER = (
     _OUTDATED
     + """
--- ARGV: id, request, model, schedule
+-- ARGV: id, request, model, schedule, what else starts it over (see `jobs`)
 local id, request, model, schedule = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local state = read(id, 'state')
+if ARGV[5] == 'anew' then
+  forget(id)
+  state = false
+end
 if state ~= 'running' and (state ~= 'succeeded' or outdated(id, state, model)) then
   if state ~= 'queued' then reset(id, request, model) end
   redis.call('HSET', key_job(id), 'schedule_id', schedule)
@@ -68,15 +78,15 @@ START = """
 local id, worker = ARGV[1], ARGV[2]
 local state = read(id, 'state')
 -- The same worker asking again has lost the answer on the way: it runs one job at a time.
-if state == 'running' and read(id, 'worker') == worker then return tonumber(read(id, 'token')) end
+if state == 'running' and read(id, 'worker') == worker then return number(read(id, 'token'), 0) end
 if state ~= 'queued' then return false end
 redis.call('HDEL', key_job(id), 'missing')
-redis.call('HINCRBY', key_job(id), 'tries', 1)
+redis.call('HSET', key_job(id), 'tries', int(number(read(id, 'tries'), 0) + 1))
 redis.call('HSET', key_job(id), 'worker', worker, 'started', int(now()))
 lease(id, ARGV[3])
 enter(id, 'running')
 serve(id)
-local token = redis.call('HINCRBY', key_job(id), 'token', 1)
+local token = add(id, 'token', 1)
 announce(id)
 return token
 """
@@ -112,7 +122,7 @@ if read(id, 'cancel') then
   finish(id, 'canceled')
   return 0
 end
-redis.call('HINCRBY', key_job(id), 'tries', -1)
+redis.call('HSET', key_job(id), 'tries', int(math.max(0, number(read(id, 'tries'), 0) - 1)))
 queue_up(id)
 return 1
 """
@@ -121,7 +131,7 @@ CANCEL = """
 -- ARGV: id
 local id = ARGV[1]
 local state = read(id, 'state')
-if state == 'queued' or (state == 'running' and tonumber(read(id, 'lease')) < now()) then
+if state == 'queued' or (state == 'running' and number(read(id, 'lease'), 0) < now()) then
   finish(id, 'canceled')
 elseif state == 'running' then
   redis.call('HSET', key_job(id), 'cancel', 1)
@@ -132,12 +142,12 @@ return snapshot({ id })
 _BURY = """
 -- Ends an attempt that ended without an end of its job: queued again, or failed after the last attempt. Returns the state.
 local function bury(id, attempts, cause)
-  local tries = read(id, 'tries')
+  local tries = number(read(id, 'tries'), 0)
   count('reaped')
   if read(id, 'cancel') then
     finish(id, 'canceled')
-  elseif tonumber(tries) >= tonumber(attempts) then
-    redis.call('HSET', key_job(id), 'error', 'The worker died in each of ' .. tries .. ' attempts. The last time ' .. cause
+  elseif tries >= tonumber(attempts) then
+    redis.call('HSET', key_job(id), 'error', 'The worker died in each of ' .. int(tries) .. ' attempts. The last time ' .. cause
       .. '. Submit the job again when that is put right.')
     finish(id, 'failed')
   else
@@ -156,7 +166,7 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', LEASES, '-inf', int(now()), 'LIM
   if read(id, 'state') ~= 'running' then
     redis.call('ZREM', LEASES, id)
   else
-    local cause = 'the worker ' .. read(id, 'worker') .. ' fell silent: it was killed, or it lost Redis; its log says more'
+    local cause = 'the worker ' .. (read(id, 'worker') or '?') .. ' fell silent: it was killed, or it lost Redis; its log says more'
     local to = bury(id, ARGV[1], cause) == 'queued' and queued or ended
     to[#to + 1] = id
   end
@@ -195,8 +205,7 @@ FORGET = """
 -- ARGV: age
 local dropped = 0
 for _, id in ipairs(redis.call('ZRANGEBYSCORE', JOBS, '-inf', int(now() - tonumber(ARGV[1])), 'LIMIT', 0, 200)) do
-  local h = redis.call('HMGET', key_job(id), 'state', 'model')
-  local state, model = h[1], h[2]
+  local state, model = read(id, 'state'), read(id, 'model') or ''
   if state ~= 'queued' and state ~= 'running' then
     redis.call('ZREM', JOBS, id)
     if state then

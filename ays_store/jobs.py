@@ -12,12 +12,20 @@ from redis import Redis
 from ays_client.contract import Job, JobRequest, JobState, Priority, Progress, identity
 from ays_store import job_scripts, keys
 from ays_store.bounds import UNBOUNDED, Bounds, QueueFull, wait_seconds
+from ays_store.damage import DamagedError, Place, leave_out, reading
 from ays_store.events import Events
 from ays_store.limits import ATTEMPTS_MAX, LEASE_SECONDS, RECORDS_SECONDS
 from ays_store.origin import ANONYMOUS, NOWHERE, Origin
-from ays_store.records import jobs_from, text
+from ays_store.records import Snapshot, job_from, jobs_from, text
 from ays_store.scripts import Script
 from ays_store.standing import Standing
+
+AGAIN, ANEW = "again", "anew"
+"""Beyond what is new, failed or canceled: a job that has succeeded starts over; whatever there is of it goes first."""
+
+
+_TRIES = 4
+"""Reads for a page."""
 
 
 class Jobs:
@@ -42,7 +50,13 @@ class Jobs:
         self._forget = Script(redis, job_scripts.FORGET)
 
     def submit(
-        self, request: JobRequest, *, priority: Priority = Priority.INTERACTIVE, origin: Origin = NOWHERE, bounds: Bounds = UNBOUNDED
+        self,
+        request: JobRequest,
+        *,
+        priority: Priority = Priority.INTERACTIVE,
+        origin: Origin = NOWHERE,
+        bounds: Bounds = UNBOUNDED,
+        anew: bool = False,
     ) -> tuple[Job, bool]:
         """Creates the job of a request, or returns the one there is.
 
@@ -54,6 +68,7 @@ class Jobs:
             priority: How urgent it is.
             origin: Who asks; kept when the job is created or restarted by this call.
             bounds: How many jobs may wait already, when this call would add one.
+            anew: Whether a job that has succeeded starts over, too: its schedule is lost.
 
         Returns:
             The job, and whether it was created or restarted by this call: then, and only then, it wants to be enqueued.
@@ -62,10 +77,12 @@ class Jobs:
             QueueFull: If there are as many; nothing has changed then.
         """
         body, asked = request.model_dump_json(), (origin.request_id, origin.traceparent, origin.owner)
-        created, *rest = self._submit(identity(request), body, request.model, *asked, priority, bounds.waiting, bounds.of_owner)
-        if isinstance(created, bytes):
-            raise _refusal(text(created), *(int(number) for number in rest))
-        return jobs_from(rest[0])[0], bool(created)
+        arguments = (identity(request), body, request.model, *asked, priority, bounds.waiting, bounds.of_owner)
+        try:
+            return _submitted(*self._submit(*arguments, AGAIN if anew else ""))
+        except DamagedError as error:
+            leave_out(error)
+            return _submitted(*self._submit(*arguments, ANEW))
 
     def answer(self, request: JobRequest, schedule_id: str) -> Job:
         """Records a job as succeeded at once, because the cache holds its answer; a running or succeeded job stays as it is,
@@ -75,17 +92,26 @@ class Jobs:
             request: What is asked for.
             schedule_id: The schedule that answers it.
         """
-        return jobs_from(self._answer(identity(request), request.model_dump_json(), request.model, schedule_id))[0]
+        arguments = (identity(request), request.model_dump_json(), request.model, schedule_id)
+        try:
+            return _there(self._answer(*arguments, ""))
+        except DamagedError as error:
+            leave_out(error)
+            return _there(self._answer(*arguments, ANEW))
 
     def get(self, job_id: str) -> Job | None:
-        """Returns a job, or None when there is none of that id."""
-        found = jobs_from(self._read(job_id))
-        return found[0] if found else None
+        """Returns a job, or None when there is none of that id.
+
+        Raises:
+            DamagedError: Its record is damaged.
+        """
+        return job_from(self._read(job_id))
 
     def origin(self, job_id: str) -> Origin:
         """Returns where a job came from; `NOWHERE` when that is not known."""
         redis: Any = self._redis
-        found = redis.hmget(keys.job(job_id), "request_id", "traceparent", "owner")
+        with reading(Place(keys.job(job_id))):
+            found = redis.hmget(keys.job(job_id), "request_id", "traceparent", "owner")
         request_id, traceparent, owner = (text(value or b"") for value in found)
         return Origin(request_id, traceparent, owner or ANONYMOUS)
 
@@ -108,16 +134,18 @@ class Jobs:
             raise ValueError(msg)
         index, position = _index(state, model), cursor or ""
         page: list[Job] = []
-        # A lost job is a running one in the index, and told apart only here; all other pages are full at the first try.
-        while True:
+        # A lost job is a running one in the index, and told apart only here; all other pages are full at the first try. A page that is not
+        # full after some tries ends where it is: what it costs does not depend on how many there are.
+        for _ in range(_TRIES):
             rows = self._page(index, position, limit + 1 - len(page))
             found = jobs_from(rows[1:])
             page += [job for job in found if state in {None, job.state}]
             position = text(rows[0])
             if not position or len(page) > limit:
                 break
-        more = len(page) > limit
-        return page[:limit], str(_micros(page[limit - 1])) if more else None
+        if len(page) > limit:
+            return page[:limit], str(_micros(page[limit - 1]))
+        return page, str(int(float(position))) if position else None
 
     def start(self, job_id: str, worker: str) -> int | None:
         """Takes a queued job, for as long as the lease lasts.
@@ -167,9 +195,11 @@ class Jobs:
 
         Returns:
             The job as it is now (unchanged when it was final); None when there is none of that id.
+
+        Raises:
+            DamagedError: Its record is damaged.
         """
-        found = jobs_from(self._cancel(job_id))
-        return found[0] if found else None
+        return job_from(self._cancel(job_id))
 
     def reap(self) -> tuple[Sequence[str], Sequence[str]]:
         """Takes the jobs whose lease ran out from their workers.
@@ -212,12 +242,24 @@ class Jobs:
         return int(self._forget(int(RECORDS_SECONDS * 1e6)))
 
 
+def _submitted(created: bytes | int, *rest: Any) -> tuple[Job, bool]:
+    if isinstance(created, bytes):
+        raise _refusal(text(created), *(int(number) for number in rest))
+    return _there(rest[0]), bool(created)
+
+
 def _refusal(why: str, waiting: int, own: int, workers: int, runs: int, run_micros: int) -> QueueFull:
     of_owner = why == "key"
     # One start makes room in a full queue; as many as there are to one job of the owner, for the owner.
     starts = waiting / own if of_owner else 1
     wait = wait_seconds(starts=starts, workers=workers, runs=runs, run_seconds=run_micros / 1e6)
     return QueueFull(of_owner=of_owner, waiting=own if of_owner else waiting, wait_seconds=wait)
+
+
+def _there(snapshot: Snapshot) -> Job:
+    job = job_from(snapshot)
+    assert job is not None  # its script has just written it
+    return job
 
 
 def _index(state: JobState | None, model: str | None) -> str:

@@ -11,6 +11,7 @@ JOBS = f"{PREFIX}jobs"
 LEASES = f"{PREFIX}leases"
 CLOCK = f"{PREFIX}clock"
 MODELS = f"{PREFIX}models"
+MODEL_INDEX = f"{PREFIX}models:index"
 MODEL_SOURCES = f"{PREFIX}models:sources"
 FINGERPRINTS = f"{PREFIX}models:fingerprints"
 WORKERS = f"{PREFIX}workers"
@@ -141,7 +142,7 @@ LUA = f"""
 local JOBS, LEASES, CLOCK, WORKERS, COUNTERS = '{JOBS}', '{LEASES}', '{CLOCK}', '{WORKERS}', '{COUNTERS}'
 local DELIVERIES = '{DELIVERIES}'
 local WAITING, TURNS = '{WAITING}', '{TURNS}'
-local MODELS, MODEL_SOURCES, FINGERPRINTS = '{MODELS}', '{MODEL_SOURCES}', '{FINGERPRINTS}'
+local MODELS, MODEL_INDEX, MODEL_SOURCES, FINGERPRINTS = '{MODELS}', '{MODEL_INDEX}', '{MODEL_SOURCES}', '{FINGERPRINTS}'
 local function key_job(id) return '{job("")}' .. id end
 local function key_events(id) return '{events("")}' .. id end
 local function key_jobs_in(state) return '{jobs_in("")}' .. state end

@@ -11,7 +11,8 @@ _TAKE = """
 -- The generic cell rate algorithm (ITU-T I.371): all that is kept is when the bucket will be full again.
 local key, interval, capacity = key_rate(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local t = now()
-local full = math.max(tonumber(redis.call('GET', key) or '0'), t)
+local stored = redis.pcall('GET', key)
+local full = math.min(math.max(number(type(stored) == 'string' and stored, 0), t), t + interval * capacity)
 local left = math.floor((t + interval * capacity - full) / interval)
 local granted = math.max(0, math.min(tonumber(ARGV[4]), left))
 if granted > 0 then

@@ -1,20 +1,22 @@
 """From the hash in Redis to the job that the API shows."""
 
-import logging
 from collections.abc import Sequence
 
-from ays_client.contract import Job, JobRequest, JobState, Priority, Progress
-from ays_store.limits import LOST_SECONDS
+from pydantic import ValidationError
 
-_log = logging.getLogger(__name__)
+
+from ays_client.contract import Job, JobRequest, JobState, Priority, Progress
+from ays_store import keys
+from ays_store.damage import DamagedError, Place, leave_out
+from ays_store.limits import LOST_SECONDS
 
 Snapshot = Sequence[bytes | int | Sequence[bytes]]
 """What the scripts return: Redis' time in microseconds, the number of live workers, then `[id, field, value, ...]` per job."""
 
 
 def text(raw: bytes | str) -> str:
-    """Decodes what Redis returned."""
-    return raw.decode() if isinstance(raw, bytes) else raw
+    """Decodes what Redis returned; what is not UTF-8 gets marks in its place."""
+    return raw.decode("utf-8", "replace") if isinstance(raw, bytes) else raw
 
 
 def schedule_url(schedule_id: str) -> str:
@@ -25,26 +27,48 @@ def schedule_url(schedule_id: str) -> str:
 def jobs_from(snapshot: Snapshot) -> list[Job]:
     """Turns a snapshot into jobs, in its order.
 
-    Left out are records that are not there any more, and those that another version wrote in a way that this one cannot read:
-    one of them must not make a whole list unreadable.
+    Left out are records that are not there any more, and damaged ones, which are told and counted.
 
     Args:
         snapshot: What a script returned.
     """
-    now, live, *rows = snapshot
-    if isinstance(now, Sequence) and not isinstance(now, bytes):
-        msg = f"received the snapshot {snapshot!r}, expected Redis' time first"
-        raise TypeError(msg)
-    found = [_readable(row, now=int(now), live=int(live)) for row in rows if len(row) > 1]  # type: ignore[arg-type]
-    return [job for job in found if job is not None]
+    found = []
+    for row in _rows(snapshot):
+        try:
+            found.append(_readable(row, snapshot))
+        except DamagedError as error:
+            leave_out(error)
+    return found
 
 
-def _readable(row: Sequence[bytes], *, now: int, live: int) -> Job | None:
+def job_from(snapshot: Snapshot) -> Job | None:
+    """Turns the snapshot of one job into that job; None when there is none.
+
+    Args:
+        snapshot: What a script returned.
+
+    Raises:
+        DamagedError: Its record is damaged.
+    """
+    return next((_readable(row, snapshot) for row in _rows(snapshot)), None)
+
+
+def _rows(snapshot: Snapshot) -> list[Sequence[bytes]]:
+    return [row for row in snapshot[2:] if isinstance(row, Sequence) and len(row) > 1]  # type: ignore[misc]
+
+
+def _readable(row: Sequence[bytes], snapshot: Snapshot) -> Job:
     try:
-        return _job(row, now=now, live=live)
-    except (KeyError, ValueError):
-        _log.exception("the record of job %s cannot be read", text(row[0]))
-        return None
+        return _job(row, now=int(snapshot[0]), live=int(snapshot[1]))  # type: ignore[arg-type]
+    except KeyError as error:
+        received = f"no field {error}"
+    except ValidationError as error:
+        mistake = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        received = f"{'.'.join(str(part)[:40] for part in mistake['loc'][:4])}: {mistake['msg'][:120]}"
+    except (ValueError, OverflowError) as error:
+        received = f"a field that is no number, or none of ours ({type(error).__name__})"
+    again = "POST its request to /v1/jobs again, which begins it anew"
+    raise DamagedError(Place(keys.job(text(row[0])), again=again), received=received, expected="the record of a job")
 
 
 def _job(row: Sequence[bytes], *, now: int, live: int) -> Job:

@@ -1,6 +1,21 @@
 """The one transaction that ends a successful job, in Lua (after the prelude of `scripts`)."""
 
-COMMIT = """
+_READING = """
+-- What is damaged is as good as none: it is written anew.
+local function entry_of(raw)
+  local readable, found = pcall(cjson.decode, raw)
+  return readable and type(found) == 'table' and found or nil
+end
+local function weights(raw)
+  local found = entry_of(raw)
+  return found and type(found.fingerprint) == 'string' and found.fingerprint or nil
+end
+local function rank_in(cell) return number(string.match(cell, ' (%d+)$'), -1) end
+"""
+
+COMMIT = (
+    _READING
+    + """
 -- ARGV: id, token, requested schedule, table, model, profile body ('' for none), entry of a new table, its fingerprint ('' x 2: none),
 --       samples ('' for none), then for every schedule: id, body, cell ('' for no alias), rank
 local id, token, wanted, table_id, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -25,10 +40,10 @@ if body ~= '' then
 end
 if entry ~= '' then
   -- Schedules of other weights answer nobody who asks for these.
-  if old and cjson.decode(old).fingerprint ~= fingerprint then redis.call('DEL', key_cells(table_id)) end
+  if old and weights(old) ~= fingerprint then redis.call('DEL', key_cells(table_id)) end
   redis.call('HSET', key_variants(model), table_id, entry)
 elseif old then
-  fingerprint = cjson.decode(old).fingerprint
+  fingerprint = weights(old) or ''
 end
 
 if ARGV[9] ~= '' then redis.call('SET', key_samples(wanted), ARGV[9]) end
@@ -37,7 +52,7 @@ for i = 10, #ARGV, 4 do
   redis.call('SET', key_schedule(schedule), ARGV[i + 1])
   if cell ~= '' then
     local present = redis.call('HGET', key_cells(table_id), cell)
-    if not present or tonumber(rank) >= tonumber(string.match(present, '%d+$')) then
+    if not present or tonumber(rank) >= rank_in(present) then
       redis.call('HSET', key_cells(table_id), cell, schedule .. ' ' .. rank)
     end
   end
@@ -48,8 +63,11 @@ if fingerprint ~= '' then redis.call('HSET', key_job(id), 'fingerprint', fingerp
 finish(id, 'succeeded')
 return 1
 """
+)
 
-IMPORT = """
+IMPORT = (
+    _READING
+    + """
 -- ARGV: table ('' for schedules that are in none), model, profile body ('' for none), entry, fingerprint, creation time,
 --       then for every schedule: id, body, cell ('' for no alias), rank, samples ('' for none)
 local table_id, model, body, entry, fingerprint, created = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
@@ -57,9 +75,9 @@ local kept, stale, newer, moved, added = 0, 0, false, 0, 0
 if table_id ~= '' then
   local present = redis.call('HGET', FINGERPRINTS, model)
   local raw = redis.call('HGET', key_variants(model), table_id)
-  local old = raw and cjson.decode(raw)
+  local old = raw and entry_of(raw)
   if present and present ~= fingerprint then stale = 1 end
-  newer = not old or created > old.created_at
+  newer = not old or created > number(old.created_at, 0)
   if old and old.fingerprint ~= fingerprint then
     if present == old.fingerprint or (present ~= fingerprint and not newer) then
       kept = 1
@@ -83,7 +101,7 @@ for i = 7, #ARGV, 5 do
   if ARGV[i + 4] ~= '' then redis.call('SETNX', key_samples(id), ARGV[i + 4]) end
   if cell ~= '' and kept == 0 then
     local held = redis.call('HGET', key_cells(table_id), cell)
-    local held_rank = held and tonumber(string.match(held, '%d+$'))
+    local held_rank = held and rank_in(held)
     local names_it = held and string.sub(held, 1, #id) == id
     if not held or rank > held_rank or (newer and rank == held_rank and not names_it) then
       redis.call('HSET', key_cells(table_id), cell, id .. ' ' .. rank)
@@ -93,3 +111,4 @@ for i = 7, #ARGV, 5 do
 end
 return { kept, moved, added, stale }
 """
+)

@@ -5,8 +5,9 @@ A profile and its whole table appear in one transaction with the success of thei
 method: one method never replaces the answers of another.
 """
 
+import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,6 +15,8 @@ from pydantic import BaseModel
 from redis import Redis
 
 from ays_client.contract import (
+    NFE_MAX,
+    NFE_MIN,
     Effort,
     JobRequest,
     Method,
@@ -30,9 +33,14 @@ from ays_client.curve import LossCurve
 from ays_client.samples import SampleGrid
 from ays_store import keys, result_scripts
 from ays_store.bodies import pack, unpack
+from ays_store.damage import Body, DamagedError, Place, leave_out, parsed, reading
 from ays_store.limits import RECORDS_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
+
+_POSTED_AGAIN = "POST the request to /v1/jobs again, whose job makes it anew"
+_MEASURED_AGAIN = "POST a request for this model to /v1/jobs, whose job measures it anew"
+_CELL = re.compile(r"([0-9a-f]{1,64}) ([0-3])")
 
 _RANKS = {Effort.FAST: 1, Effort.STANDARD: 2, Effort.MAX: 3}
 
@@ -110,10 +118,11 @@ class Results:
         Raises:
             redis.ResponseError: If the requested schedule is neither given nor stored.
         """
-        raw = self._redis.hget(keys.job(job_id), "request")
+        with reading(Place(keys.job(job_id))):
+            raw = self._redis.hget(keys.job(job_id), "request")
         if raw is None:
             return False
-        request = JobRequest.model_validate_json(raw)
+        request = parsed(JobRequest, raw, Place(keys.job(job_id), "request", again="POST the request again"))
         head: list[str | bytes | int] = [job_id, token, requested_schedule_id, table_of(request), request.model]
         head += [*_table_arguments(request, profile, schedules), b"" if samples is None else pack(samples.model_dump_json())]
         for schedule in schedules:
@@ -124,24 +133,52 @@ class Results:
         return bool(self._commit(*head))
 
     def profile(self, profile_id: str) -> ProfileInfo | None:
-        """Returns a profile."""
-        raw = self._redis.get(keys.profile(profile_id))
-        return None if raw is None else ProfileInfo.model_validate_json(unpack(raw))
+        """Returns a profile.
+
+        Raises:
+            DamagedError: It is damaged.
+        """
+        found = self._body(ProfileInfo, Place(keys.profile(profile_id), again=_MEASURED_AGAIN))
+        return None if found is None else found[1]
 
     def profile_json(self, profile_id: str) -> bytes | None:
-        """Returns a profile as the JSON it was stored as."""
-        raw = self._redis.get(keys.profile(profile_id))
-        return None if raw is None else unpack(raw)
+        """Returns a profile as the JSON it was stored as.
+
+        Raises:
+            DamagedError: It is damaged.
+        """
+        found = self._body(ProfileInfo, Place(keys.profile(profile_id), again=_MEASURED_AGAIN))
+        return None if found is None else found[0]
 
     def schedule(self, schedule_id: str) -> bytes | None:
-        """Returns a schedule as the JSON it was stored as."""
-        raw = self._redis.get(keys.schedule(schedule_id))
-        return None if raw is None else unpack(raw)
+        """Returns a schedule as the JSON it was stored as.
+
+        Raises:
+            DamagedError: It is damaged.
+        """
+        place = Place(keys.schedule(schedule_id), again=_POSTED_AGAIN)
+        found = self._body(Schedule, place)
+        if found is not None and found[1].id != schedule_id:
+            raise DamagedError(place, received="another schedule", expected=f"that of the address {schedule_id[:64]}")
+        return None if found is None else found[0]
 
     def samples(self, schedule_id: str) -> bytes | None:
-        """Returns the samples drawn with a schedule as the JSON they were stored as."""
-        raw = self._redis.get(keys.samples(schedule_id))
-        return None if raw is None else unpack(raw)
+        """Returns the samples drawn with a schedule as the JSON they were stored as.
+
+        Raises:
+            DamagedError: They are damaged.
+        """
+        found = self._body(SampleGrid, Place(keys.samples(schedule_id)))
+        return None if found is None else found[0]
+
+    def _body(self, kind: type[Body], place: Place) -> tuple[bytes, Body] | None:
+        """A stored body, and what it says: what is served as it was stored has been read before."""
+        with reading(place):
+            raw = self._redis.get(place.key)
+        if raw is None:
+            return None
+        body = unpack(raw, place)
+        return body, parsed(kind, body, place)
 
     def drawn(self, schedule_ids: Sequence[str]) -> set[str]:
         """Returns those of some schedules that samples were drawn with."""
@@ -150,23 +187,56 @@ class Results:
                 pipeline.exists(keys.samples(schedule_id))
             return {schedule_id for schedule_id, there in zip(schedule_ids, pipeline.execute(), strict=True) if there}
 
-    def row(self, table: str, *, solver: Solver, terminal: Terminal) -> list[Schedule]:
-        """Returns the schedules that the aliases of one solver and terminal name, by rising number of evaluations."""
-        cells = self.cells(table)
-        ids = [cells[place].schedule_id for place in sorted(cells) if place[:2] == (solver, terminal)]
-        return self._schedules(ids)
+    def row(
+        self, table: str, *, solver: Solver, terminal: Terminal, after: int = 0, limit: int = NFE_MAX
+    ) -> tuple[list[Schedule], int | None]:
+        """Returns the schedules that the aliases of one solver and terminal name, by rising number of evaluations.
+
+        Args:
+            table: The table.
+            solver: The solver.
+            terminal: The end of the schedules.
+            after: Only those with more evaluations.
+            limit: Most schedules.
+
+        Returns:
+            The schedules, damaged ones left out; and the number of evaluations from which the next page goes on, None: there is none.
+        """
+        budgets = range(max(NFE_MIN, after + 1), NFE_MAX + 1)
+        fields = [field_of(solver, terminal, nfe) for nfe in budgets]
+        with reading(Place(keys.cells(table))):
+            stored = self._redis.hmget(keys.cells(table), fields) if fields else []
+        found = []
+        for nfe, field, raw in zip(budgets, fields, stored, strict=True):
+            try:
+                found += [] if raw is None else [(nfe, _cell(raw, Place(keys.cells(table), field, again=_POSTED_AGAIN)))]
+            except DamagedError as error:
+                leave_out(error)
+        page = found[:limit]
+        return self._schedules([cell.schedule_id for _, cell in page]), page[-1][0] if len(found) > limit else None
 
     def cell(self, table: str, *, solver: Solver, terminal: Terminal, nfe: int) -> Cell | None:
-        """Returns what an alias names."""
-        raw = self._redis.hget(keys.cells(table), field_of(solver, terminal, nfe))
-        return None if raw is None else _cell(raw)
+        """Returns what an alias names.
+
+        Raises:
+            DamagedError: It is damaged.
+        """
+        place = Place(keys.cells(table), field_of(solver, terminal, nfe), again=_POSTED_AGAIN)
+        with reading(place):
+            raw = self._redis.hget(place.key, place.field)
+        return None if raw is None else _cell(raw, place)
 
     def cells(self, table: str) -> dict[tuple[Solver, Terminal, int], Cell]:
-        """Returns all aliases of a table."""
+        """Returns all aliases of a table; damaged ones are left out."""
+        with reading(Place(keys.cells(table))):
+            stored = self._redis.hgetall(keys.cells(table))
         found = {}
-        for field, raw in self._redis.hgetall(keys.cells(table)).items():
-            solver, terminal, nfe = text(field).split(":")
-            found[Solver(solver), Terminal(terminal), int(nfe)] = _cell(raw)
+        for field, raw in stored.items():
+            place = Place(keys.cells(table), text(field), again=_POSTED_AGAIN)
+            try:
+                found[_place_of(place)] = _cell(raw, place)
+            except DamagedError as error:
+                leave_out(error)
         return found
 
     def validated(self, profile_id: str) -> list[Schedule]:
@@ -179,8 +249,16 @@ class Results:
         return self._schedules(ids)
 
     def _schedules(self, ids: Sequence[str]) -> list[Schedule]:
+        # A key of another type is as if it were not there.
         stored = self._redis.mget([keys.schedule(schedule_id) for schedule_id in ids]) if ids else []
-        return [Schedule.model_validate_json(unpack(raw)) for raw in stored if raw is not None]
+        found = []
+        for schedule_id, raw in zip(ids, stored, strict=True):
+            place = Place(keys.schedule(schedule_id), again=_POSTED_AGAIN)
+            try:
+                found += [] if raw is None else [parsed(Schedule, unpack(raw, place), place)]
+            except DamagedError as error:
+                leave_out(error)
+        return found
 
     def variants(self, model: str) -> list[Measured]:
         """Returns the variants of a model that have a profile of its present weights: the default one first, then newest first.
@@ -188,15 +266,20 @@ class Results:
         Args:
             model: Id of the model.
         """
-        stored, present = self._redis.hgetall(keys.variants(model)), self._redis.hget(keys.FINGERPRINTS, model)
-        default = identity(Variant(model=model))
-        found = []
-        for profile_id, raw in stored.items():
-            entry = TableEntry.model_validate_json(raw)
-            # The tables of the other methods have no profile.
-            if entry.of(present) and text(profile_id) == identity(entry.variant):
-                found.append(Measured(profile_id=text(profile_id), **dict(entry)))
-        return sorted(found, key=lambda measured: (measured.profile_id != default, -measured.created_at))
+        return self.variants_of([model])[0]
+
+    def variants_of(self, models: Sequence[str]) -> list[list[Measured]]:
+        """Returns the same for each of some models, in one round trip; damaged entries are left out.
+
+        Args:
+            models: Their ids.
+        """
+        with self._redis.pipeline(transaction=False) as pipeline:
+            for model in models:
+                pipeline.hgetall(keys.variants(model))
+                pipeline.hget(keys.FINGERPRINTS, model)
+            found = pipeline.execute(raise_on_error=False) if models else []
+        return [_variants(model, *found[2 * index : 2 * index + 2]) for index, model in enumerate(models)]
 
     def find(self, request: JobRequest) -> str | None:
         """Returns the id of a stored schedule that answers a request with at least the effort it asks for.
@@ -205,6 +288,9 @@ class Results:
 
         Args:
             request: What is asked for.
+
+        Raises:
+            DamagedError: What leads to it is damaged.
         """
         table = None if request.chosen else self.table(request)
         if table is None:
@@ -220,13 +306,42 @@ class Results:
         Args:
             target: What is asked for.
         """
-        raw, present = self._redis.hget(keys.variants(target.model), table_of(target)), self._redis.hget(keys.FINGERPRINTS, target.model)
-        return table_of(target) if raw is not None and TableEntry.model_validate_json(raw).of(present) else None
+        place = Place(keys.variants(target.model), table_of(target), again=_POSTED_AGAIN)
+        with reading(place):
+            raw = self._redis.hget(place.key, place.field)
+        with reading(Place(keys.FINGERPRINTS)):
+            present = self._redis.hget(keys.FINGERPRINTS, target.model)
+        return table_of(target) if raw is not None and parsed(TableEntry, raw, place).of(present) else None
+
+    def answer(self, request: JobRequest) -> str | None:
+        """Returns the same as `find`, where the schedule can be served: what is damaged is no answer, a job makes it anew.
+
+        Args:
+            request: What is asked for.
+        """
+        try:
+            schedule_id = self.find(request)
+        except DamagedError as error:
+            leave_out(error)
+            return None
+        return schedule_id if schedule_id is not None and self.served(schedule_id) else None
+
+    def served(self, schedule_id: str) -> bool:
+        """Returns whether a schedule can be served: it is there, and whole."""
+        try:
+            return self.schedule(schedule_id) is not None
+        except DamagedError as error:
+            leave_out(error)
+            return False
 
     def curve(self, curve_id: str) -> LossCurve | None:
-        """Returns a loss curve."""
-        raw = self._redis.get(keys.curve(curve_id))
-        return None if raw is None else LossCurve.model_validate_json(unpack(raw))
+        """Returns a loss curve.
+
+        Raises:
+            DamagedError: It is damaged.
+        """
+        found = self._body(LossCurve, Place(keys.curve(curve_id), again="POST the curve to /v1/curves again"))
+        return None if found is None else found[1]
 
     def keep_curve(self, curve: LossCurve) -> None:
         """Keeps a loss curve for as long as the record of a job."""
@@ -252,9 +367,37 @@ def rank_of_schedule(schedule: Schedule) -> int:
     return _RANKS[effort]
 
 
-def _cell(raw: bytes) -> Cell:
-    schedule_id, rank = text(raw).split(" ")
-    return Cell(schedule_id, int(rank))
+def _variants(model: str, stored: object, present: object) -> list[Measured]:
+    if not isinstance(stored, Mapping):
+        leave_out(DamagedError(Place(keys.variants(model), again=_POSTED_AGAIN), received="a key of another type", expected="a hash"))
+        stored = {}
+    default, found = identity(Variant(model=model)), []
+    for field, raw in stored.items():
+        table = text(field)
+        try:
+            entry = parsed(TableEntry, raw, Place(keys.variants(model), table, again=_POSTED_AGAIN))
+        except DamagedError as error:
+            leave_out(error)
+            continue
+        # The tables of the other methods have no profile.
+        if entry.of(present if isinstance(present, bytes) else None) and table == identity(entry.variant):
+            found.append(Measured(profile_id=table, **dict(entry)))
+    return sorted(found, key=lambda measured: (measured.profile_id != default, -measured.created_at))
+
+
+def _place_of(place: Place) -> tuple[Solver, Terminal, int]:
+    try:
+        solver, terminal, nfe = str(place.field).split(":")
+        return Solver(solver), Terminal(terminal), int(nfe)
+    except ValueError:
+        raise DamagedError(place, received="a field of another form", expected="solver:terminal:nfe") from None
+
+
+def _cell(raw: bytes, place: Place) -> Cell:
+    found = _CELL.fullmatch(text(raw))
+    if found is None:
+        raise DamagedError(place, received="a value of another form", expected="the id of a schedule and its rank")
+    return Cell(found[1], int(found[2]))
 
 
 def field_of(solver: Solver, terminal: Terminal, nfe: int) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 from redis import Redis
 
 from ays_store import keys
+from ays_store.damage import Place, reading
 
 SCHEMA = 1
 """Version of the layout that this program reads and writes; a step for every change that the program before would misread."""
@@ -25,7 +26,8 @@ def check_schema(redis: Redis) -> None:
         redis.RedisError: it cannot be asked, or refuses the mark.
     """
     client: Any = redis
-    found = client.get(keys.SCHEMA)
+    with reading(Place(keys.SCHEMA)):
+        found = client.get(keys.SCHEMA)
     if found is None:
         client.set(keys.SCHEMA, str(SCHEMA), nx=True)
         found = client.get(keys.SCHEMA)

@@ -7,9 +7,10 @@ import hashlib
 from typing import Any
 
 from redis import Redis
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
 from ays_store import keys, turns
+from ays_store.damage import of_script
 from ays_store.limits import DELIVERY_SECONDS, EVENTS_KEPT, EVENTS_SECONDS, LIVE_SECONDS
 
 PRELUDE = (
@@ -28,14 +29,38 @@ local function now()
   return tonumber(t[1]) * 1000000 + tonumber(t[2])
 end
 
-local function read(id, field) return redis.call('HGET', key_job(id), field) end
+-- What is damaged must not stop what has nothing to do with it. So a record of another type reads as if it were not there, and what is no
+-- number, or none of ours, reads as another one.
+local function read(id, field)
+  local found = redis.pcall('HGET', key_job(id), field)
+  return type(found) ~= 'table' and found
+end
+
+local function number(raw, otherwise)
+  local n = tonumber(raw or '')
+  return n and n >= 0 and n <= 9007199254740991 and n or otherwise
+end
+
+local function size(command, ...)
+  local found = redis.pcall(command, ...)
+  return type(found) == 'number' and found or 0
+end
+
+-- Adds to a number of a record. One that is damaged goes on from the clock, above all that it was before: it fences attempts off.
+local function add(id, field, amount)
+  local raw = read(id, field)
+  local n = (raw and number(raw, now()) or 0) + amount
+  redis.call('HSET', key_job(id), field, int(n))
+  return n
+end
 
 """
     + turns.LUA
     + """
 -- Creation times are strictly increasing, so that a page of the list can end at any of them.
 local function tick()
-  local t, last = now(), tonumber(redis.call('GET', CLOCK) or '0')
+  local t, last = now(), redis.pcall('GET', CLOCK)
+  last = number(type(last) == 'string' and last, 0)
   if t <= last then t = last + 1 end
   redis.call('SET', CLOCK, int(t))
   return t
@@ -44,15 +69,26 @@ end
 -- Appends the present state of a job to its events.
 local function announce(id)
   local h = redis.call('HMGET', key_job(id), 'state', 'progress', 'error', 'schedule_id')
-  redis.call('XADD', key_events(id), 'MAXLEN', '~', EVENTS_KEPT, '*',
-    'state', h[1], 'progress', h[2], 'error', h[3] or '', 'schedule_id', h[4] or '')
+  local function append()
+    return redis.pcall('XADD', key_events(id), 'MAXLEN', '~', EVENTS_KEPT, '*',
+      'state', h[1] or '', 'progress', h[2] or NOT_BEGUN, 'error', h[3] or '', 'schedule_id', h[4] or '')
+  end
+  if type(append()) == 'table' then
+    redis.call('DEL', key_events(id))
+    append()
+  end
   redis.call('EXPIRE', key_events(id), EVENTS_SECONDS)
 end
 
 -- Puts a job into a state and into the indexes of that state.
 local function enter(id, state)
   local h = redis.call('HMGET', key_job(id), 'model', 'created', 'state')
-  local model, created, old = h[1], h[2], h[3]
+  local model, created, old = h[1] or '', number(h[2], nil), h[3]
+  if not created then
+    created = tick()
+    redis.call('HSET', key_job(id), 'created', int(created))
+  end
+  created = int(created)
   if old then
     redis.call('ZREM', key_jobs_in(old), id)
     redis.call('ZREM', key_jobs_of_in(model, old), id)
@@ -68,14 +104,16 @@ end
 -- Queues a job (again): a new delivery, so that what is left of the one before cannot stand in its way.
 local function queue_up(id)
   redis.call('HDEL', key_job(id), 'lease', 'worker', 'missing', 'cancel', 'finished')
-  redis.call('HINCRBY', key_job(id), 'delivery', 1)
+  add(id, 'delivery', 1)
   redis.call('HSET', key_job(id), 'progress', NOT_BEGUN)
   redis.call('ZREM', LEASES, id)
   enter(id, 'queued')
   announce(id)
 end
 
-local function count(what, amount) redis.call('HINCRBY', COUNTERS, what, amount or 1) end
+local function count(what, amount)
+  if type(redis.pcall('HINCRBY', COUNTERS, what, amount or 1)) == 'table' then redis.pcall('HSET', COUNTERS, what, amount or 1) end
+end
 
 -- Makes the message for one URL that a job has ended. Its id is that of this end and this URL, however often it is made.
 local function deliver(id, url)
@@ -90,7 +128,7 @@ local function finish(id, state)
   count(state)
   if read(id, 'state') == 'running' then
     count('runs')
-    count('run_micros', int(now() - tonumber(read(id, 'started'))))
+    count('run_micros', int(math.max(0, now() - number(read(id, 'started'), now()))))
   end
   redis.call('HDEL', key_job(id), 'lease', 'missing', 'cancel')
   redis.call('HSET', key_job(id), 'finished', int(now()))
@@ -100,6 +138,12 @@ local function finish(id, state)
   announce(id)
   for _, url in ipairs(redis.call('SMEMBERS', key_webhooks(id))) do deliver(id, url) end
   redis.call('DEL', key_webhooks(id))
+end
+
+-- Forgets a record that is damaged. Its next attempts and deliveries are numbered from the clock, above all that there were.
+local function forget(id)
+  redis.call('DEL', key_job(id), key_events(id))
+  redis.call('HSET', key_job(id), 'token', int(now()), 'delivery', int(now()))
 end
 
 -- Starts the life of a record: everything of an earlier life goes, but the counters that fence it off.
@@ -123,9 +167,11 @@ end
 
 local function snapshot(ids)
   local t = now()
-  local out = { int(t), redis.call('ZCOUNT', WORKERS, int(t - LIVE), '+inf') }
+  local out = { int(t), redis.pcall('ZCOUNT', WORKERS, int(t - LIVE), '+inf') }
+  if type(out[2]) == 'table' then out[2] = 0 end
   for _, id in ipairs(ids) do
-    local fields = redis.call('HGETALL', key_job(id))
+    local fields = redis.pcall('HGETALL', key_job(id))
+    if fields.err then fields = { 'type', 'another' } end
     table.insert(fields, 1, id)
     out[#out + 1] = fields
   end
@@ -148,9 +194,15 @@ class Script:
 
         Args:
             *args: What the script reads as ARGV.
+
+        Raises:
+            DamagedError: A value that it needs is damaged.
         """
         try:
-            return self._redis.evalsha(self._hash, 0, *args)
-        except NoScriptError:
-            # In one command, which is repeated whole when Redis is restarted again meanwhile.
-            return self._redis.eval(self._text, 0, *args)
+            try:
+                return self._redis.evalsha(self._hash, 0, *args)
+            except NoScriptError:
+                # In one command, which is repeated whole when Redis is restarted again meanwhile.
+                return self._redis.eval(self._text, 0, *args)
+        except ResponseError as error:
+            raise of_script(error) or error from error

@@ -28,7 +28,9 @@ for i = 5, #ARGV do
 end
 -- Another job has committed the whole profile, and its shards are gone.
 local entry = #missing > 0 and redis.call('HGET', key_variants(ARGV[4]), profile)
-if entry and cjson.decode(entry).fingerprint == fingerprint and redis.call('EXISTS', key_profile(profile)) == 1 then return false end
+local readable, told = pcall(cjson.decode, entry or '')
+local ours = readable and type(told) == 'table' and told.fingerprint == fingerprint
+if ours and redis.call('EXISTS', key_profile(profile)) == 1 then return false end
 for _, shard in ipairs(missing) do free(shard) end
 live()
 return finished

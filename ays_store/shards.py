@@ -13,6 +13,7 @@ from redis import Redis
 
 from ays_store import keys, shard_scripts
 from ays_store.bodies import pack, unpack
+from ays_store.damage import DamagedError, Place, leave_out
 from ays_store.limits import HELPERS_MAX, LEASE_SECONDS, SHARDS_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
@@ -55,14 +56,22 @@ class Shards:
         self._withdraw = Script(redis, shard_scripts.WITHDRAW)
 
     def read(self, of: Measurement, shards: Sequence[str]) -> dict[str, str]:
-        """Returns those of some shards that are finished, as JSON by name.
+        """Returns those of some shards that are finished, as JSON by name; '' for a damaged one, which has to be measured again.
 
         Args:
             of: The measurement.
             shards: Their names.
         """
         found = self._redis.hmget(keys.shards(of.profile_id), [of.field(shard) for shard in shards]) if shards else []
-        return {shard: unpack(raw).decode() for shard, raw in zip(shards, found, strict=True) if raw is not None}
+        return {shard: self._body(of, shard, raw) for shard, raw in zip(shards, found, strict=True) if raw is not None}
+
+    @staticmethod
+    def _body(of: Measurement, shard: str, raw: bytes) -> str:
+        try:
+            return text(unpack(raw, Place(keys.shards(of.profile_id), of.field(shard))))
+        except DamagedError as error:
+            leave_out(error)
+            return ""
 
     def offer(self, of: Measurement, model: str, shards: Sequence[str]) -> list[str] | None:
         """Says that some shards are wanted; to say it again changes nothing.

@@ -1,12 +1,14 @@
 """What operators watch: how much there is of everything right now, and what has been done since the beginning."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from redis import Redis
 
 from ays_client.contract import JobState, Priority
+from ays_store import keys
+from ays_store.damage import DamagedError, Place, leave_out
 from ays_store.limits import LOST_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
@@ -15,27 +17,33 @@ _STATS = """
 -- ARGV: lost (microseconds that a lease is overdue), stored states
 local t = now()
 local states = {}
-for i = 2, #ARGV do states[#states + 1] = redis.call('ZCARD', key_jobs_in(ARGV[i])) end
-local names, busy = redis.call('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf'), 0
+for i = 2, #ARGV do states[#states + 1] = size('ZCARD', key_jobs_in(ARGV[i])) end
+local names, busy = redis.pcall('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf'), 0
+if names.err then names = {} end
 for _, name in ipairs(names) do
-  local readable, told = pcall(cjson.decode, redis.call('GET', key_worker(name)) or '')
+  local raw = redis.pcall('GET', key_worker(name))
+  local readable, told = pcall(cjson.decode, type(raw) == 'string' and raw or '')
   if readable and type(told) == 'table' and type(told.info) == 'table' and type(told.info.job) == 'string' then busy = busy + 1 end
 end
 local waiting = {}
 for priority in pairs(WEIGHTS) do
-  local oldest = redis.call('ZRANGE', key_waiting_as(priority), 0, 0, 'WITHSCORES')
-  waiting[#waiting + 1] = { priority, redis.call('ZCARD', key_waiting_as(priority)), oldest[2] and int(t - tonumber(oldest[2])) or '0' }
+  local oldest = redis.pcall('ZRANGE', key_waiting_as(priority), 0, 0, 'WITHSCORES')
+  local since = oldest[2] and int(math.max(0, t - number(oldest[2], t))) or '0'
+  waiting[#waiting + 1] = { priority, size('ZCARD', key_waiting_as(priority)), since }
 end
+local counters = redis.pcall('HGETALL', COUNTERS)
 return {
   states,
-  redis.call('ZCOUNT', LEASES, '-inf', '(' .. int(t - tonumber(ARGV[1]))),
+  size('ZCOUNT', LEASES, '-inf', '(' .. int(t - tonumber(ARGV[1]))),
   waiting,
   #names,
   busy,
-  redis.call('HGETALL', COUNTERS),
-  redis.call('ZCARD', DELIVERIES),
+  counters.err and {} or counters,
+  size('ZCARD', DELIVERIES),
 }
 """
+
+_DIGITS = 20
 
 _STORED = [state for state in JobState if state is not JobState.LOST]
 
@@ -91,6 +99,14 @@ class Census:
             busy=busy,
             memory_bytes=memory["used_memory"],
             memory_limit_bytes=memory["maxmemory"],
-            counters={text(name): int(value) for name, value in zip(counters[::2], counters[1::2], strict=True)},
+            counters=dict(_counters(counters)),
             webhooks=webhooks,
         )
+
+
+def _counters(flat: Sequence[bytes]) -> Iterator[tuple[str, int]]:
+    for name, value in zip(flat[::2], flat[1::2], strict=True):
+        if value.isdigit() and len(value) < _DIGITS:
+            yield text(name), int(value)
+        else:
+            leave_out(DamagedError(Place(keys.COUNTERS, text(name)), received="no whole number", expected="a count"))

@@ -6,6 +6,8 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from redis import Redis
 
+from ays_store import keys
+from ays_store.damage import DamagedError, Place, leave_out, parsed
 from ays_store.records import text
 from ays_store.scripts import Script
 
@@ -29,7 +31,8 @@ return 1
 _LIVE = """
 local t, out = now(), {}
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf')) do
-  out[#out + 1] = { name, redis.call('GET', key_worker(name)) or '{}', int(t - tonumber(redis.call('ZSCORE', WORKERS, name))) }
+  local told = redis.pcall('GET', key_worker(name))
+  out[#out + 1] = { name, type(told) == 'string' and told or '{}', int(math.max(0, t - number(redis.call('ZSCORE', WORKERS, name), t))) }
 end
 return out
 """
@@ -37,14 +40,17 @@ return out
 
 _IDLE = """
 -- ARGV: worker, job
-local t, idle = now(), -redis.call('ZCARD', key_jobs_in('queued'))
+local t, idle = now(), -size('ZCARD', key_jobs_in('queued'))
 for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf')) do
-  local readable, told = pcall(cjson.decode, redis.call('GET', key_worker(name)) or '')
+  local raw = redis.pcall('GET', key_worker(name))
+  local readable, told = pcall(cjson.decode, type(raw) == 'string' and raw or '')
   local job = readable and type(told) == 'table' and type(told.info) == 'table' and told.info.job
   if name ~= ARGV[1] and (type(job) ~= 'string' or job == ARGV[2]) then idle = idle + 1 end
 end
 return idle
 """
+
+_COUNT = "return redis.call('ZCOUNT', WORKERS, int(now() - LIVE), '+inf')"
 
 
 class Worker(BaseModel):
@@ -65,6 +71,7 @@ class Workers:
         self._leave = Script(redis, _LEAVE)
         self._live = Script(redis, _LIVE)
         self._idle = Script(redis, _IDLE)
+        self._count = Script(redis, _COUNT)
 
     def beat(self, name: str, info: Mapping[str, str | int | float | None], *, evaluations: int = 0) -> None:
         """Says that a worker is alive.
@@ -85,10 +92,14 @@ class Workers:
         """
         self._leave(name, evaluations)
 
+    def count(self) -> int:
+        """Returns how many workers are live."""
+        return int(self._count())
+
     def live(self) -> list[Worker]:
         """Returns the live workers, the one silent for longest first."""
         return [
-            Worker(name=text(name), info=_Info.model_validate_json(info).info, silent_seconds=int(micros) / 1e6)
+            Worker(name=text(name), info=_info(text(name), info), silent_seconds=int(micros) / 1e6)
             for name, info, micros in self._live()
         ]
 
@@ -104,3 +115,11 @@ class Workers:
 
 class _Info(BaseModel):
     info: dict[str, str | int | float | None] = {}
+
+
+def _info(name: str, raw: bytes) -> dict[str, str | int | float | None]:
+    try:
+        return parsed(_Info, raw, Place(keys.worker(name), again="its next heartbeat writes it anew")).info
+    except DamagedError as error:
+        leave_out(error)
+        return {}

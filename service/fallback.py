@@ -11,7 +11,8 @@ from ays_client.formats import links
 from ays_client.solvers import CARDS
 from ays_client.stock import Stock, resample, stock, times_between, times_of_kind, whole_times
 from ays_client.version import VERSION
-from ays_store import Cell, Store
+from ays_store import Cell, DamagedError, Store
+from ays_store.damage import leave_out
 from service.problems import ProblemError
 
 STOCK: Stock = "edm"
@@ -33,8 +34,12 @@ def nearest(store: Store, model: Model, target: Target, *, path: str) -> Schedul
     Returns:
         None when the variant has no cached schedule for this solver and terminal.
     """
-    table = store.results.table(target)
-    cells = {} if table is None else store.results.cells(table)
+    try:
+        table = store.results.table(target)
+        cells = {} if table is None else store.results.cells(table)
+    except DamagedError as error:
+        leave_out(error)
+        return None
     near = {nfe: cell for (solver, terminal, nfe), cell in cells.items() if (solver, terminal) == (target.solver, target.terminal)}
     if not near:
         return None

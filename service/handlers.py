@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Match
 
 from ays_client.webhooks import JobSubmission
+from ays_store.damage import DamagedError
 from service.problems import ProblemError, response
 
 _log = structlog.get_logger("service")
@@ -53,12 +54,25 @@ def redis_problem(error: Exception) -> ProblemError:
     Args:
         error: the failure.
     """
+    if isinstance(error, DamagedError):
+        return _damaged(error)
     _log.warning("redis failed", error=f"{type(error).__name__}: {error}")
     return ProblemError(
         503,
         "the service cannot reach its Redis, or Redis refuses to write",
         fix=f"try again in {RETRY_SECONDS} s; operators: see /readyz and the log",
         headers={"retry-after": str(RETRY_SECONDS)},
+    )
+
+
+def _damaged(error: DamagedError) -> ProblemError:
+    _log.error("damaged data", key=error.place.name, error=str(error))
+    return ProblemError(
+        500,
+        f"{error.place.name} in Redis is damaged: {error.received}",
+        received=error.received,
+        expected=error.expected,
+        fix=error.place.fix,
     )
 
 

@@ -37,11 +37,20 @@ class Intake:
         Raises:
             ProblemError: 429 or 503, it would be one job too many.
         """
-        schedule_id = self._store.results.find(request)
+        schedule_id = self._store.results.answer(request)
         if schedule_id is not None:
-            return self._store.jobs.answer(request, schedule_id)
+            job = self._store.jobs.answer(request, schedule_id)
+        else:
+            job = self._submit(request, priority)
+        if job.schedule_id is None or job.schedule_id == schedule_id or self._store.results.served(job.schedule_id):
+            return job
+        # It had an answer, which was lost or damaged since.
+        return self._submit(request, priority, anew=True)
+
+    def _submit(self, request: JobRequest, priority: Priority, *, anew: bool = False) -> Job:
+        jobs, asking = self._store.jobs, origin(self._caller.id)
         try:
-            job, _ = self._store.jobs.submit(request, priority=priority, origin=origin(self._caller.id), bounds=self._bounds)
+            job, _ = jobs.submit(request, priority=priority, origin=asking, bounds=self._bounds, anew=anew)
         except QueueFull as full:
             raise self._refused(full) from full
         # Not only a new one: whoever queued it before may have died before this line. Once per delivery, however often it is called.

@@ -22,7 +22,7 @@ def known_model(store: Store, model_id: str) -> Model:
         return _curve(store, model_id)
     model = store.models.get(model_id) or listed(model_id)
     if model is None:
-        raise _unknown(model_id, [each.id for each in [*store.models.list(), *catalogue()]])
+        raise _unknown(model_id, [*store.models.ids(), *(each.id for each in catalogue())])
     return model
 
 
@@ -42,7 +42,7 @@ def offered_model(store: Store, model_id: str) -> Model:
     if model is not None:
         return model
     if listed(model_id) is None:
-        raise _unknown(model_id, [each.id for each in store.models.list()])
+        raise _unknown(model_id, store.models.ids())
     raise ProblemError(
         404,
         f"no worker offers the model {model_id}; only its published schedule is known",

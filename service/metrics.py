@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ays_client.version import VERSION
+from ays_store import damage
 from ays_store.stats import Stats
 
 _log = structlog.get_logger("service")
@@ -114,6 +115,10 @@ class _Shared(Collector):
 
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("ays_build", "The code that runs.", {"version": VERSION})
+        left_out = CounterMetricFamily("ays_damaged", "Damaged values in Redis that lists of this process have left out.", labels=["kind"])
+        for kind, number in damage.left_out().items():
+            left_out.add_metric([kind], number)
+        yield left_out
         try:
             stats = self._take()
         except RedisError as error:

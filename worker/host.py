@@ -6,7 +6,8 @@ import structlog
 from redis.exceptions import ResponseError
 
 from ays_client.contract import ProfileInfo, Progress, Schedule
-from ays_store import Measurement, Store
+from ays_store import DamagedError, Measurement, Store
+from ays_store.damage import leave_out
 from worker.attempt import Attempt
 from worker.progress import Reporter
 from worker.sharing import Sharing
@@ -87,9 +88,16 @@ class JobHost:
         self._attempt.check()
 
     def profile(self) -> ProfileInfo | None:
-        """Returns the stored profile of this variant, or a twin's, if it was measured with these weights."""
-        found = (self._store.results.profile(profile_id) for profile_id in (self._profile_id, *self._twins))
+        """Returns the stored profile of this variant, or a twin's, if it was measured with these weights; a damaged one is none."""
+        found = (self._readable(profile_id) for profile_id in (self._profile_id, *self._twins))
         return next((profile for profile in found if profile is not None and profile.fingerprint == self._fingerprint), None)
+
+    def _readable(self, profile_id: str) -> ProfileInfo | None:
+        try:
+            return self._store.results.profile(profile_id)
+        except DamagedError as error:
+            leave_out(error)
+            return None
 
     def validated(self) -> list[Schedule]:
         """Returns the stored schedules of this variant that were validated with these weights."""

@@ -17,7 +17,7 @@ from rq.timeouts import JobTimeoutException
 from ays_client.contract import Job, JobRequest, Model, Progress, identity, is_curve
 from ays_client.curve import LossCurve
 from ays_process.tracing import Tracing, failed
-from ays_store import Measurement, Queue, Store
+from ays_store import DamagedError, Measurement, Queue, Store
 from worker.attempt import Attempt, Canceled, Drained, Superseded
 from worker.drain import Drain
 from worker.fatal import ends_process
@@ -150,7 +150,7 @@ class Optimizer:
         reporter.report(Progress(stage="loading"))
         model, fingerprint = self._subject(request)
         attempt.check()
-        stored = self._store.results.find(request)
+        stored = self._store.results.answer(request)
         if stored is not None:
             return self._store.results.commit(attempt.job_id, attempt.token, profile=None, schedules=[], requested_schedule_id=stored)
         of = Measurement(identity(request.variant), fingerprint)
@@ -170,7 +170,7 @@ class Optimizer:
 
     def _twins(self, request: JobRequest, fingerprint: str) -> list[str]:
         """Profiles of the same weights under other names."""
-        others = [model.id for model in self._store.models.list() if model.fingerprint == fingerprint and model.id != request.model]
+        others = [model for model in self._store.models.of_weights(fingerprint) if model != request.model]
         return [identity(request.variant.model_copy(update={"model": other})) for other in others]
 
     def _subject(self, request: JobRequest) -> "tuple[LoadedModel | LossCurve, str]":
@@ -196,6 +196,8 @@ def explain(error: Exception) -> str:
     """
     if isinstance(error, JobTimeoutException):
         return f"The job was ended: {error}. Ask for less effort or fewer paths, or raise AYS_JOB_SECONDS of the worker."
+    if isinstance(error, DamagedError):
+        return str(error)
     if isinstance(error, RedisError):
         fix = "If it is full, free memory or raise its maxmemory, then submit again."
         return f"Redis refused what the worker wrote: {str(error).rstrip('.')}. {fix}"

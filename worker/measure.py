@@ -116,7 +116,9 @@ def measure(
     stored = host.profile()
     if stored is not None and stored.fingerprint == model.fingerprint:
         info = stored.model_copy(update={"id": identity(variant), "variant": variant})
-        return Measured(restore(info, "flow"), restore(info, "forward"), info, new=info.id != stored.id)
+        restored = _restored(info)
+        if restored is not None:
+            return Measured(*restored, info, new=info.id != stored.id)
     levels = log_grid(*level_range(variant, model), variant.grid)
     started = time.monotonic()
     shards: list[Shard] = []
@@ -162,11 +164,19 @@ def measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, name
     return json.dumps([flow.to_json(), forward.to_json()])
 
 
+def _restored(info: ProfileInfo) -> tuple[Profile, Profile] | None:
+    """Both profiles of a stored body; None when its levels and matrices do not fit each other: it is measured anew."""
+    try:
+        return restore(info, "flow"), restore(info, "forward")
+    except (KeyError, ValueError):
+        return None
+
+
 def _pair(body: str, levels: Array) -> list[Shard]:
     """Both shards of a body on these levels; none if it has others, or cannot be read."""
     try:
         pair = [Shard.from_json(shard) for shard in json.loads(body)]
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError):
         return []
     # The last digit is that of the processor it was measured on.
     same = all(shard.levels.shape == levels.shape and np.allclose(shard.levels, levels, rtol=1e-12, atol=0) for shard in pair)

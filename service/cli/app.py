@@ -205,9 +205,9 @@ def export_results(
     model: Annotated[list[str] | None, typer.Option(help="only this model; may be given several times")] = None,
     curves: Annotated[bool, typer.Option(help="with loss curves and their schedules")] = True,
     data: Data = _DATA,
-) -> None:
+) -> int:
     """Write profiles and schedules to a file, for another installation or as a backup."""
-    export_archive(file, models=model or (), curves=curves, data=data)
+    return export_archive(file, models=model or (), curves=curves, data=data)
 
 
 @app.command("import")

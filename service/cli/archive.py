@@ -7,16 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from shutil import copyfileobj
 
-from ays_store import ArchiveError, Imported
+from ays_store import ArchiveError, DamagedError, Imported
 from service.cli.exits import CommandError, ExitCode
 from service.cli.opened import opened_store
 
+_TOLD = 20
 STREAM = Path("-")
 """In place of a file: standard output or input."""
 
 
-def export_archive(file: Path, *, models: Sequence[str], curves: bool, data: Path) -> None:
-    """Write an archive; a file appears whole or not at all.
+def export_archive(file: Path, *, models: Sequence[str], curves: bool, data: Path) -> ExitCode:
+    """Write an archive; a file appears whole or not at all. What is damaged in Redis is left out and told.
 
     Args:
         file: where to; `-` for standard output.
@@ -24,19 +25,23 @@ def export_archive(file: Path, *, models: Sequence[str], curves: bool, data: Pat
         curves: whether loss curves and their tables are written.
         data: folder of the embedded Redis.
 
+    Returns:
+        `UNHEALTHY` when something was left out.
+
     Raises:
-        CommandError: the file cannot be written, or one of the models has no results.
+        CommandError: the file cannot be written.
     """
+    damaged: list[DamagedError] = []
     try:
         with opened_store(data) as store:
             if file == STREAM:
-                counts = store.exporter.write(sys.stdout.buffer, models=models, curves=curves)
+                counts = store.exporter.write(sys.stdout.buffer, models=models, curves=curves, damaged=damaged.append)
                 sys.stdout.buffer.flush()
             else:
                 part = file.with_name(f".{file.name}.{os.getpid()}")
                 try:
                     with part.open("xb") as archive:
-                        counts = store.exporter.write(archive, models=models, curves=curves)
+                        counts = store.exporter.write(archive, models=models, curves=curves, damaged=damaged.append)
                         archive.flush()
                         os.fsync(archive.fileno())
                     part.replace(file)
@@ -46,6 +51,11 @@ def export_archive(file: Path, *, models: Sequence[str], curves: bool, data: Pat
         message = f"received the file {str(file)!r}: {error.strerror}; expected one that can be written"
         raise CommandError(message, ExitCode.BAD_INPUT) from None
     sys.stderr.write(f"exported {counts['tables']} tables, {counts['schedules']} schedules, {counts['curves']} curves\n")
+    for each in damaged[:_TOLD]:
+        sys.stderr.write(f"left out: {each}\n")
+    if damaged:
+        sys.stderr.write(f"{len(damaged)} damaged values were left out; all others are in the file\n")
+    return ExitCode.UNHEALTHY if damaged else ExitCode.OK
 
 
 def import_archive(file: Path, *, models: Sequence[str], data: Path) -> None:

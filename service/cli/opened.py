@@ -9,7 +9,7 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from ays_process.environment import names_redis
 from ays_process.logs import without_passwords
-from ays_store import SchemaError, Store
+from ays_store import DamagedError, SchemaError, Store
 from service.cli.exits import CommandError, ExitCode
 from service.embedded_redis import EmbeddedRedis, running_url
 from service.settings import load_settings
@@ -35,6 +35,8 @@ def opened_store(data: Path) -> Iterator[Store]:
         except NoPermissionError as error:
             message = f"this user of Redis may not do that ({error}); name one that may in AYS_REDIS_URL: docs/operating.md"
             raise CommandError(message, ExitCode.BAD_INPUT) from None
+        except DamagedError as error:
+            raise CommandError(str(error), ExitCode.BAD_INPUT) from None
         except RedisError as error:
             message = f"Redis does not answer: {without_passwords(str(error))}; start it, or correct AYS_REDIS_URL"
             raise CommandError(message, ExitCode.SERVICE_AWAY) from None

@@ -16,6 +16,9 @@ const inShort = (schedule, model) => ({
 
 const isImage = ({ shape }) => shape?.length === 3 && [1, 3].includes(shape[0]);
 
+/** Models of a page of the list. */
+const PAGE = 200;
+
 export class Data {
   /**
    * @param {import("./api.js").Api} api
@@ -28,8 +31,14 @@ export class Data {
   }
 
   async load() {
-    const { models, live_workers: workers } = await this.api.get("/v1/models");
-    Object.assign(this, { models, workers });
+    const models = [];
+    for (let path = `/v1/models?limit=${PAGE}`; path; ) {
+      const { models: some, live_workers: workers, next_cursor: cursor } = await this.api.get(path);
+      models.push(...some);
+      this.workers = workers;
+      path = cursor && `/v1/models?limit=${PAGE}&cursor=${cursor}`;
+    }
+    this.models = models;
   }
 
   model = (id) => this.models?.find((model) => model.id === id) ?? null;

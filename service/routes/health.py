@@ -42,7 +42,7 @@ def readyz(store: StoreDep) -> Readiness:
     try:
         store.check_writable()
         store.check_schema()
-        workers = len(store.workers.live())
+        workers = store.workers.count()
     except SchemaError as error:
         raise _missing(what="redis", detail=str(error), fix="upgrade this service, or change AYS_REDIS_URL") from error
     except ResponseError as error:

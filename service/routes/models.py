@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ays_client.contract import Model, ProfileInfo, Schedule, Solver, Terminal
+from ays_client.contract import NFE_MAX, NFE_MIN, Model, ProfileInfo, Schedule, Solver, Terminal
 from ays_client.pages import ModelList, Row, RowCell
 from service.answers import cached
 from service.catalogue import catalogue
@@ -20,6 +20,12 @@ _POLICY = "public, max-age=60, stale-while-revalidate=600"
 
 _GROWING = "no-cache"
 """For a row of the table: every job may add to it."""
+
+
+_OFFERED, _LISTED = "o", "p"
+"""What the cursor of a list of models begins with: where it is, among those that are offered or those that are published."""
+
+_CURSOR = f"^[{_OFFERED}{_LISTED}][A-Za-z0-9._-]{{0,128}}$"
 
 
 class ProfileQuery(BaseModel):
@@ -39,15 +45,36 @@ class RowQuery(BaseModel):
 
     solver: Solver = Solver.DPMPP_2M
     terminal: Terminal = Terminal.ZERO
+    cursor: int | None = Field(None, ge=NFE_MIN, le=NFE_MAX, description="`next_cursor` of the page before")
+    limit: int = Field(NFE_MAX, ge=1, le=NFE_MAX, description="schedules in a page; left out: all")
+
+
+class ModelsQuery(BaseModel):
+    """Query of the list of models."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    cursor: str | None = Field(None, pattern=_CURSOR, description="`next_cursor` of the page before")
+    limit: int = Field(50, ge=1, le=200, description="models in a page")
 
 
 @router.get("/v1/models", responses=declared(), summary="List models")
-def list_models(store: StoreDep) -> ModelList:
-    """The models that the workers offer, and those of which a schedule was published."""
-    offered = store.models.list()
-    ids = {model.id for model in offered}
-    models = [*offered, *(model for model in catalogue() if model.id not in ids)]
-    return ModelList(models=models, live_workers=len(store.workers.live()))
+def list_models(query: Annotated[ModelsQuery, Query()], store: StoreDep) -> ModelList:
+    """The models that the workers offer, by id, then those of which only a schedule was published; a page at a time."""
+    part, after = (query.cursor or _OFFERED)[0], (query.cursor or _OFFERED)[1:]
+    models: list[Model] = []
+    if part == _OFFERED:
+        models, last = store.models.page(after=after, limit=query.limit)
+        if last is not None:
+            return ModelList(models=models, next_cursor=f"{_OFFERED}{last}", live_workers=store.workers.count())
+        after = ""
+    listed = [model for model in catalogue() if model.id > after]
+    offered = store.models.offered([model.id for model in listed])
+    rest = [model for model in listed if model.id not in offered]
+    room = query.limit - len(models)
+    shown, more = rest[:room], len(rest) > room
+    following = f"{_LISTED}{shown[-1].id if shown else ''}" if more else None
+    return ModelList(models=[*models, *shown], next_cursor=following, live_workers=store.workers.count())
 
 
 @router.get("/v1/models/{model_id}", responses=declared(404), summary="See a model")
@@ -82,13 +109,15 @@ def get_profile(profile_id: str, query: Annotated[ProfileQuery, Query()], reques
     summary="Get a row of the table",
 )
 def get_row(profile_id: str, query: Annotated[RowQuery, Query()], request: Request, store: StoreDep) -> Response:
-    """All cached schedules of a profile for one solver and terminal, in short: the levels, and the errors where validated."""
-    found = store.results.row(profile_id, solver=query.solver, terminal=query.terminal)
+    """The cached schedules of a profile for one solver and terminal, in short: the levels, and the errors where validated."""
+    after = NFE_MIN - 1 if query.cursor is None else query.cursor
+    found, last = store.results.row(profile_id, solver=query.solver, terminal=query.terminal, after=after, limit=query.limit)
     if not found and store.results.profile_json(profile_id) is None:
         raise _no_profile(profile_id)
     drawn = store.results.drawn([schedule.id for schedule in found])
     cells = [_in_short(schedule, drawn) for schedule in found]
-    row = Row(profile_id=profile_id, solver=query.solver, terminal=query.terminal, cells=cells)
+    cursor = None if last is None else str(last)
+    row = Row(profile_id=profile_id, solver=query.solver, terminal=query.terminal, cells=cells, next_cursor=cursor)
     return _tagged(request, row.model_dump_json().encode(), policy=_GROWING)
 
 

@@ -82,7 +82,9 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
         schedule = _only(store, query, path=_path(query))
         return _answer(request, schedule, schedule_id=schedule.id, query=query, policy=COMPUTED)
     # Any effort will do for a lookup.
-    schedule_id = store.results.find(query.request.model_copy(update={"effort": Effort.FAST}))
+    asked = query.request.model_copy(update={"effort": Effort.FAST})
+    # Whoever takes less gets that where the cached one is damaged; whoever does not is told.
+    schedule_id = store.results.find(asked) if query.fallback is Fallback.NONE else store.results.answer(asked)
     raw = None if schedule_id is None else store.results.schedule(schedule_id)
     if schedule_id is not None and raw is not None:
         remember(request, keys_of_lookup(query))

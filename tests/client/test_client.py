@@ -111,7 +111,7 @@ def test_nobody_there_is_unavailable():
 def test_another_service_is_named_as_such():
     class Other(BaseHTTPRequestHandler):
         def do_GET(self):
-            self.send_response(200 if self.path == "/v1/models" else 404)
+            self.send_response(200 if self.path.startswith("/v1/models?") else 404)
             self.end_headers()
             self.wfile.write(b"<html>hello</html>")
 

@@ -4,7 +4,7 @@ from tests.store.waiting import until
 
 
 def ids(store):
-    return [model.id for model in store.models.list()]
+    return [model.id for model in store.models.page().models]
 
 
 def test_a_source_replaces_its_own_models_only(store):
