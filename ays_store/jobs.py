@@ -81,7 +81,7 @@ class Jobs:
         try:
             return _submitted(*self._submit(*arguments, AGAIN if anew else ""))
         except DamagedError as error:
-            leave_out(error)
+            _told_of_record(error, arguments[0])
             return _submitted(*self._submit(*arguments, ANEW))
 
     def answer(self, request: JobRequest, schedule_id: str) -> Job:
@@ -96,7 +96,7 @@ class Jobs:
         try:
             return _there(self._answer(*arguments, ""))
         except DamagedError as error:
-            leave_out(error)
+            _told_of_record(error, arguments[0])
             return _there(self._answer(*arguments, ANEW))
 
     def get(self, job_id: str) -> Job | None:
@@ -240,6 +240,13 @@ class Jobs:
     def forget(self) -> int:
         """Drops some of the records that are final and old; returns how many."""
         return int(self._forget(int(RECORDS_SECONDS * 1e6)))
+
+
+def _told_of_record(error: DamagedError, job_id: str) -> None:
+    """Goes on when it is the record that is damaged; what else is cannot be put right by making it anew."""
+    if error.place.key != keys.job(job_id):
+        raise error
+    leave_out(error)
 
 
 def _submitted(created: bytes | int, *rest: Any) -> tuple[Job, bool]:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from pydantic import ValidationError
 
-
 from ays_client.contract import Job, JobRequest, JobState, Priority, Progress
 from ays_store import keys
 from ays_store.damage import DamagedError, Place, leave_out

@@ -99,8 +99,7 @@ class Workers:
     def live(self) -> list[Worker]:
         """Returns the live workers, the one silent for longest first."""
         return [
-            Worker(name=text(name), info=_info(text(name), info), silent_seconds=int(micros) / 1e6)
-            for name, info, micros in self._live()
+            Worker(name=text(name), info=_info(text(name), info), silent_seconds=int(micros) / 1e6) for name, info, micros in self._live()
         ]
 
     def idle(self, name: str, job_id: str) -> int:

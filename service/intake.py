@@ -38,10 +38,7 @@ class Intake:
             ProblemError: 429 or 503, it would be one job too many.
         """
         schedule_id = self._store.results.answer(request)
-        if schedule_id is not None:
-            job = self._store.jobs.answer(request, schedule_id)
-        else:
-            job = self._submit(request, priority)
+        job = self._store.jobs.answer(request, schedule_id) if schedule_id is not None else self._submit(request, priority)
         if job.schedule_id is None or job.schedule_id == schedule_id or self._store.results.served(job.schedule_id):
             return job
         # It had an answer, which was lost or damaged since.

@@ -55,7 +55,7 @@ class _Export:
     def __init__(self, redis: Any, file: BinaryIO, models: Sequence[str], curves: bool, damaged: Damaged) -> None:
         self._redis, self._writer, self._damaged = redis, Writer(file), damaged
         self._models, self._curves = models, curves
-        self._written = set[bytes]()
+        self._written, self._refused = set[bytes](), set[str]()
 
     def run(self) -> dict[str, int]:
         self._writer.write(Header(code_version=VERSION))
@@ -111,15 +111,22 @@ class _Export:
         for raw in self._redis.scan_iter(keys.schedule("*"), count=_AT_ONCE):
             if _short(text(raw)[cut:]) not in self._written:
                 found.add(text(raw)[cut:])
-        self._write_schedules(sorted(found), None)
+        self._write_schedules(sorted(found - self._refused), None)
 
     def _write_schedules(self, ids: Sequence[str], table: Table | None) -> None:
         for start in range(0, len(ids), _AT_ONCE):
             some = ids[start : start + _AT_ONCE]
             for schedule_id, raw in zip(some, self._redis.mget([keys.schedule(each) for each in some]), strict=True):
                 if raw is not None:
-                    with self._leaving_out():
-                        self._write_schedule(schedule_id, raw, table)
+                    self._write_if_good(schedule_id, raw, table)
+
+    def _write_if_good(self, schedule_id: str, raw: bytes, table: Table | None) -> None:
+        try:
+            self._write_schedule(schedule_id, raw, table)
+        except DamagedError as error:
+            # Once, though a table may name it, too.
+            self._refused.add(schedule_id)
+            self._damaged(error)
 
     def _write_schedule(self, schedule_id: str, raw: bytes, table: Table | None) -> None:
         place = Place(keys.schedule(schedule_id))

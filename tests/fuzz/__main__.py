@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz [--seed N] [--minutes N]`: damages everything that is read from Redis, until the time is over; prints what went wrong."""
+"""`python -m tests.fuzz [--seed N] [--minutes N]`: damages all that is read back, until the time is over."""
 
 import argparse
 import secrets

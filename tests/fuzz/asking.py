@@ -5,19 +5,7 @@ import json
 from ays_store import Store
 from tests.store.bodies import request
 
-INDEXES = {
-    "JOBS",
-    "jobs_in",
-    "jobs_of",
-    "jobs_of_in",
-    "MODELS",
-    "MODEL_INDEX",
-    "MODEL_SOURCES",
-    "FINGERPRINTS",
-    "WORKERS",
-    "SCHEMA",
-    "LEASES",
-}
+INDEXES = {"JOBS", "jobs_in", "jobs_of", "jobs_of_in", "MODELS", "MODEL_INDEX", "FINGERPRINTS", "WORKERS"}
 """What whole lists are read from: damaged itself, a list cannot be had, and says so."""
 
 
@@ -73,7 +61,7 @@ def faults(http, known, kind):
 
 
 def commands(redis, secret):
-    """What commands and a guarded service do with API keys; raises what they would not catch."""
+    """What commands and a guarded service do besides."""
     store = Store(redis)
     yield from (store.api_keys.list, lambda: store.api_keys.get(secret.split("_")[1]), store.workers.live, store.census.take)
 

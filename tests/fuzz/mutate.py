@@ -69,6 +69,6 @@ def _changed(rng, value):
             case 1:
                 return value + value[: at + 1]
             case 2:
-                return value[:at] + [rng.choice(STRANGE)] + value[at + 1 :]
-        return value[:at] + [_changed(rng, value[at])] + value[at + 1 :]
+                return [*value[:at], rng.choice(STRANGE), *value[at + 1 :]]
+        return [*value[:at], _changed(rng, value[at]), *value[at + 1 :]]
     return rng.choice(STRANGE)

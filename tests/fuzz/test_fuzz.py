@@ -1,15 +1,17 @@
-"""Every kind of value that we read back from Redis, damaged: clear errors, and nothing else suffers."""
+"""Every kind of value that we read back from Redis or from a file, damaged: clear errors, and nothing else suffers."""
 
 import random
 
-import httpx2
 import pytest
-from redis.exceptions import RedisError
 
-from ays_store import Store
-from tests.fuzz.asking import commands, faults
+from ays_store import ArchiveError, Store
+from service.embedded_redis import EmbeddedRedis
+from tests.cli.commands import ays
+from tests.fuzz.campaign import campaign
+from tests.fuzz.files import damaged_files
+from tests.fuzz.mutate import mutated_bytes, mutated_json
 from tests.fuzz.stored import KINDS, Stored, fill_all
-from tests.service.server import Server
+from tests.store.archives import exported, imported, opened, results, sealed
 
 ROUNDS, SEED = 2, 5
 
@@ -24,38 +26,58 @@ def test_no_kind_of_key_is_left_out(filled):
     assert set(filled[1].by_kind) == set(KINDS)
 
 
-def campaign(redis, url, log, filled, *, rounds, seed):
-    """Damage every kind of key so many times; returns what went wrong, each with the damage that did it."""
-    known, stored = filled
-    rng, wrong = random.Random(seed), []
-    with Server(url, log, AYS_CACHE_ENTRIES=0, AYS_STREAM_SECONDS=0.05, AYS_HEARTBEAT_SECONDS=0.05) as server:
-        with httpx2.Client(base_url=server.url, timeout=30) as http:
-            assert not list(faults(http, known, ""))
-            for _ in range(rounds):
-                for kind in sorted(stored.by_kind):
-                    stored.restore()
-                    done = stored.damage(rng, rng.choice(stored.by_kind[kind]))
-                    wrong += [f"{done}: {fault}" for fault in faults(http, known, kind)]
-                    for act in commands(redis, known["secret"]):
-                        try:
-                            act()
-                        except RedisError as error:
-                            if "damaged" not in str(error):
-                                wrong.append(f"{done}: {error!r}")
-                        except Exception as error:
-                            wrong.append(f"{done}: {error!r}")
-        wrong += [f"in the log: {str(record)[:2000]}" for record in server.records() if "exception" in record]
-        assert server.process.poll() is None
-    return wrong
-
-
-def test_a_damaged_value_harms_nothing_but_itself(redis, redis_url, filled, tmp_path):
-    wrong = campaign(redis, redis_url, tmp_path / "log", filled, rounds=ROUNDS, seed=SEED)
+def test_a_damaged_value_harms_nothing_but_itself(redis, redis_url, tmp_path):
+    wrong = campaign(redis, redis_url, tmp_path / "log", rounds=ROUNDS, seed=SEED)
     assert not wrong, "\n".join(wrong[:20])
 
 
-def test_what_is_damaged_is_made_anew_by_the_request_that_needs_it(redis, filled):
-    store, best = Store(redis), filled[0]["best"]
-    assert store.results.served(best.id)
-    redis.set(f"ays:1:schedule:{best.id}", b"\xff")
-    assert not store.results.served(best.id)
+def test_damaged_files_are_clear_errors(tmp_path):
+    wrong = damaged_files(tmp_path, rounds=60, seed=SEED)
+    assert not wrong, "\n".join(wrong[:20])
+
+
+def test_an_archive_with_good_checksums_and_damaged_lines_is_refused_whole(redis):
+    store, rng = Store(redis), random.Random(SEED)
+    fill_all(redis)
+    lines = opened(exported(store))
+    redis.flushall()
+    taken = 0
+    for _ in range(150):
+        at = rng.randrange(len(lines))
+        damaged = mutated_json(rng, lines[at])
+        raw = sealed([*lines[:at], damaged if damaged[:1] == b"{" else b"{}", *lines[at + 1 :]])
+        refused = _refusal(store, mutated_bytes(rng, raw) if rng.random() < 0.2 else raw)
+        assert refused is None or (refused.startswith("line ") and not results(redis)), refused
+        taken += refused is None
+        redis.flushall()
+    # A title, a time or the version of the code may be another one.
+    assert taken < 30
+
+
+def _refusal(store, raw):
+    try:
+        imported(store, raw)
+    except ArchiveError as error:
+        return str(error)
+    return None
+
+
+def test_what_is_damaged_is_left_out_of_an_export_and_told(tmp_path):
+    with EmbeddedRedis(tmp_path / "data" / "redis") as server:
+        store = Store.open(server.url)
+        best = fill_all(store.redis)["best"]
+        whole = ays("export", "whole.jsonl", cwd=tmp_path, AYS_REDIS_URL=server.url)
+        store.redis.set("ays:1:schedule:no-id", b"x")
+        store.redis.set(f"ays:1:schedule:{best.id}", b"\xff")
+        store.redis.hset("ays:1:variants:other", "x", "{")
+        store.redis.set("ays:1:curve:curve-x", "[")
+        damaged = ays("export", "damaged.jsonl", cwd=tmp_path, AYS_REDIS_URL=server.url)
+        store.redis.flushall()
+        taken = ays("import", "damaged.jsonl", cwd=tmp_path, AYS_REDIS_URL=server.url)
+        store.close()
+    assert (whole.returncode, damaged.returncode, taken.returncode) == (0, 1, 0)
+    assert "4 damaged values were left out" in damaged.stderr.splitlines()[-1]
+    for key in ("schedule:no-id", f"schedule:{best.id}", "variants:other [x]", "curve:curve-x"):
+        assert f"left out: ays:1:{key} in Redis is damaged: received " in damaged.stderr
+    assert "redis-cli HDEL ays:1:variants:other x" in damaged.stderr
+    assert "Traceback" not in damaged.stderr
