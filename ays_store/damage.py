@@ -6,18 +6,29 @@ not make a whole list unreadable.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from redis.exceptions import ResponseError
 
+from ays_client.contract import JobState, Priority
 from ays_store import keys
 
 _TOLD_MAX = 1000
 _WRONG_TYPE = "WRONGTYPE"
+_OF_VALUES = (_WRONG_TYPE, "attempt to ", "bad argument", "not an integer", "not a valid float", "must be strings or integers")
+_ID_MAX = 100
+
+_TYPES = {
+    **dict.fromkeys((keys.JOBS, keys.LEASES, keys.WORKERS, keys.WAITING, keys.MODEL_INDEX, keys.DELIVERIES), "zset"),
+    **dict.fromkeys((keys.COUNTERS, keys.TURNS, keys.MODELS, keys.MODEL_SOURCES, keys.FINGERPRINTS), "hash"),
+    **{keys.jobs_in(state): "zset" for state in JobState},
+    **{keys.waiting_as(priority): "zset" for priority in Priority},
+}
+"""What scripts read at every job and worker."""
 
 _log = logging.getLogger(__name__)
 _told: set[str] = set()
@@ -53,6 +64,8 @@ class Place:
     @property
     def fix(self) -> str:
         """How to repair it."""
+        if self.key.endswith("*"):
+            return self.again
         command = f"DEL {self.key}" if self.field is None else f"HDEL {self.key} {self.field[:80]}"
         return f"{self.again}; or remove it: redis-cli {command}" if self.again else f"remove it: redis-cli {command}"
 
@@ -123,15 +136,24 @@ def left_out() -> Mapping[str, int]:
     return dict(_left_out)
 
 
-def of_script(error: ResponseError) -> DamagedError | None:
+def of_script(error: ResponseError, redis: Any, about: Sequence[object]) -> DamagedError | None:
     """The damage that a script has stumbled over; None for any other refusal.
 
     Args:
         error: What Redis said.
+        redis: The client, to look for the key that has the wrong type.
+        about: The arguments of the script: ids that are among them are looked at, too.
     """
-    text = str(error)
-    if _WRONG_TYPE not in text and "user_script" not in text:
+    # Refusals (full, a replica, forbidden) have types of their own.
+    if type(error) is not ResponseError or not any(words in str(error) for words in _OF_VALUES):
         return None
-    return DamagedError(
-        Place(f"{keys.PREFIX}*"), received=f"a value that a script cannot work with ({text[:120]})", expected="what docs/redis.md says"
-    )
+    expected = {**_TYPES, **{keys.job(str(word)): "hash" for word in about[:2] if isinstance(word, str) and len(word) < _ID_MAX}}
+    with redis.pipeline(transaction=False) as pipeline:
+        for key in expected:
+            pipeline.type(key)
+        found = dict(zip(expected, pipeline.execute(), strict=True))
+    wrong = next((key for key, kind in expected.items() if found[key] not in {b"none", kind.encode()}), None)
+    if wrong is not None:
+        return DamagedError(Place(wrong), received=f"a {found[wrong].decode()}", expected=f"a {expected[wrong]}")
+    place = Place(f"{keys.PREFIX}*", again="compare the types and forms of the keys with docs/redis.md")
+    return DamagedError(place, received=f"a value that a script cannot work with ({str(error)[:120]})", expected="what docs/redis.md says")

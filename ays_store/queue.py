@@ -5,7 +5,10 @@ finds there; ours looks names up in the worker's own table. Each time a job is q
 a new RQ id: enqueuing twice makes one RQ job, and what RQ has kept of an earlier delivery is not in the way.
 """
 
+import logging
+import zlib
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, ClassVar, NoReturn
 
 from redis import Redis
@@ -36,6 +39,13 @@ JOB_SECONDS = 6 * 3600
 
 KEPT_SECONDS = 3600
 """How long RQ keeps what has failed; our record of a job says why."""
+
+_LARGEST = 64 * 1024
+"""Bytes of a job in RQ; ours have some hundred."""
+
+_LONGEST = 100
+
+_log = logging.getLogger(__name__)
 
 JobFunction = Callable[[str], None]
 
@@ -85,21 +95,24 @@ class AllowedJob(RQJob):
     functions: ClassVar[Mapping[str, JobFunction]] = {}
 
     def restore(self, raw_data: Any) -> Any:
-        """Reads a job; what cannot be read does not exist, instead of taking the worker down."""
+        """Reads a job; what cannot be read, or is too large, does not exist, instead of taking the worker down."""
         try:
-            return super().restore(raw_data)
-        except NoSuchJobError:
-            raise
+            _check_size(raw_data)
+            # They are not sent, and RQ would tell at length of those that it cannot read.
+            return super().restore({name: value for name, value in raw_data.items() if name not in {b"webhooks", "webhooks"}})
         except Exception as error:
-            msg = f"received an unreadable RQ job {self.key} ({error}), expected one written by RQ"
-            raise NoSuchJobError(msg) from error
+            reason = _short(str(error) or type(error).__name__)
+            msg = f"refused RQ job {_short(self.id)}: it cannot be read ({reason}), expected one written by RQ"
+            _log.warning(msg)
+            raise NoSuchJobError(msg) from None
 
     def refresh(self) -> None:
         """Reads a job anew; a key of another type does not hold one."""
         try:
             super().refresh()  # type: ignore[no-untyped-call]
         except ResponseError as error:
-            msg = f"received a key {self.key} that is no RQ job ({error})"
+            msg = f"refused RQ job {_short(self.id)}: its key is of another type"
+            _log.warning(msg)
             raise NoSuchJobError(msg) from error
 
     @property
@@ -113,9 +126,9 @@ class AllowedJob(RQJob):
             self._refuse("an instance or a callback")
         function = self.functions.get(self.func_name or "")
         if function is None:
-            self._refuse(f"the function {self.func_name!r}")
+            self._refuse(f"the function {_short(repr(self.func_name))}")
         if self.kwargs or len(self.args) != 1 or not isinstance(self.args[0], str):
-            self._refuse(f"the arguments {self.args!r} {self.kwargs!r}")
+            self._refuse(f"the arguments {_short(self.args)} {_short(self.kwargs)}")
         return function
 
     @property
@@ -134,8 +147,29 @@ class AllowedJob(RQJob):
         """Does nothing: a web hook is a request that somebody else writes."""
 
     def _refuse(self, received: str) -> NoReturn:
-        msg = f"refused RQ job {self.id}: received {received}, expected one of {sorted(self.functions)} with one job id"
+        msg = f"refused RQ job {_short(self.id)}: received {received}, expected one of {sorted(self.functions)} with one job id"
         raise Refused(msg)
+
+
+def _check_size(fields: Mapping[bytes | str, bytes]) -> None:
+    """Whether the fields of a job are as small as ours are, inflated, too.
+
+    Raises:
+        ValueError: They are not.
+    """
+    size = sum(len(value) for value in fields.values())
+    for value in fields.values():
+        with suppress(zlib.error):
+            size += len(zlib.decompressobj().decompress(value, _LARGEST))
+    if size >= _LARGEST:
+        msg = f"it has {_LARGEST} bytes or more"
+        raise ValueError(msg)
+
+
+def _short(value: object) -> str:
+    """A value for a message: what a stranger has written may be of any length."""
+    words = str(value)
+    return words if len(words) <= _LONGEST else f"{words[:_LONGEST]}..."
 
 
 def allowed(functions: Mapping[str, JobFunction]) -> type[AllowedJob]:
@@ -240,14 +274,15 @@ class Queue:
                 [b"queued", delivery.encode()],
                 [b"running", delivery.encode()],
             ):
-                self._drop(text(raw))
+                self._drop(raw)
 
     def __len__(self) -> int:
         """Number of jobs that wait in RQ."""
         return int(self._redis.llen(self._queue.key))
 
-    def _drop(self, rq_id: str) -> None:
+    def _drop(self, rq_id: str | bytes) -> None:
         with self._redis.pipeline() as pipeline:
+            # As it is there: what is not UTF-8 has no other name.
             pipeline.lrem(self._queue.intermediate_queue_key, 0, rq_id)
-            pipeline.delete(AllowedJob.key_for(rq_id))
+            pipeline.delete(AllowedJob.key_for(text(rq_id)))
             pipeline.execute()

@@ -69,14 +69,9 @@ end
 -- Appends the present state of a job to its events.
 local function announce(id)
   local h = redis.call('HMGET', key_job(id), 'state', 'progress', 'error', 'schedule_id')
-  local function append()
-    return redis.pcall('XADD', key_events(id), 'MAXLEN', '~', EVENTS_KEPT, '*',
-      'state', h[1] or '', 'progress', h[2] or NOT_BEGUN, 'error', h[3] or '', 'schedule_id', h[4] or '')
-  end
-  if type(append()) == 'table' then
-    redis.call('DEL', key_events(id))
-    append()
-  end
+  if redis.call('TYPE', key_events(id)).ok ~= 'stream' then redis.call('DEL', key_events(id)) end
+  redis.call('XADD', key_events(id), 'MAXLEN', '~', EVENTS_KEPT, '*',
+    'state', h[1] or '', 'progress', h[2] or NOT_BEGUN, 'error', h[3] or '', 'schedule_id', h[4] or '')
   redis.call('EXPIRE', key_events(id), EVENTS_SECONDS)
 end
 
@@ -112,7 +107,11 @@ local function queue_up(id)
 end
 
 local function count(what, amount)
-  if type(redis.pcall('HINCRBY', COUNTERS, what, amount or 1)) == 'table' then redis.pcall('HSET', COUNTERS, what, amount or 1) end
+  local done = redis.pcall('HINCRBY', COUNTERS, what, amount or 1)
+  if type(done) ~= 'table' then return end
+  if string.find(done.err, 'WRONGTYPE') then redis.call('DEL', COUNTERS) end
+  if string.find(done.err, 'integer') then redis.call('HDEL', COUNTERS, what) end
+  redis.call('HINCRBY', COUNTERS, what, amount or 1)
 end
 
 -- Makes the message for one URL that a job has ended. Its id is that of this end and this URL, however often it is made.
@@ -205,4 +204,7 @@ class Script:
                 # In one command, which is repeated whole when Redis is restarted again meanwhile.
                 return self._redis.eval(self._text, 0, *args)
         except ResponseError as error:
-            raise of_script(error) or error from error
+            damage = of_script(error, self._redis, args)
+            if damage is None:
+                raise
+            raise damage from error

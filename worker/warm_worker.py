@@ -110,6 +110,9 @@ class WarmWorker(SimpleWorker):
             except ResponseError as error:
                 _log.error("Redis refuses to be written to; waiting", error=str(error))
                 time.sleep(_REFUSED_SECONDS)
+            except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+                # Taken from the queue already: the reaper drops it.
+                _log.warning("job refused: it is none that RQ has written", error=f"{type(error).__name__}: {str(error)[:200]}")
 
     def heartbeat(self, timeout: int | None = None, pipeline: Pipeline | None = None) -> None:
         """Tells RQ that the worker is alive; if Redis refuses, it will hear it later.
@@ -180,4 +183,4 @@ class WarmWorker(SimpleWorker):
             job: The job.
             *exc_info: What was raised.
         """
-        _log.error("job refused", rq_job=job.id, error=str(exc_info[1]))
+        _log.error("job refused", rq_job=job.id[:100], error=str(exc_info[1])[:500] or type(exc_info[1]).__name__)
