@@ -123,6 +123,7 @@ class Results:
         if raw is None:
             return False
         request = parsed(JobRequest, raw, Place(keys.job(job_id), "request", again="POST the request again"))
+        profile = profile or self._unlisted(request)
         head: list[str | bytes | int] = [job_id, token, requested_schedule_id, table_of(request), request.model]
         head += [*_table_arguments(request, profile, schedules), b"" if samples is None else pack(samples.model_dump_json())]
         for schedule in schedules:
@@ -131,6 +132,22 @@ class Results:
             field = field_of(schedule.solver, schedule.terminal, schedule.nfe) if alias else ""
             head += [schedule.id, pack(schedule.model_dump_json()), field, rank_of_schedule(schedule)]
         return bool(self._commit(*head))
+
+    def _unlisted(self, request: JobRequest) -> ProfileInfo | None:
+        """The stored profile of a request whose entry among the tables was damaged: it is listed again, as if it were new."""
+        if request.method is not Method.PROFILE or is_curve(request.model):
+            return None
+        try:
+            self.table(request)
+        except DamagedError as error:
+            leave_out(error)
+        else:
+            return None
+        try:
+            return self.profile(identity(request.variant))
+        except DamagedError as error:
+            leave_out(error)
+            return None
 
     def profile(self, profile_id: str) -> ProfileInfo | None:
         """Returns a profile.

@@ -4,7 +4,8 @@ They are computed on request and not stored; `source` says what they are, and no
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 
 from ays_client.contract import Model, Provenance, Schedule, Solver, Source, Target, Terminal, identity
 from ays_client.formats import links
@@ -34,12 +35,7 @@ def nearest(store: Store, model: Model, target: Target, *, path: str) -> Schedul
     Returns:
         None when the variant has no cached schedule for this solver and terminal.
     """
-    try:
-        table = store.results.table(target)
-        cells = {} if table is None else store.results.cells(table)
-    except DamagedError as error:
-        leave_out(error)
-        return None
+    cells = _cells(store, lambda: store.results.table(target))
     near = {nfe: cell for (solver, terminal, nfe), cell in cells.items() if (solver, terminal) == (target.solver, target.terminal)}
     if not near:
         return None
@@ -177,7 +173,7 @@ def _known_times(store: Store, model: Model) -> list[tuple[float, float]]:
     """Pairs (sigma, native time) of the densest cached schedules of the model."""
     pairs: dict[float, float] = {}
     for measured in store.results.variants(model.id)[:1]:
-        cells = store.results.cells(measured.profile_id)
+        cells = _cells(store, partial(str, measured.profile_id))
         for place in sorted(cells, key=_density)[:_TIME_TABLES]:
             table = _stored(store, cells[place])
             pairs.update(zip(table.sigmas, table.timesteps, strict=False) if table is not None else ())
@@ -189,6 +185,20 @@ def _density(place: tuple[Solver, Terminal, int]) -> tuple[int, str, str]:
     return -CARDS[solver].steps(nfe), terminal, solver
 
 
+def _cells(store: Store, table_of: Callable[[], str | None]) -> dict[tuple[Solver, Terminal, int], Cell]:
+    """The cells of a table; damaged, it has none: whoever falls back takes what there is."""
+    try:
+        table = table_of()
+        return {} if table is None else store.results.cells(table)
+    except DamagedError as error:
+        leave_out(error)
+        return {}
+
+
 def _stored(store: Store, cell: Cell) -> Schedule | None:
-    raw = store.results.schedule(cell.schedule_id)
+    try:
+        raw = store.results.schedule(cell.schedule_id)
+    except DamagedError as error:
+        leave_out(error)
+        return None
     return None if raw is None else Schedule.model_validate_json(raw)

@@ -1,7 +1,8 @@
 """Taking requests into the queue: for whom, how urgently, and what is answered when there is no room."""
 
 from ays_client.contract import Job, JobRequest, Priority
-from ays_store import Bounds, Queue, QueueFull, Store
+from ays_store import Bounds, DamagedError, Queue, QueueFull, Store
+from ays_store.damage import leave_out
 from ays_store.origin import ANONYMOUS
 from service.access.caller import Caller
 from service.origin import origin
@@ -37,12 +38,20 @@ class Intake:
         Raises:
             ProblemError: 429 or 503, it would be one job too many.
         """
-        schedule_id = self._store.results.answer(request)
-        job = self._store.jobs.answer(request, schedule_id) if schedule_id is not None else self._submit(request, priority)
-        if job.schedule_id is None or job.schedule_id == schedule_id or self._store.results.served(job.schedule_id):
-            return job
-        # It had an answer, which was lost or damaged since.
-        return self._submit(request, priority, anew=True)
+        results = self._store.results
+        try:
+            schedule_id = results.find(request)
+        except DamagedError as error:
+            # What leads to the answer is lost, though its job has succeeded.
+            leave_out(error)
+            return self._submit(request, priority, anew=True)
+        if schedule_id is None:
+            job = self._submit(request, priority)
+            lost = job.schedule_id is not None and not results.served(job.schedule_id)
+        else:
+            lost = not results.served(schedule_id)
+            job = self._submit(request, priority) if lost else self._store.jobs.answer(request, schedule_id)
+        return self._submit(request, priority, anew=True) if lost and job.state.final else job
 
     def _submit(self, request: JobRequest, priority: Priority, *, anew: bool = False) -> Job:
         jobs, asking = self._store.jobs, origin(self._caller.id)

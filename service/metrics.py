@@ -116,7 +116,7 @@ class _Shared(Collector):
     def collect(self) -> Iterator[Metric]:
         yield InfoMetricFamily("ays_build", "The code that runs.", {"version": VERSION})
         left_out = CounterMetricFamily("ays_damaged", "Damaged values in Redis that lists of this process have left out.", labels=["kind"])
-        for kind, number in damage.left_out().items():
+        for kind, number in {"job": 0, **damage.left_out()}.items():
             left_out.add_metric([kind], number)
         yield left_out
         try:

@@ -2,6 +2,7 @@
 
 import random
 
+import httpx2
 import pytest
 
 from ays_store import ArchiveError, Store
@@ -11,6 +12,7 @@ from tests.fuzz.campaign import campaign
 from tests.fuzz.files import damaged_files
 from tests.fuzz.mutate import mutated_bytes, mutated_json
 from tests.fuzz.stored import KINDS, Stored, fill_all
+from tests.service.server import Server
 from tests.store.archives import exported, imported, opened, results, sealed
 
 ROUNDS, SEED = 2, 5
@@ -29,6 +31,36 @@ def test_no_kind_of_key_is_left_out(filled):
 def test_a_damaged_value_harms_nothing_but_itself(redis, redis_url, tmp_path):
     wrong = campaign(redis, redis_url, tmp_path / "log", rounds=ROUNDS, seed=SEED)
     assert not wrong, "\n".join(wrong[:20])
+
+
+@pytest.mark.parametrize("kind", ["schedule", "cells", "variants", "job", "samples"])
+def test_what_a_job_can_make_is_made_anew_by_the_request_that_needs_it(redis, redis_url, filled, tmp_path, kind):
+    known, stored = filled
+    body = {"model": "toy", "nfe": 4, "grid": 16}
+    with Server(redis_url, tmp_path / "log") as server, httpx2.Client(base_url=server.url, timeout=30) as http:
+        job = http.post("/v1/jobs", json=body).json()
+        assert (job["state"], job["schedule_id"]) == ("succeeded", known["best"].id)
+        lost = {"schedule": f"ays:1:schedule:{known['best'].id}", "job": f"ays:1:job:{job['id']}", "samples": stored.by_kind["samples"][0]}
+        name = lost.get(kind) or (f"ays:1:cells:{known['table']}" if kind == "cells" else "ays:1:variants:toy")
+        redis.delete(name)
+        redis.set(name, b"\xff")
+        asked = {
+            "schedule": job["schedule_url"],
+            "job": f"/v1/jobs/{job['id']}",
+            "samples": f"{job['schedule_url']}/samples",
+        }.get(kind, "/v1/schedules?model=toy&nfe=4&grid=16")
+        problem = http.get(asked)
+        assert (problem.status_code, problem.headers["content-type"]) == (500, "application/problem+json")
+        assert problem.json()["detail"].startswith(f"{name}")
+        assert "redis-cli" in problem.json()["fix"]
+        again = http.post("/v1/jobs", json=body)
+        # A lost record is written anew, from what is cached; a lost result takes a job.
+        expected = "succeeded" if kind in {"job", "samples"} else "queued"
+        assert (again.status_code, again.json()["state"]) == (202, expected)
+        if expected == "queued":
+            assert redis.llen("rq:queue:ays") == 2
+            served = http.get("/v1/schedules?model=toy&nfe=4&grid=16&fallback=stock").json()
+            assert served["source"] == "stock"
 
 
 def test_damaged_files_are_clear_errors(tmp_path):

@@ -214,7 +214,7 @@ def test_memory_does_not_grow_with_the_number_of_tables(store, redis):
                 schedule(model=f"m{number}", nfe=nfe, solver=solver) for nfe in range(2, 34, 2) for solver in [Solver.DDIM, Solver.EULER]
             ]
             commit(store, *cells, of=profile(model=f"m{number}"))
-        # Fills pydantic's cache of short strings, which is bounded.
+        # Fills pydantic's cache of short strings, which is bounded; some push others out.
         store.exporter.write(Sink())
         tracemalloc.start()
         sink = Sink()
@@ -226,5 +226,5 @@ def test_memory_does_not_grow_with_the_number_of_tables(store, redis):
     peak(1)
     (few, small), (many, large) = peak(4), peak(24)
     assert large > 5.5 * small
-    # The address of every schedule that was written, and nothing else.
-    assert (many - few) / (20 * 32) < 150
+    # The address of every schedule that was written, and nothing else; a schedule has some 2 kB.
+    assert (many - few) / (20 * 32) < 400

@@ -2,7 +2,7 @@ import pytest
 from redis.exceptions import ResponseError
 
 from ays_client.contract import NFE_MAX, NFE_MIN, Effort, JobState, Model, Solver, Terminal, Variant, identity
-from ays_store import Measurement
+from ays_store import DamagedError, Measurement
 from tests.store.bodies import profile, request, schedule, validated
 
 CELL = {"solver": Solver.DPMPP_2M, "terminal": Terminal.ZERO, "nfe": 4}
@@ -175,3 +175,27 @@ def test_chosen_options_answer_their_own_request_alone(store):
     assert store.results.cells(f"{TOY}:paper") == {}
     assert store.results.find(request(method="paper")) is None
     assert store.results.find(request(**fields)) is None
+
+
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("ays:1:variants:toy", TOY),
+        (f"ays:1:cells:{TOY}", "dpmpp_2m:zero:4"),
+        ("ays:1:variants:toy", None),
+        (f"ays:1:cells:{TOY}", None),
+    ],
+)
+def test_what_was_damaged_is_whole_again_after_a_commit(store, redis, key, field):
+    wanted = schedule()
+    commit(store, wanted, profile=profile(), effort="fast")
+    if field is None:
+        redis.delete(key)
+        redis.set(key, "x")
+    else:
+        redis.hset(key, field, b"\xff")
+    with pytest.raises(DamagedError, match=key):
+        store.results.find(request(effort="fast"))
+    assert store.results.answer(request(effort="fast")) is None
+    commit(store, wanted, nfe=5, effort="fast")
+    assert store.results.find(request(effort="fast")) == wanted.id
