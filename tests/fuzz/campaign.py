@@ -22,6 +22,8 @@ def campaign(redis, url, log, *, rounds, seed):
                 stored.restore()
                 done = stored.damage(rng, rng.choice(stored.by_kind[kind]))
                 wrong += [f"{done}: {fault}" for fault in [*faults(http, known, kind), *_raised(redis, known)]]
+        told = sum(record["event"] == "damaged data" for record in server.records())
+        wrong += [] if told > 3 * rounds else [f"only {told} answers told of damage: it was not met"]
         wrong += [f"in the log: {str(record)[:2000]}" for record in server.records() if "exception" in record]
         assert server.process.poll() is None
     return wrong
