@@ -24,11 +24,13 @@ from worker.stages import Stages
 BUDGET = {Effort.STANDARD: 10, Effort.MAX: 50}
 """Evaluations that validation and refinement may spend, in multiples of a path measure's profile (about); twice that for an SDE."""
 
-_PILOT, _FEWEST_NOISES, _MOST_NOISES = 16, 16, {Effort.STANDARD: 64, Effort.MAX: 128}
+_CALM, _CALM_NOISES = 0.15, 8
+"""Standard deviation of the squared error over its mean below which few noises say it all, as in thousands of dimensions; how few."""
+_FEWEST_NOISES, _MOST_NOISES = 16, {Effort.STANDARD: 64, Effort.MAX: 128}
 _PRECISION = {Effort.STANDARD: 0.07, Effort.MAX: 0.035}
 """Relative standard error of the mean error, on the noises of search and judge together, that asks for no more of them."""
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
-_ITERATIONS = {Effort.STANDARD: 6, Effort.MAX: 10}
+_ITERATIONS = 20
 _PARTS = {Effort.STANDARD: PARTS, Effort.MAX: (*PARTS, 0.15)}
 """Parts of a step that the judge compares: a short one is the surest, and too slow for two iterations."""
 _RESERVED_ITERATIONS = 2
@@ -105,9 +107,10 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     one = starts * iteration_evaluations(steps, 1, 1, parts=len(_PARTS[effort])) * solver.evaluations_per_step
     before = 2 * grid + _RACED * candidates * cost
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
+    fewest = _CALM_NOISES if spread < _CALM else _FEWEST_NOISES
     reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * one) <= budget else 1
-    noises = int(np.clip(min(budget / (before + reserved * one), enough), _FEWEST_NOISES, _MOST_NOISES[effort]))
-    iterations = int(np.clip((budget - before * noises) // (one * noises), 0, _ITERATIONS[effort]))
+    noises = int(np.clip(min(budget / (before + reserved * one), enough), fewest, _MOST_NOISES[effort]))
+    iterations = int(np.clip((budget - before * noises) // (one * noises), 0, _ITERATIONS))
     return Plan(noises, candidates, iterations, starts, int(noises * (before + iterations * one)))
 
 
@@ -160,13 +163,21 @@ class Validator:
 
     def _draw(self, candidates: Sequence[Candidate]) -> tuple[HeldOut, HeldOut]:
         """Noises of search and judge, as many as the spread of a first few asks for."""
-        pilot = self._hold_out(Stream.SEARCH, range(_PILOT))
+        pilot = self._hold_out(Stream.SEARCH, range(_CALM_NOISES))
         levels = candidates[0].levels if candidates else next(iter(self._stock.values()))
-        errors = self._errors(levels, pilot)
-        self._plan = self._planned(spread=float(errors.std(ddof=1) / max(errors.mean(), 1e-300)))
-        more = range(_PILOT, self._plan.noises)
+        spread = self._spread(levels, pilot)
+        if spread >= _CALM:
+            pilot = pilot.joined(self._hold_out(Stream.SEARCH, range(_CALM_NOISES, _FEWEST_NOISES)))
+            spread = max(self._spread(levels, pilot), _CALM)
+        self._plan = self._planned(spread=spread)
+        more = range(len(pilot), self._plan.noises)
         search = pilot.joined(self._hold_out(Stream.SEARCH, more)) if more else pilot
         return search, self._hold_out(Stream.JUDGE, range(self._plan.noises))
+
+    def _spread(self, levels: Array, noises: HeldOut) -> float:
+        """Standard deviation of the squared error over its mean."""
+        errors = self._errors(levels, noises)
+        return float(errors.std(ddof=1) / max(errors.mean(), 1e-300))
 
     def _refine(self, candidate: Candidate, search: HeldOut, judge: HeldOut) -> tuple[Candidate, Refined]:
         return candidate, refine(

@@ -5,25 +5,33 @@ every knot moved in turn gives the Jacobian (a knot leaves the states before it 
 
     (J^T J + mu diag(J^T J)) step = - J^T e                                              (Levenberg 1944, Marquardt 1963)
 
-moves all knots at once. It sees what the cost cannot: errors of successive steps that amplify or cancel, networks that misbehave. The
-fit is to the search noises; the judge's noises decide what is kept: a step must improve on them by more than the standard error of the
-paired difference (an SDE's by two), else the search ends. A few heavy-tailed noises would like many a schedule that is worse on all others.
+moves all knots at once; the damping mu of an iteration is sought around the last one's. It sees what the cost cannot: errors of
+successive steps that amplify or cancel, networks that misbehave. The fit is to the search noises; the judge's noises decide what is kept:
+a step must improve on them by more than the standard error of the paired difference (an SDE's by two), else the search ends. A few
+heavy-tailed noises would like many a schedule that is worse on all others.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from worker.ays.cost import Index
 from worker.ays.noise import Array
 from worker.ays.solvers import Denoise, Solver
 from worker.ays.validate import HeldOut, deviations, estimate, squared_errors
 
-_DIFFERENCE = 0.1
-_DAMPING = (1e-3, 0.1, 1.0)
-_LONGEST_MOVE = 0.45
+_DIFFERENCE, _LEAST_DIFFERENCE, _OF_LAST_MOVE = 0.1, 0.005, 0.25
+"""Largest and least difference of the Jacobian, in gaps between knots, and what part of the last step it is in between: where errors
+cancel, the valley is narrow and curved."""
+_DAMPINGS, _AROUND = (1e-3, 0.1, 1.0), (0.1, 1.0, 10.0)
+"""Dampings of the first iteration; those of the next, in multiples of what was best."""
+_LONGEST_MOVE, _SHORT_MOVE = 0.45, 0.1
+"""Longest move of a knot, in gaps to its neighbours; and where no such step is better, of those that are tried once more."""
+_STRETCH = 2.0
+"""Largest change of a gap's logarithm."""
+_MOST_DIRECTIONS = 8
+"""Numbers that move all knots of a first-order solver. Its error is smooth in the density of the steps; that of a longer memory is not."""
 PARTS = (1.0, 0.4)
 """Parts of a step that the judge compares."""
 _WORTHWHILE = 0.01
@@ -52,26 +60,44 @@ class Refined:
 
 
 def iteration_evaluations(steps: int, search: int, judge: int, *, parts: int = len(PARTS)) -> int:
-    """Upper bound on the evaluations of one iteration for a solver with one evaluation a step, `parts` parts of a step being judged."""
-    return (steps * (steps + 3) // 2 + len(_DAMPING) * steps) * search + parts * steps * judge
+    """Most evaluations of one iteration for a solver with one evaluation a step, `parts` parts of a step being judged.
+
+    Where no step of the usual length is better, shorter ones add `3 steps search`.
+    """
+    return (steps * (steps + 3) // 2 + (len(_DAMPINGS) + 1) * steps) * search + parts * steps * judge
 
 
-def _free(levels: Array) -> Index:
-    """Every evaluated level moves, the first one too: at the top of the range a network often has nothing to say."""
-    return np.arange(len(levels) - 1)
+def _directions(solver: Solver, levels: Array) -> Array:
+    """Changes of ln sigma of the evaluated levels, one a row, shape (F, N): each knot's by its gap, or hat functions of the index.
+
+    Every evaluated level moves, the first one too: at the top of the range a network often has nothing to say.
+    """
+    index = np.arange(len(levels) - 1)
+    # Upwards, away from sigma_min; the first level downwards, away from sigma_max.
+    gaps = np.log(levels[np.maximum(index - 1, 0)] / levels[index])
+    gaps[0] = -np.log(levels[0] / max(levels[1], levels[0] / 10))
+    if solver.multistep or len(index) <= _MOST_DIRECTIONS:
+        return np.diag(gaps)
+    centers = np.linspace(0, index[-1], _MOST_DIRECTIONS)
+    return np.array([np.interp(index, centers, hat) for hat in np.eye(_MOST_DIRECTIONS)]) * gaps
 
 
-def _moved(levels: Array, step: Array, sigma_max: float) -> Array:
-    """Move the free knots by `step` in ln sigma, none by more than `_LONGEST_MOVE` of the gap to its neighbour or above sigma_max."""
-    positive = levels if levels[-1] > 0 else levels[:-1]
-    log = np.log(positive)
-    index = _free(levels)
-    gaps = log[:-1] - log[1:]
-    above = np.concatenate([[np.log(sigma_max) - log[0]], _LONGEST_MOVE * gaps])[index]
-    below = _LONGEST_MOVE * np.concatenate([gaps, gaps[-1:]])[index]
-    moved = levels.copy()
-    moved[index] = levels[index] * np.exp(np.clip(step, -below, np.maximum(above, 0)))
-    return moved
+def _moved(levels: Array, step: Array, sigma_max: float, longest: float) -> Array:
+    """Move the knots by `step` in ln sigma, none by more than `longest` of the gap to its neighbour or above sigma_max."""
+    log = np.log(levels if levels[-1] > 0 else levels[:-1])
+    gaps, evaluated = log[:-1] - log[1:], len(levels) - 1
+    above = np.concatenate([[np.log(sigma_max) - log[0]], longest * gaps])[:evaluated]
+    below = longest * np.concatenate([gaps, gaps[-1:]])[:evaluated]
+    return np.append(levels[:-1] * np.exp(np.clip(step, -below, np.maximum(above, 0))), levels[-1])
+
+
+def _stretched(levels: Array, step: Array, sigma_max: float) -> Array:
+    """Move the knots by about `step` in ln sigma, as factors of the gaps between them: a long step need not be cut to keep their order."""
+    log = np.log(levels[:-1])
+    gaps = -np.diff(log)
+    first = min(log[0] + np.clip(step[0], -_LONGEST_MOVE * gaps[0], _LONGEST_MOVE * gaps[0]), np.log(sigma_max))
+    gaps = gaps * np.exp(np.clip(-np.diff(step) / gaps, -_STRETCH, _STRETCH))
+    return np.append(np.exp(first - np.concatenate([[0.0], gaps.cumsum()])), levels[-1])
 
 
 def _blend(start: Array, end: Array, fraction: float) -> Array:
@@ -90,23 +116,52 @@ def _bounded(levels: Array, sigma_min: float) -> Array:
     return bounded
 
 
-def _normal_equations(solver: Solver, denoise: Denoise, levels: Array, held_out: HeldOut) -> tuple[Array, Array, float]:
-    """`J^T J` and `J^T e` by one-sided differences of the free knots, shapes (F, F) and (F,), and the mean squared error there."""
-    index = _free(levels)
-    # Upwards, away from sigma_min; the first level downwards, away from sigma_max.
-    moves = _DIFFERENCE * np.log(levels[np.maximum(index - 1, 0)] / levels[index])
-    moves[0] = -_DIFFERENCE * np.log(levels[0] / max(levels[1], levels[0] / 10))
-    trials = np.repeat(levels[None], len(index) + 1, axis=0)
-    trials[np.arange(1, len(index) + 1), index] *= np.exp(moves)
-    e = deviations(solver, denoise, trials, held_out).flatten(1)
-    jacobian = (e[1:] - e[0]) / torch.from_numpy(moves).to(e).unsqueeze(1)
-    return (jacobian @ jacobian.T).cpu().numpy(), (jacobian @ e[0]).cpu().numpy(), float(e[0].square().sum()) / len(held_out)
+@dataclass(frozen=True)
+class _Pace:
+    """How boldly the next iteration goes: difference of the Jacobian, in gaps, and dampings."""
+
+    difference: float = _DIFFERENCE
+    dampings: tuple[float, ...] = _DAMPINGS
+
+    def after(self, start: Array, end: Array, damping: float) -> "_Pace":
+        """The pace after a step from one schedule to another; the first levels of both are positive."""
+        log = np.log(start[:-1])
+        moved = float(np.abs(np.log(end[:-1]) - log).max()) * (len(log) - 1) / float(log[0] - log[-1])
+        difference = float(np.clip(_OF_LAST_MOVE * moved, _LEAST_DIFFERENCE, _DIFFERENCE))
+        return _Pace(difference, tuple(damping * factor for factor in _AROUND))
 
 
-def _steps(hessian: Array, gradient: Array) -> list[Array]:
+def _normal_equations(e: Tensor, difference: float) -> tuple[Array, Array]:
+    """`J^T J` and `J^T e`, shapes (F, F) and (F,), from deviations at the schedule and moved along every direction, shape (F + 1, R)."""
+    jacobian = (e[1:] - e[0]) / difference
+    return (jacobian @ jacobian.T).cpu().numpy(), (jacobian @ e[0]).cpu().numpy()
+
+
+def _steps(hessian: Array, gradient: Array, dampings: Sequence[float]) -> list[Array]:
     """One step for each damping, shape (F,) each."""
     scale = np.diag(hessian) + 1e-12 * max(float(np.trace(hessian)), 1e-300)
-    return [np.asarray(-np.linalg.solve(hessian + mu * np.diag(scale), gradient), dtype=np.float64) for mu in _DAMPING]
+    return [np.asarray(-np.linalg.solve(hessian + mu * np.diag(scale), gradient), dtype=np.float64) for mu in dampings]
+
+
+def _improved(
+    solver: Solver, denoise: Denoise, levels: Array, search: HeldOut, pace: _Pace, *, sigma_max: float, sigma_min: float
+) -> tuple[Array, float] | None:
+    """The schedule that the search noises like best of one iteration's steps, and its damping; None: they like none better."""
+    directions = _directions(solver, levels)
+    trials = np.repeat(levels[None], len(directions) + 1, axis=0)
+    trials[1:, :-1] *= np.exp(pace.difference * directions)
+    e = deviations(solver, denoise, trials, search).flatten(1)
+    error = float(e[0].square().sum()) / len(search)
+    steps = [step @ directions for step in _steps(*_normal_equations(e, pace.difference), pace.dampings)]
+    usual = [_moved(levels, step, sigma_max, _LONGEST_MOVE) for step in steps] + [_stretched(levels, steps[0], sigma_max)]
+    short = [_moved(levels, step, sigma_max, _SHORT_MOVE) for step in steps]
+    for moved in (usual, short):
+        tried = np.stack([_bounded(each, sigma_min) for each in moved])
+        searched = squared_errors(solver, denoise, tried, search).mean(axis=1)
+        choice = int(searched.argmin())
+        if searched[choice] < error:
+            return tried[choice], (*pace.dampings, pace.dampings[0])[choice]
+    return None
 
 
 def surely_better(solver: Solver, errors: Array, others: Array) -> bool:
@@ -147,16 +202,14 @@ def refine(
         parts: parts of a step that the judge compares.
     """
     best, best_judged = levels, squared_errors(solver, denoise, levels[None], judge)[0]
-    done = 0
+    done, pace = 0, _Pace()
     for _ in range(iterations if len(levels) > 2 and _telling(best_judged) else 0):
         done += 1
-        hessian, gradient, error = _normal_equations(solver, denoise, best, search)
-        trials = np.stack([_bounded(_moved(best, step, sigma_max), sigma_min) for step in _steps(hessian, gradient)])
-        searched = squared_errors(solver, denoise, trials, search).mean(axis=1)
-        choice = int(searched.argmin())
-        if searched[choice] >= error:
+        found = _improved(solver, denoise, best, search, pace, sigma_max=sigma_max, sigma_min=sigma_min)
+        if found is None:
             break
-        blends = np.stack([_blend(best, trials[choice], fraction) for fraction in parts])
+        end, damping = found
+        blends = np.stack([_blend(best, end, fraction) for fraction in parts])
         judged = squared_errors(solver, denoise, blends, judge)
         # Of a step that is too long a part may be sure: both its gain and the standard error of that are linear in a short one.
         sure = [i for i, errors in enumerate(judged) if surely_better(solver, errors, best_judged)]
@@ -164,6 +217,7 @@ def refine(
             break
         pick = min(sure, key=lambda i: float(judged[i].mean()))
         gain = 1 - judged[pick].mean() / best_judged.mean()
+        pace = pace.after(best, blends[pick], damping)
         best, best_judged = blends[pick], judged[pick]
         if gain < _WORTHWHILE:
             break
