@@ -73,6 +73,27 @@ def test_on_gaussian_data_the_cancelling_optimum_is_found_for_fresh_noises_too()
     assert after < before / 4
 
 
+def test_a_curved_valley_is_followed_to_its_end() -> None:
+    """Where errors cancel, each next iteration must step longer or shorter than a fixed damping would."""
+    law, solver = power_law_gaussian(32, sigma_min=0.02, sigma_max=20.0), SOLVERS["dpmpp_2m"]
+    start = optimal_levels(flow_profile(law, points=48), solver, 6, terminal="zero", choice=Choice(1.4, ratio_bound=2.0))
+    few, many = (run(law, solver, start, iterations=count)[0] for count in (3, 20))
+    assert many.judged.mean() < few.judged.mean() / 3
+    assert many.judged.mean() < squared_errors(solver, law.denoise, start[None], noises(law, solver, "zero", Stream.JUDGE)).mean() / 50
+
+
+def test_many_first_order_knots_are_moved_by_few_numbers() -> None:
+    law, solver, steps = plane(), SOLVERS["ddim"], 24
+    denoise = evaluator(law)
+    start = np.append(20.0 * (0.05 / 20.0) ** np.linspace(0, 1, steps) ** 0.5, 0.0)
+    found, _ = run(law, solver, start, iterations=1, denoise=denoise)
+    assert denoise.evaluations < 0.65 * (steps * 20 + iteration_evaluations(steps, 20, 20))
+    fresh = noises(law, solver, "zero", Stream.FRESH, 64)
+    before, after = (squared_errors(solver, law.denoise, levels[None], fresh).mean() for levels in (start, found.levels))
+    assert after < 0.97 * before
+    assert len(np.unique(np.round(np.diff(np.log(found.levels[:-1])), 6))) > 8
+
+
 def test_a_judge_that_prefers_the_start_keeps_the_start() -> None:
     """The judge's reference is what the start itself samples, up to a little: whatever the search likes, it is worse."""
     law, solver = plane(), SOLVERS["ddim"]

@@ -97,7 +97,8 @@ def _stretched(levels: Array, step: Array, sigma_max: float) -> Array:
     gaps = -np.diff(log)
     first = min(log[0] + np.clip(step[0], -_LONGEST_MOVE * gaps[0], _LONGEST_MOVE * gaps[0]), np.log(sigma_max))
     gaps = gaps * np.exp(np.clip(-np.diff(step) / gaps, -_STRETCH, _STRETCH))
-    return np.append(np.exp(first - np.concatenate([[0.0], gaps.cumsum()])), levels[-1])
+    lowest = log[-1] - _LONGEST_MOVE * (log[-1] - np.log(levels[-1])) if levels[-1] > 0 else -np.inf
+    return np.append(np.exp(np.maximum(first - np.concatenate([[0.0], gaps.cumsum()]), lowest)), levels[-1])
 
 
 def _blend(start: Array, end: Array, fraction: float) -> Array:
