@@ -12,9 +12,19 @@ from ays_store.records import text
 from ays_store.results import Results
 from ays_store.scripts import Script
 
-_PUBLISH = """
+_MEND = """
+local function mend_models()
+  for _, key in ipairs({ MODELS, MODEL_SOURCES, FINGERPRINTS }) do mend(key, 'hash') end
+  mend(MODEL_INDEX, 'zset')
+end
+"""
+
+_PUBLISH = (
+    _MEND
+    + """
 -- ARGV: source, then for every model: id, body, fingerprint ('' while unknown)
 local source, offered = ARGV[1], {}
+mend_models()
 for i = 2, #ARGV, 3 do
   local id, body, fingerprint = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   offered[id] = true
@@ -35,6 +45,21 @@ for i = 1, #owners, 2 do
 end
 return #ARGV
 """
+)
+
+_REFINE = (
+    _MEND
+    + """
+-- ARGV: id, body, fingerprint ('' while unknown)
+local id, body, fingerprint = ARGV[1], ARGV[2], ARGV[3]
+mend_models()
+if redis.call('HEXISTS', MODEL_SOURCES, id) == 0 then return 0 end
+redis.call('HSET', MODELS, id, body)
+redis.call('ZADD', MODEL_INDEX, 0, id)
+if fingerprint ~= '' then redis.call('HSET', FINGERPRINTS, id, fingerprint) end
+return 1
+"""
+)
 
 _IDS = """
 -- ARGV: id of the model before ('' for the first), limit
@@ -66,6 +91,7 @@ class Models:
         self._redis: Any = redis
         self._results = results
         self._publish = Script(redis, _PUBLISH)
+        self._refine = Script(redis, _REFINE)
         self._ids = Script(redis, _IDS)
 
     def publish(self, models: Sequence[Model], *, source: str) -> None:
@@ -83,13 +109,7 @@ class Models:
         Args:
             model: The model; ignored when nobody offers it any more.
         """
-        source = self._redis.hget(keys.MODEL_SOURCES, model.id)
-        if source is not None:
-            with self._redis.pipeline() as pipeline:
-                pipeline.hset(keys.MODELS, model.id, model.model_dump_json())
-                if model.fingerprint is not None:
-                    pipeline.hset(keys.FINGERPRINTS, model.id, model.fingerprint)
-                pipeline.execute()
+        self._refine(*_arguments([model]))
 
     def page(self, *, after: str = "", limit: int = 50) -> Page:
         """Returns some of the models, by id; damaged ones are left out. What it costs does not depend on how many there are.

@@ -10,10 +10,6 @@ local function weights(raw)
   local found = entry_of(raw)
   return found and type(found.fingerprint) == 'string' and found.fingerprint or nil
 end
-local function mend(key)
-  local kind = redis.call('TYPE', key).ok
-  if kind ~= 'hash' and kind ~= 'none' then redis.call('DEL', key) end
-end
 local function rank_in(cell) return number(string.match(cell, ' (%d+)$'), -1) end
 """
 
@@ -35,8 +31,8 @@ if not there then
   return redis.error_reply('received the requested schedule ' .. wanted .. ', expected one that is given or stored')
 end
 
-mend(key_variants(model))
-mend(key_cells(table_id))
+mend(key_variants(model), 'hash')
+mend(key_cells(table_id), 'hash')
 local old = redis.call('HGET', key_variants(model), table_id)
 if body ~= '' then
   redis.call('SET', key_profile(table_id), body)
@@ -79,8 +75,8 @@ IMPORT = (
 local table_id, model, body, entry, fingerprint, created = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], tonumber(ARGV[6])
 local kept, stale, newer, moved, added = 0, 0, false, 0, 0
 if table_id ~= '' then
-  mend(key_variants(model))
-  mend(key_cells(table_id))
+  mend(key_variants(model), 'hash')
+  mend(key_cells(table_id), 'hash')
   local present = redis.call('HGET', FINGERPRINTS, model)
   local raw = redis.call('HGET', key_variants(model), table_id)
   local old = raw and entry_of(raw)

@@ -46,6 +46,17 @@ local function size(command, ...)
   return type(found) == 'number' and found or 0
 end
 
+local function live_workers()
+  local names = redis.pcall('ZRANGEBYSCORE', WORKERS, int(now() - LIVE), '+inf')
+  return names.err and {} or names
+end
+
+-- Drops a key of another type, where what it should hold is told anew anyway.
+local function mend(key, kind)
+  local found = redis.call('TYPE', key).ok
+  if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
+end
+
 -- Adds to a number of a record. One that is damaged goes on from the clock, above all that it was before: it fences attempts off.
 local function add(id, field, amount)
   local raw = read(id, field)
@@ -161,13 +172,13 @@ end
 local function lease(id, micros)
   local till = int(now() + tonumber(micros))
   redis.call('HSET', key_job(id), 'lease', till)
+  mend(LEASES, 'zset')
   redis.call('ZADD', LEASES, till, id)
 end
 
 local function snapshot(ids)
   local t = now()
-  local out = { int(t), redis.pcall('ZCOUNT', WORKERS, int(t - LIVE), '+inf') }
-  if type(out[2]) == 'table' then out[2] = 0 end
+  local out = { int(t), size('ZCOUNT', WORKERS, int(t - LIVE), '+inf') }
   for _, id in ipairs(ids) do
     local fields = redis.pcall('HGETALL', key_job(id))
     if fields.err then fields = { 'type', 'another' } end

@@ -18,8 +18,7 @@ _STATS = """
 local t = now()
 local states = {}
 for i = 2, #ARGV do states[#states + 1] = size('ZCARD', key_jobs_in(ARGV[i])) end
-local names, busy = redis.pcall('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf'), 0
-if names.err then names = {} end
+local names, busy = live_workers(), 0
 for _, name in ipairs(names) do
   local raw = redis.pcall('GET', key_worker(name))
   local readable, told = pcall(cjson.decode, type(raw) == 'string' and raw or '')

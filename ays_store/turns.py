@@ -86,7 +86,7 @@ local function refusal(owner, most, most_of_owner)
   local why = (most_of_owner > 0 and own >= most_of_owner and 'key') or (most > 0 and waiting >= most and 'queue')
   if not why then return false end
   local h = redis.pcall('HMGET', COUNTERS, 'runs', 'run_micros')
-  return { why, waiting, own, redis.call('ZCOUNT', WORKERS, int(now() - LIVE), '+inf'), int(number(h[1], 0)), int(number(h[2], 0)) }
+  return { why, waiting, own, size('ZCOUNT', WORKERS, int(now() - LIVE), '+inf'), int(number(h[1], 0)), int(number(h[2], 0)) }
 end
 """
 )

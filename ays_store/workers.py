@@ -13,6 +13,7 @@ from ays_store.scripts import Script
 
 _BEAT = """
 -- ARGV: name, info, evaluations
+mend(WORKERS, 'zset')
 redis.call('ZADD', WORKERS, int(now()), ARGV[1])
 redis.call('SET', key_worker(ARGV[1]), ARGV[2], 'PX', int(LIVE / 1000))
 redis.call('ZREMRANGEBYSCORE', WORKERS, '-inf', int(now() - 10 * LIVE))
@@ -30,7 +31,7 @@ return 1
 
 _LIVE = """
 local t, out = now(), {}
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf')) do
+for _, name in ipairs(live_workers()) do
   local told = redis.pcall('GET', key_worker(name))
   out[#out + 1] = { name, type(told) == 'string' and told or '{}', int(math.max(0, t - number(redis.call('ZSCORE', WORKERS, name), t))) }
 end
@@ -40,8 +41,8 @@ return out
 
 _IDLE = """
 -- ARGV: worker, job
-local t, idle = now(), -size('ZCARD', key_jobs_in('queued'))
-for _, name in ipairs(redis.call('ZRANGEBYSCORE', WORKERS, int(t - LIVE), '+inf')) do
+local idle = -size('ZCARD', key_jobs_in('queued'))
+for _, name in ipairs(live_workers()) do
   local raw = redis.pcall('GET', key_worker(name))
   local readable, told = pcall(cjson.decode, type(raw) == 'string' and raw or '')
   local job = readable and type(told) == 'table' and type(told.info) == 'table' and told.info.job
@@ -50,7 +51,7 @@ end
 return idle
 """
 
-_COUNT = "return redis.call('ZCOUNT', WORKERS, int(now() - LIVE), '+inf')"
+_COUNT = "return size('ZCOUNT', WORKERS, int(now() - LIVE), '+inf')"
 
 
 class Worker(BaseModel):

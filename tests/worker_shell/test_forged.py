@@ -86,6 +86,9 @@ def test_the_whole_worker_refuses_forged_jobs_in_short_lines_and_lives_on(start,
 
 ROUNDS = 24
 
+_MENDED = {"MODELS", "MODEL_INDEX", "MODEL_SOURCES", "FINGERPRINTS", "WORKERS", "LEASES", "COUNTERS", "CLOCK", "worker", "events"}
+"""What needs nobody to repair it."""
+
 
 @pytest.mark.parametrize("seed", [3])
 def test_damage_to_what_a_worker_reads_does_not_end_it(start, reaches, gate, redis, store, queue, seed):
@@ -106,7 +109,7 @@ def test_damage_to_what_a_worker_reads_does_not_end_it(start, reaches, gate, red
         # Long enough for the worker to meet it: the job ends, or its record is what was damaged.
         _settle(store, job.id)
         assert worker.popen.poll() is None, what
-        if kind_of(name) not in {"job", "MODELS"}:
+        if kind_of(name) not in {"job", *_MENDED}:
             redis.delete(name)
         gate()
         honest, _ = store.jobs.submit(request(paths=2, seed=1000 + number))
@@ -126,3 +129,19 @@ def _settle(store, job_id):
         return job is None or job.state.final or job.state is JobState.QUEUED
 
     until(over, seconds=30, what="an end of the damaged job")
+
+
+def test_a_worker_starts_where_the_lists_of_models_and_workers_are_damaged(start, redis, store):
+    for name in ("models", "models:index", "models:sources", "models:fingerprints", "workers"):
+        redis.set(f"ays:1:{name}", b"\xff")
+    worker = start(module=KEPT, wait=False)
+    until(lambda: "toy" in [model.id for model in _listed(store)], seconds=30, what="the models on offer")
+    assert store.workers.count() == 1
+    assert worker.end() == 0
+
+
+def _listed(store):
+    try:
+        return store.models.page().models
+    except RedisError:
+        return []
