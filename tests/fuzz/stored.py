@@ -105,7 +105,8 @@ class Stored:
                 member = rng.choice([rng.randbytes(5), b"", b"file:///etc/passwd", b"x" * 5000])
                 redis.sadd(name, member)
                 return f"{name} has {member[:80]!r}"
-        entry = {name: mutated_json(rng, value) for name, value in redis.xrange(name)[-1][1].items() if rng.random() < 0.8}
+        fields = [fields for _, fields in redis.xrange(name)][-1:] or [{}]
+        entry = {field: mutated_json(rng, value) for field, value in fields[0].items() if rng.random() < 0.8}
         redis.xadd(name, entry or {b"\xff": b"\xff"})
         return f"{name} has {str(entry)[:80]}"
 
