@@ -20,7 +20,7 @@ from redis import Redis
 from redis.exceptions import ResponseError
 
 from ays_store import keys
-from ays_store.damage import DamagedError, Place, leave_out, parsed, reading
+from ays_store.damage import Place, leaving_out, parsed, reading
 from ays_store.records import text
 
 _FORM = re.compile(r"ays_([0-9a-f]{12})_[A-Za-z0-9_-]{43}")
@@ -142,10 +142,8 @@ class ApiKeys:
 
 def _record(key_id: str, stored: str) -> ApiKey | None:
     place = Place(keys.API_KEYS, key_id, again="make another key by `ays keys create`")
-    try:
+    # A damaged one opens nothing; nor does one that was copied from another key.
+    with leaving_out():
         key = parsed(ApiKey, stored, place)
-    except DamagedError as error:
-        # It opens nothing; nor does one that was copied from another key.
-        leave_out(error)
-        return None
-    return key if key.id == key_id else None
+        return key if key.id == key_id else None
+    return None

@@ -6,7 +6,7 @@ from redis import Redis
 
 from ays_store import keys
 from ays_store.bodies import pack, unpack
-from ays_store.damage import DamagedError, Place, leave_out, reading
+from ays_store.damage import Place, leaving_out, reading
 from ays_store.limits import SHARDS_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
@@ -31,13 +31,10 @@ class Checkpoints:
     def read(self, job_id: str) -> str | None:
         """Returns the checkpoint of a job as JSON; None when there is none, or none that can be read."""
         place = Place(keys.checkpoint(job_id))
-        try:
-            with reading(place):
-                raw = self._redis.get(place.key)
+        with leaving_out(), reading(place):
+            raw = self._redis.get(place.key)
             return None if raw is None else text(unpack(raw, place))
-        except DamagedError as error:
-            leave_out(error)
-            return None
+        return None
 
     def keep(self, job_id: str, token: int, body: str) -> Standing:
         """Keeps a checkpoint in place of the one before, if the attempt holds the job.

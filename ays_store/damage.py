@@ -6,7 +6,7 @@ not make a whole list unreadable.
 
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -129,6 +129,19 @@ def leave_out(error: DamagedError) -> None:
     if error.place.name not in _told and len(_told) < _TOLD_MAX:
         _told.add(error.place.name)
         _log.warning("left out: %s", error)
+
+
+@contextmanager
+def leaving_out(told: Callable[[DamagedError], None] = leave_out) -> Iterator[None]:
+    """Goes on after a damaged value, of which somebody is told.
+
+    Args:
+        told: By default it is logged, once, and counted.
+    """
+    try:
+        yield
+    except DamagedError as error:
+        told(error)
 
 
 def left_out() -> Mapping[str, int]:

@@ -7,7 +7,7 @@ from redis import Redis
 
 from ays_client.contract import JobState, Model
 from ays_store import keys
-from ays_store.damage import DamagedError, Place, leave_out, parsed, reading
+from ays_store.damage import DamagedError, Place, leaving_out, parsed, reading
 from ays_store.records import text
 from ays_store.results import Results
 from ays_store.scripts import Script
@@ -124,10 +124,8 @@ class Models:
             bodies = self._redis.hmget(keys.MODELS, chosen) if chosen else []
         found = []
         for model_id, raw in zip(chosen, bodies, strict=True):
-            try:
+            with leaving_out():
                 found += [] if raw is None else [_model(model_id, raw)]
-            except DamagedError as error:
-                leave_out(error)
         # Ids are ASCII: behind one that is not there are none of ours.
         more = len(ids) > limit and chosen[-1].isascii()
         return Page(self._measured(found), chosen[-1] if more else None)

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 
 from ays_client.contract import Job, JobRequest, JobState, Priority, Progress
 from ays_store import keys
-from ays_store.damage import DamagedError, Place, leave_out
+from ays_store.damage import DamagedError, Place, leaving_out
 from ays_store.limits import LOST_SECONDS
 
 Snapshot = Sequence[bytes | int | Sequence[bytes]]
@@ -33,10 +33,8 @@ def jobs_from(snapshot: Snapshot) -> list[Job]:
     """
     found = []
     for row in _rows(snapshot):
-        try:
+        with leaving_out():
             found.append(_readable(row, snapshot))
-        except DamagedError as error:
-            leave_out(error)
     return found
 
 

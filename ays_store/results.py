@@ -33,7 +33,7 @@ from ays_client.curve import LossCurve
 from ays_client.samples import SampleGrid
 from ays_store import keys, result_scripts
 from ays_store.bodies import pack, unpack
-from ays_store.damage import Body, DamagedError, Place, leave_out, parsed, reading
+from ays_store.damage import Body, DamagedError, Place, leave_out, leaving_out, parsed, reading
 from ays_store.limits import RECORDS_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
@@ -143,11 +143,9 @@ class Results:
             leave_out(error)
         else:
             return None
-        try:
+        with leaving_out():
             return self.profile(identity(request.variant))
-        except DamagedError as error:
-            leave_out(error)
-            return None
+        return None
 
     def profile(self, profile_id: str) -> ProfileInfo | None:
         """Returns a profile.
@@ -225,10 +223,8 @@ class Results:
             stored = self._redis.hmget(keys.cells(table), fields) if fields else []
         found = []
         for nfe, field, raw in zip(budgets, fields, stored, strict=True):
-            try:
+            with leaving_out():
                 found += [] if raw is None else [(nfe, _cell(raw, Place(keys.cells(table), field, again=_POSTED_AGAIN)))]
-            except DamagedError as error:
-                leave_out(error)
         page = found[:limit]
         return self._schedules([cell.schedule_id for _, cell in page]), page[-1][0] if len(found) > limit else None
 
@@ -250,10 +246,8 @@ class Results:
         found = {}
         for field, raw in stored.items():
             place = Place(keys.cells(table), text(field), again=_POSTED_AGAIN)
-            try:
+            with leaving_out():
                 found[_place_of(place)] = _cell(raw, place)
-            except DamagedError as error:
-                leave_out(error)
         return found
 
     def validated(self, profile_id: str) -> list[Schedule]:
@@ -271,10 +265,8 @@ class Results:
         found = []
         for schedule_id, raw in zip(ids, stored, strict=True):
             place = Place(keys.schedule(schedule_id), again=_POSTED_AGAIN)
-            try:
+            with leaving_out():
                 found += [] if raw is None else [parsed(Schedule, unpack(raw, place), place)]
-            except DamagedError as error:
-                leave_out(error)
         return found
 
     def variants(self, model: str) -> list[Measured]:
@@ -336,20 +328,16 @@ class Results:
         Args:
             request: What is asked for.
         """
-        try:
+        with leaving_out():
             schedule_id = self.find(request)
-        except DamagedError as error:
-            leave_out(error)
-            return None
-        return schedule_id if schedule_id is not None and self.served(schedule_id) else None
+            return schedule_id if schedule_id is not None and self.served(schedule_id) else None
+        return None
 
     def served(self, schedule_id: str) -> bool:
         """Returns whether a schedule can be served: it is there, and whole."""
-        try:
+        with leaving_out():
             return self.schedule(schedule_id) is not None
-        except DamagedError as error:
-            leave_out(error)
-            return False
+        return False
 
     def curve(self, curve_id: str) -> LossCurve | None:
         """Returns a loss curve.
@@ -391,14 +379,11 @@ def _variants(model: str, stored: object, present: object) -> list[Measured]:
     default, found = identity(Variant(model=model)), []
     for field, raw in stored.items():
         table = text(field)
-        try:
+        with leaving_out():
             entry = parsed(TableEntry, raw, Place(keys.variants(model), table, again=_POSTED_AGAIN))
-        except DamagedError as error:
-            leave_out(error)
-            continue
-        # The tables of the other methods have no profile.
-        if entry.of(present if isinstance(present, bytes) else None) and table == identity(entry.variant):
-            found.append(Measured(profile_id=table, **dict(entry)))
+            # The tables of the other methods have no profile.
+            if entry.of(present if isinstance(present, bytes) else None) and table == identity(entry.variant):
+                found.append(Measured(profile_id=table, **dict(entry)))
     return sorted(found, key=lambda measured: (measured.profile_id != default, -measured.created_at))
 
 

@@ -13,7 +13,7 @@ from redis import Redis
 
 from ays_store import keys, shard_scripts
 from ays_store.bodies import pack, unpack
-from ays_store.damage import DamagedError, Place, leave_out
+from ays_store.damage import Place, leaving_out
 from ays_store.limits import HELPERS_MAX, LEASE_SECONDS, SHARDS_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
@@ -67,11 +67,9 @@ class Shards:
 
     @staticmethod
     def _body(of: Measurement, shard: str, raw: bytes) -> str:
-        try:
+        with leaving_out():
             return text(unpack(raw, Place(keys.shards(of.profile_id), of.field(shard))))
-        except DamagedError as error:
-            leave_out(error)
-            return ""
+        return ""
 
     def offer(self, of: Measurement, model: str, shards: Sequence[str]) -> list[str] | None:
         """Says that some shards are wanted; to say it again changes nothing.

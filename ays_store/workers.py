@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from redis import Redis
 
 from ays_store import keys
-from ays_store.damage import DamagedError, Place, leave_out, parsed
+from ays_store.damage import Place, leaving_out, parsed
 from ays_store.records import text
 from ays_store.scripts import Script
 
@@ -118,8 +118,6 @@ class _Info(BaseModel):
 
 
 def _info(name: str, raw: bytes) -> dict[str, str | int | float | None]:
-    try:
+    with leaving_out():
         return parsed(_Info, raw, Place(keys.worker(name), again="its next heartbeat writes it anew")).info
-    except DamagedError as error:
-        leave_out(error)
-        return {}
+    return {}

@@ -12,8 +12,8 @@ from ays_client.formats import links
 from ays_client.solvers import CARDS
 from ays_client.stock import Stock, resample, stock, times_between, times_of_kind, whole_times
 from ays_client.version import VERSION
-from ays_store import Cell, DamagedError, Store
-from ays_store.damage import leave_out
+from ays_store import Cell, Store
+from ays_store.damage import leaving_out
 from service.problems import ProblemError
 
 STOCK: Stock = "edm"
@@ -187,18 +187,14 @@ def _density(place: tuple[Solver, Terminal, int]) -> tuple[int, str, str]:
 
 def _cells(store: Store, table_of: Callable[[], str | None]) -> dict[tuple[Solver, Terminal, int], Cell]:
     """The cells of a table; damaged, it has none: whoever falls back takes what there is."""
-    try:
+    with leaving_out():
         table = table_of()
         return {} if table is None else store.results.cells(table)
-    except DamagedError as error:
-        leave_out(error)
-        return {}
+    return {}
 
 
 def _stored(store: Store, cell: Cell) -> Schedule | None:
-    try:
+    with leaving_out():
         raw = store.results.schedule(cell.schedule_id)
-    except DamagedError as error:
-        leave_out(error)
-        return None
-    return None if raw is None else Schedule.model_validate_json(raw)
+        return None if raw is None else Schedule.model_validate_json(raw)
+    return None

@@ -6,8 +6,8 @@ import structlog
 from redis.exceptions import ResponseError
 
 from ays_client.contract import ProfileInfo, Progress, Schedule
-from ays_store import DamagedError, Measurement, Store
-from ays_store.damage import leave_out
+from ays_store import Measurement, Store
+from ays_store.damage import leaving_out
 from worker.attempt import Attempt
 from worker.progress import Reporter
 from worker.sharing import Sharing
@@ -93,11 +93,9 @@ class JobHost:
         return next((profile for profile in found if profile is not None and profile.fingerprint == self._fingerprint), None)
 
     def _readable(self, profile_id: str) -> ProfileInfo | None:
-        try:
+        with leaving_out():
             return self._store.results.profile(profile_id)
-        except DamagedError as error:
-            leave_out(error)
-            return None
+        return None
 
     def validated(self) -> list[Schedule]:
         """Returns the stored schedules of this variant that were validated with these weights."""

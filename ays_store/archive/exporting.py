@@ -1,8 +1,7 @@
 """Writes an archive: one table after the other, each as it is at one moment."""
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any, BinaryIO, TypeVar
 
 from redis import Redis
@@ -13,7 +12,7 @@ from ays_store import keys
 from ays_store.archive.bodies import check_cell, check_curve, check_profile, check_samples, check_schedule, check_table
 from ays_store.archive.lines import ArchiveError, CurveLine, End, Header, ProfileLine, SamplesLine, ScheduleLine, Table, Writer
 from ays_store.bodies import unpack
-from ays_store.damage import DamagedError, Place, leave_out, parsed, reading
+from ays_store.damage import DamagedError, Place, leave_out, leaving_out, parsed, reading
 from ays_store.records import text
 from ays_store.results import TableEntry
 
@@ -62,7 +61,7 @@ class _Export:
         tables = 0
         for model in filter(self._wanted, self._names(keys.variants("*"))):
             for table_id in self._tables_of(model):
-                with self._leaving_out():
+                with leaving_out(self._damaged):
                     tables += self._write_table(model, table_id)
         self._write_others()
         curves = sum(self._write_curve(curve_id) for curve_id in filter(self._wanted, self._names(keys.curve("*"))))
@@ -72,16 +71,9 @@ class _Export:
     def _wanted(self, model: str) -> bool:
         return (not self._models or model in self._models) and (self._curves or not is_curve(model))
 
-    @contextmanager
-    def _leaving_out(self) -> Iterator[None]:
-        try:
-            yield
-        except DamagedError as error:
-            self._damaged(error)
-
     def _tables_of(self, model: str) -> list[str]:
         found: list[bytes] = []
-        with self._leaving_out(), reading(Place(keys.variants(model))):
+        with leaving_out(self._damaged), reading(Place(keys.variants(model))):
             found = self._redis.hkeys(keys.variants(model))
         return sorted(map(text, found))
 
@@ -96,7 +88,7 @@ class _Export:
         table, start = _table(model, table_id, raw), self._writer.lines
         self._writer.write(table)
         if profile is not None:
-            with self._leaving_out():
+            with leaving_out(self._damaged):
                 place = Place(keys.profile(table_id))
                 body = text(unpack(profile, place))
                 _good(place, lambda: check_profile(body, table, 0))
@@ -140,7 +132,7 @@ class _Export:
             return
         self._writer.write(ScheduleLine(body=body))
         self._written.add(_short(schedule_id))
-        with self._leaving_out():
+        with leaving_out(self._damaged):
             self._write_samples(schedule_id)
 
     def _write_samples(self, schedule_id: str) -> None:
@@ -154,7 +146,7 @@ class _Export:
 
     def _write_curve(self, curve_id: str) -> bool:
         place, written = Place(keys.curve(curve_id)), False
-        with self._leaving_out():
+        with leaving_out(self._damaged):
             with reading(place):
                 raw = self._redis.get(place.key)
             if raw is not None:
