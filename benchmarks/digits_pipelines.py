@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ays_client import apply_schedule
 from ays_client.contract import Schedule
-from benchmarks.rows import Row, errors
+from benchmarks.rows import Row, errors, generate, starting_noise
 from worker.ays.denoise import Evaluator
 from worker.ays.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample
@@ -31,18 +31,12 @@ def pipeline(kind: type[Pipeline] = diffusers.DDPMPipeline) -> Pipeline:
     return pipe
 
 
-def generate(pipe: Pipeline, nfe: int) -> Tensor:
-    """The call site, the same for every row: samples in [-1, 1], shape (NOISES, 1, 8, 8)."""
-    images = pipe(batch_size=NOISES, generator=torch.Generator().manual_seed(0), num_inference_steps=nfe, output_type="np").images
-    return 2 * torch.from_numpy(images).permute(0, 3, 1, 2) - 1
-
-
 def fine() -> Tensor:
     """The fine solution from the noise that `generate` draws, clamped to the range of images as the pipeline does."""
     model = Registry(None).load("digits")
     top, bottom = model.process.sigma_max, model.process.sigma_min
     denoise = Evaluator(model.denoiser, batch=1000)
-    noise = torch.randn(NOISES, *denoise.shape, generator=torch.Generator().manual_seed(0)).double()
+    noise = starting_noise(NOISES, denoise.shape)
     # The pipeline's state is x / sqrt(1 + sigma^2); the sampler starts at sigma_0 times what it is given.
     levels = np.array([*log_grid(top, bottom, FINE), 0.0])
     return sample(SOLVERS["dpmpp_2m"], denoise, levels, noise * math.hypot(1, top) / top).clamp(-1, 1).float()
@@ -59,8 +53,8 @@ def rows(optimized: dict[str, Schedule], nfe: int) -> list[Row]:
         "DDPMPipeline with DPM-Solver++(2M)": multistep,
         "DDPMPipeline, apply_schedule (dpmpp_2m)": apply_schedule(pipeline(ddpm), optimized["dpmpp_2m"], strict=True),
     }
-    samples = {label: generate(pipe, nfe) for label, pipe in found.items()} | {f"fine solution, {FINE} evaluations": target}
-    stochastic = generate(pipeline(), nfe)
+    samples = {label: generate(pipe, NOISES, nfe) for label, pipe in found.items()} | {f"fine solution, {FINE} evaluations": target}
+    stochastic = generate(pipeline(), NOISES, nfe)
     return [
         Row("DDPMPipeline as it comes", stochastic, frechet=_frechet(stochastic)),
         *(Row(label, each, errors(each, target), _frechet(each)) for label, each in samples.items()),

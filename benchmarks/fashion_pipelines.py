@@ -1,12 +1,11 @@
 """The bundled fashion model in the pipeline of `examples/edm_pipeline.py`, as it comes and with a schedule."""
 
 import diffusers
-import torch
 from torch import Tensor
 
 from ays_client import apply_schedule
 from ays_client.contract import Schedule
-from benchmarks.rows import Row, errors
+from benchmarks.rows import Row, errors, generate, starting_noise
 from examples.edm_pipeline import EDMPipeline
 from worker.ays.denoise import Evaluator
 from worker.ays.schedule import edm
@@ -26,17 +25,11 @@ def pipeline(scheduler: type = diffusers.EDMEulerScheduler) -> EDMPipeline:
     return pipe
 
 
-def generate(pipe: EDMPipeline, nfe: int) -> Tensor:
-    """The call site, the same for every row: samples in [-1, 1], shape (NOISES, 1, 28, 28)."""
-    images = pipe(batch_size=NOISES, generator=torch.Generator().manual_seed(0), num_inference_steps=nfe, output_type="np").images
-    return 2 * torch.from_numpy(images).permute(0, 3, 1, 2) - 1
-
-
 def fine() -> Tensor:
     """The fine solution from the noise that `generate` draws, clamped to the range of images as the pipeline does."""
     model = Registry(None).load("fashion")
     denoise = Evaluator(model.denoiser, batch=NOISES)
-    noise = torch.randn(NOISES, *denoise.shape, generator=torch.Generator().manual_seed(0)).double()
+    noise = starting_noise(NOISES, denoise.shape)
     levels = edm(FINE, sigma_max=model.process.sigma_max, sigma_min=model.process.sigma_min, terminal="zero")
     return sample(SOLVERS["dpmpp_2m"], denoise, levels, noise).clamp(-1, 1).float()
 
@@ -52,5 +45,5 @@ def rows(optimized: dict[str, Schedule], nfe: int) -> list[Row]:
         "EDMDPMSolverMultistepScheduler as it comes": pipeline(multistep),
         "EDMDPMSolverMultistepScheduler, apply_schedule (dpmpp_2m)": multistep_applied,
     }
-    samples = {label: generate(pipe, nfe) for label, pipe in found.items()} | {f"fine solution, {FINE} evaluations": target}
+    samples = {label: generate(pipe, NOISES, nfe) for label, pipe in found.items()} | {f"fine solution, {FINE} evaluations": target}
     return [Row(label, each, errors(each, target)) for label, each in samples.items()]

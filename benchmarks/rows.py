@@ -1,9 +1,9 @@
 """Ways of sampling side by side: a table and a picture."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from matplotlib.figure import Figure
@@ -26,6 +26,17 @@ class Row(NamedTuple):
     samples: Tensor
     errors: Tensor | None = None
     frechet: Tensor | None = None
+
+
+def generate(pipe: Callable[..., Any], count: int, nfe: int) -> Tensor:
+    """The call site, the same for every row: samples in [-1, 1], shape (count, 1, side, side)."""
+    images = pipe(batch_size=count, generator=torch.Generator().manual_seed(0), num_inference_steps=nfe, output_type="np").images
+    return 2 * torch.from_numpy(images).permute(0, 3, 1, 2) - 1
+
+
+def starting_noise(count: int, shape: tuple[int, ...]) -> Tensor:
+    """The noise that `generate` draws, in units of one, shape (count, *shape), float64."""
+    return torch.randn(count, *shape, generator=torch.Generator().manual_seed(0)).double()
 
 
 def errors(samples: Tensor, reference: Tensor) -> Tensor:

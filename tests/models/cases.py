@@ -11,7 +11,7 @@ from diffusers import DDIMScheduler
 from safetensors.torch import save_file
 from torch import Tensor
 
-from tests.models.families import Tiny
+from tests.models.families import FAMILIES, Tiny
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
 
@@ -35,6 +35,14 @@ def build(tiny: Tiny, **components: object) -> Any:
         if isinstance(module, torch.nn.Module):
             module.eval()
     return pipe
+
+
+def save(folder: Path, *names: str) -> Path:
+    """Put the tiny pipelines of some families into folders of their own; return the folder of these."""
+    for name in names:
+        (folder / name).mkdir()
+        build(FAMILIES[name]).save_pretrained(folder / name / "pipeline")
+    return folder
 
 
 def write_entry(folder: Path, tiny: Tiny, *keys: str, conditions: Mapping[str, Tensor] | None = None) -> Path:

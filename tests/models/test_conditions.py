@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from ays_client.contract import JobRequest, identity
-from tests.models.cases import build, load
+from tests.models.cases import build, load, save
 from tests.models.families import FAMILIES, PROMPTS, random
 from tests.pipelines import Memory
 from worker.ays.denoise import Evaluator
@@ -29,10 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Stable Diffusion with cached embeddings, DiT and an unconditional network."""
-    made = tmp_path_factory.mktemp("made")
-    for name in ("sd", "dit", "unet2d"):
-        (made / name).mkdir()
-        build(FAMILIES[name]).save_pretrained(made / name / "pipeline")
+    made = save(tmp_path_factory.mktemp("made"), "sd", "dit", "unet2d")
     save_file(dict(FAMILIES["sd"].conditions(None)), made / "sd/embeddings.safetensors")
     return made
 

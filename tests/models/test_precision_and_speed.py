@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ays_client.contract import JobRequest
-from tests.models.cases import build, load
+from tests.models.cases import load, save
 from tests.models.families import FAMILIES, random
 from tests.pipelines import Memory
 from worker.ays.denoise import Evaluator
@@ -34,11 +34,7 @@ REQUEST = JobRequest(model="x", nfe=3, grid=16, paths=4, effort="fast")
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Networks of convolutions, with a prompt, and of tokens."""
-    folder = tmp_path_factory.mktemp("networks")
-    for name in ("unet2d", "sd", "flux"):
-        (folder / name).mkdir()
-        build(FAMILIES[name]).save_pretrained(folder / name / "pipeline")
-    return folder
+    return save(tmp_path_factory.mktemp("networks"), "unet2d", "sd", "flux")
 
 
 @pytest.fixture
