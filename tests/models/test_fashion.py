@@ -1,5 +1,7 @@
 """The second bundled model: an ordinary diffusers folder of an EDM network, which the loader reads as it reads any other."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from worker.ays.denoise import Evaluator
 from worker.ays.schedule import edm
 from worker.ays.solvers import SOLVERS, sample
 from worker.models.fashion import PIPELINE
-from worker.models.fashion.train import SIGMA_MAX, SIGMA_MIN, Training, loss, noise_levels, unet
+from worker.models.fashion.train import SIGMA_MAX, SIGMA_MIN, Training, loss, main, noise_levels, unet
 from worker.models.registry import Registry
 
 
@@ -73,3 +75,42 @@ def test_a_resumed_training_goes_on_as_if_never_stopped(tmp_path) -> None:
     resumed.resume(tmp_path / "checkpoint.safetensors")
     assert [whole.step(8), whole.step(8)] == [resumed.step(8), resumed.step(8)]
     assert all(torch.equal(a, b) for a, b in zip(whole.average.parameters(), resumed.average.parameters(), strict=True))
+
+
+def test_the_average_keeps_what_it_is_told_to() -> None:
+    images = torch.randn(16, 1, 28, 28, generator=torch.Generator().manual_seed(0))
+    nothing, all_but_a_tenth = (Training(images, batch=2, lr=1e-3, seed=0, ema=ema) for ema in (0.0, 0.9))
+    before = [weight.clone() for weight in all_but_a_tenth.average.parameters()]
+    nothing.step(8)
+    all_but_a_tenth.step(8)
+    keep = 2 / 11  # of the first step: the average forgets its random start
+    for start, weight, average in zip(before, nothing.average.parameters(), all_but_a_tenth.average.parameters(), strict=True):
+        assert torch.allclose(average, keep * start + (1 - keep) * weight, atol=1e-6)
+
+
+def test_the_command_trains_resumes_and_saves_what_the_loader_reads(tmp_path, monkeypatch, capsys) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (16, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "fashion_mnist_train.npz", x=images, y=np.zeros(16, np.uint8))
+    command = [
+        "train",
+        "--data",
+        tmp_path,
+        "--batch",
+        2,
+        "--every",
+        2,
+        "--checkpoint",
+        tmp_path / "checkpoint.safetensors",
+        "--out",
+        tmp_path,
+    ]
+    for steps in (3, 5):
+        monkeypatch.setattr("sys.argv", [str(word) for word in (*command, "--steps", steps)])
+        main()
+    told = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert [line["step"] for line in told] == [2, 3, 4, 5]
+    assert all(0 < line["loss"] < 10 for line in told)
+    saved = UNet2DModel.from_pretrained(tmp_path / "unet", local_files_only=True, low_cpu_mem_usage=False)
+    assert {name: value.shape for name, value in saved.state_dict().items()} == {
+        name: value.shape for name, value in unet().state_dict().items()
+    }
