@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo serve test lint test-all test-service test-images test-integrations chaos fuzz bench bench-service soak bench-quality bench-scale clean
+.PHONY: help demo serve test lint test-all test-service test-images test-integrations test-gpu chaos fuzz bench bench-service soak bench-quality bench-scale clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -40,7 +40,7 @@ lint: $(READY) ## style, types and import borders
 	$(BIN)/lint-imports
 
 test-all: $(READY) ## the tests, those of test-service left out
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not images and not integrations" --ignore=tests/service --ignore=tests/client
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not images and not integrations and not gpu" --ignore=tests/service --ignore=tests/client
 
 test-service: $(READY_SERVICE) ## the tests of the service and the client, where torch is not installed
 	@! $(VENV_SERVICE)/bin/python -c 'import torch' 2>/dev/null || { echo "error: torch is installed in $(VENV_SERVICE)"; exit 1; }
@@ -51,6 +51,9 @@ test-images: $(READY) ## what both images hold and do, torch included, in enviro
 
 test-integrations: $(READY_INTEGRATIONS) ## the Ray Serve example under Ray itself, which is half a gigabyte: in an environment of its own
 	$(ONE_THREAD) $(VENV_INTEGRATIONS)/bin/python -m pytest -m integrations tests/integrate
+
+test-gpu: $(READY) ## the worker on a CUDA device: answers, memory, compiled networks, whole jobs; skipped without one
+	$(ONE_THREAD) $(BIN)/python -m pytest -m gpu -n 4 --dist loadgroup tests/gpu
 
 chaos: $(READY) ## ten minutes of faults on real processes: what is accepted is answered, whole, and as if nothing had happened
 	$(ONE_THREAD) $(BIN)/python -m tests.chaos

@@ -13,6 +13,9 @@ from typing import IO
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 240.0
 
+_PATH = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
+"""Commands run elsewhere, and find us and what the tests have found."""
+
 
 def environment(**changes: str) -> dict[str, str]:
     """The tests' environment without any setting of ours but `changes`."""
@@ -25,7 +28,7 @@ def ays(*words: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess
     return subprocess.run(
         [sys.executable, "-m", "service.cli", *words],
         cwd=cwd,
-        env=environment(PYTHONPATH=str(REPOSITORY), **settings),
+        env=environment(PYTHONPATH=_PATH, **settings),
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -69,7 +72,7 @@ def running(*words: str, cwd: Path, **settings: str) -> Iterator[Running]:
     process = subprocess.Popen(
         [sys.executable, "-m", "service.cli", *words],
         cwd=cwd,
-        env=environment(PYTHONPATH=str(REPOSITORY), **settings),
+        env=environment(PYTHONPATH=_PATH, **settings),
         stdout=streams[0],
         stderr=streams[1],
         # Who starts the tests in the background has SIGINT ignored, and children inherit that.

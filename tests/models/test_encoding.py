@@ -62,6 +62,24 @@ def test_the_captions_in_the_box_are_used_and_the_encoders_let_go_of(saved: tupl
 
 
 @pytest.mark.parametrize("saved", ["sd"], indirect=True)
+def test_the_encoders_are_gone_when_their_memory_is_given_back(saved: tuple[str, object, Path], monkeypatch: pytest.MonkeyPatch):
+    """A GPU's memory is given back right after this collection: what is alive then stays with this process."""
+    name, pipe, folder = saved
+    kind, collect, alive = type(pipe.text_encoder), gc.collect, []
+
+    def collecting(*generation: int) -> int:
+        found = collect(*generation)
+        alive.append(sum(isinstance(thing, kind) for thing in gc.get_objects()))
+        return found
+
+    collecting()
+    monkeypatch.setattr(gc, "collect", collecting)
+    load(folder, FAMILIES[name])
+    assert len(alive) > 1
+    assert alive[-1] == alive[0]
+
+
+@pytest.mark.parametrize("saved", ["sd"], indirect=True)
 def test_the_encoders_are_part_of_the_identity(saved: tuple[str, object, Path], tmp_path: Path):
     name, pipe, folder = saved
     tiny = FAMILIES[name]

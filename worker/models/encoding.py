@@ -1,12 +1,11 @@
 """Prompts and images as conditions: the pipeline's own encoders are loaded, used once and let go of."""
 
-import contextlib
 import gc
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, TypeVar
 
 import diffusers
 import torch
@@ -43,6 +42,8 @@ ENCODERS = {
 }
 """Classes of encoders that a folder can make us load: those of the families' pipelines, and no others."""
 
+_Encoded = TypeVar("_Encoded")
+
 _CACHE = 'encode them where the pipeline works and name the file: embeddings = "conditions.safetensors"'
 
 
@@ -78,9 +79,16 @@ def encode_prompts(
     Raises:
         ModelError: the pipeline has no encoders of its own, or they fail.
     """
-    assert adapter.text is not None
-    with _encoders(folder, adapter.text, variant=variant, precision=precision, device=device) as pipeline:
-        encoded = _copies(adapter.text.encode(pipeline, prompts, negative))
+    how = adapter.text
+    assert how is not None
+    encoded = _with_encoders(
+        folder,
+        how,
+        lambda pipeline: _copies(how.encode(pipeline, prompts, negative)),
+        variant=variant,
+        precision=precision,
+        device=device,
+    )
     # All rows of the unconditional side are the same prompt: one of them is enough.
     once = {name: tensor[:1] if name.startswith("negative_") else tensor for name, tensor in encoded.items()}
     return collect(folder.where, once, adapter)
@@ -104,13 +112,18 @@ def encode_pictures(
     Raises:
         ModelError: the pipeline has no encoders of its own, they fail, or a file is no image.
     """
-    assert adapter.pictures is not None
-    height, width = adapter.pictures.size
-    images = (read_image(folder.where, file, channels=3, height=height, width=width) for file in files)
-    with _encoders(folder, adapter.pictures, variant=variant, precision=torch.float32, device=device) as pipeline:
-        rows = [
-            _copies(adapter.pictures.encode(pipeline, image, torch.Generator().manual_seed(index))) for index, image in enumerate(images)
-        ]
+    how = adapter.pictures
+    assert how is not None
+    height, width = how.size
+    images = [read_image(folder.where, file, channels=3, height=height, width=width) for file in files]
+    rows = _with_encoders(
+        folder,
+        how,
+        lambda pipeline: [_copies(how.encode(pipeline, image, torch.Generator().manual_seed(i))) for i, image in enumerate(images)],
+        variant=variant,
+        precision=torch.float32,
+        device=device,
+    )
     return collect(folder.where, {name: torch.cat([row[name] for row in rows]) for name in rows[0]}, adapter)
 
 
@@ -119,27 +132,36 @@ def _copies(encoded: Mapping[str, Tensor | None]) -> dict[str, Tensor]:
     return {name: tensor.cpu().clone() for name, tensor in encoded.items() if tensor is not None}
 
 
-@contextlib.contextmanager
-def _encoders(
-    folder: PipelineFolder, how: Text | Pictures, *, variant: str | None, precision: torch.dtype, device: torch.device
-) -> Iterator[Any]:
-    """The pipeline with its encoders and without everything else, for a while."""
-    pipeline = _load(folder, how, variant, precision).to(device)
+def _with_encoders(
+    folder: PipelineFolder,
+    how: Text | Pictures,
+    encode: Callable[[Any], _Encoded],
+    *,
+    variant: str | None,
+    precision: torch.dtype,
+    device: torch.device,
+) -> _Encoded:
+    """What the pipeline with its encoders and without everything else answers; then their memory is the device's again."""
+    try:
+        return _encoded(folder, _load(folder, how, variant, precision).to(device), encode)
+    finally:
+        # Here and not where they are used: as long as anybody has a name for them, there is nothing to give back.
+        gc.collect()
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _encoded(folder: PipelineFolder, pipeline: Any, encode: Callable[[Any], _Encoded]) -> _Encoded:
     # Encoders that are absent leave zeros behind, whose shape pipelines look up in the network's configuration.
     setattr(pipeline, folder.network, SimpleNamespace(config=SimpleNamespace(**folder.config(folder.network))))
     try:
         with torch.inference_mode():
-            yield pipeline
+            return encode(pipeline)
     except ModelError:
         raise
     except Exception as error:  # whatever the encoders raise becomes the answer to the person who asked
         received = f"{type(error).__name__}: {error} from encoding the conditions"
         raise ModelError.of(folder.where, received=received, expected="embeddings", fix=_CACHE) from error
-    finally:
-        del pipeline
-        gc.collect()
-        if device.type == "cuda":
-            torch.cuda.empty_cache()
 
 
 def _load(folder: PipelineFolder, how: Text | Pictures, variant: str | None, precision: torch.dtype) -> Any:
