@@ -4,10 +4,14 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from ays_process.environment import ConfigurationError, variables_of
 from ays_process.finding import Finding, fail, ok, warn
 from worker.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from worker.device import Gpu
 
 
 def findings() -> Iterator[Finding]:
@@ -38,13 +42,28 @@ def _models(settings: Settings) -> Iterator[Finding]:
 
 
 def _device(settings: Settings) -> Finding:
+    from worker.device import DeviceError, gpu
+
+    try:
+        found = gpu()
+    except DeviceError as error:
+        return fail("device", error.seen, error.fix)
+    return _cpu(settings.threads) if found is None else _gpu(found)
+
+
+def _gpu(found: "Gpu") -> Finding:
     import torch
 
-    if torch.cuda.is_available():
-        free, total = torch.cuda.mem_get_info()
-        seen = f"torch {torch.__version__} on {torch.cuda.get_device_name()}, {free / 2**30:.1f} of {total / 2**30:.1f} GiB free"
-        return ok("device", seen) if free > total / 4 else warn("device", seen, "end what else uses it, or lower AYS_WARM_MODELS")
-    seen = f"torch {torch.__version__} on the CPU, {settings.threads} threads"
+    seen = f"torch {torch.__version__} on {found.name}, {found.free / 2**30:.1f} of {found.total / 2**30:.1f} GiB free"
+    if found.free > found.total / 4:
+        return ok("device", seen)
+    return warn("device", seen, "end what else uses it, or lower AYS_WARM_MODELS")
+
+
+def _cpu(threads: int) -> Finding:
+    import torch
+
+    seen = f"torch {torch.__version__} on the CPU, {threads} threads"
     if torch.version.cuda is None:
         return ok("device", f"{seen}; this build of torch has no CUDA")
     return warn(

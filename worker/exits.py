@@ -3,6 +3,9 @@
 NO_REDIS = 3
 """There was no Redis at the start."""
 
+NO_DEVICE = 4
+"""The GPU could not be used at the start."""
+
 HUNG = 70
 """The watchdog ended it."""
 

@@ -22,6 +22,9 @@ from worker.settings import Settings
 
 _log = structlog.stdlib.get_logger(__name__)
 
+_NOT_BEGUN = {BAD_CONFIGURATION, exits.NO_REDIS, exits.NO_DEVICE}
+"""Statuses of a process that has said why it cannot begin."""
+
 
 class Keeper:
     """Starts the computing process, and starts it again when it dies.
@@ -52,7 +55,7 @@ class Keeper:
             if self._ending:
                 # Killed by the signal itself: it had not begun.
                 return 0 if status == -signal.SIGTERM else _exit_status(status)
-            if status in {BAD_CONFIGURATION, exits.NO_REDIS} or not (self._bury(name, ending_of(status)) or status == exits.BROKEN):
+            if status in _NOT_BEGUN or not (self._bury(name, ending_of(status)) or status == exits.BROKEN):
                 return _exit_status(status)
             self._pause(self._pauses.after(time.monotonic() - started))
             if self._ending:

@@ -9,7 +9,8 @@ from ays_client.contract import Model
 from ays_client.published import PUBLISHED
 from ays_process.environment import BAD_CONFIGURATION, ConfigurationError
 from ays_process.logs import configure_logs
-from worker import pipeline
+from worker import exits, pipeline
+from worker.device import DeviceError, gpu
 from worker.models.card import Card
 from worker.models.errors import ModelError
 from worker.models.registry import Registry
@@ -31,12 +32,15 @@ def main(name: str, keeper: int) -> int:
         settings = load_settings()
         registry = Registry(settings.models, allow_hub=settings.allow_hub, limit=settings.model_max_bytes)
         models = [_offered(card) for card in registry.cards()]
+        found = gpu()
     except (ConfigurationError, ModelError) as error:
         print(error, file=sys.stderr)
         return BAD_CONFIGURATION
+    except DeviceError as error:
+        print(error, file=sys.stderr)
+        return exits.NO_DEVICE
     configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
     torch.set_num_threads(settings.threads)
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"cpu, {settings.threads} threads"
     shell = Shell(
         settings,
         name=name,
@@ -44,7 +48,7 @@ def main(name: str, keeper: int) -> int:
         load=registry.load,
         compute=pipeline.optimize,
         measure_shard=pipeline.shard,
-        device=device,
+        device=found.name if found else f"cpu, {settings.threads} threads",
         keeper=keeper,
     )
     return shell.run()

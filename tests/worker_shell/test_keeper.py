@@ -12,6 +12,7 @@ from ays_store import Measurement
 from tests.store.bodies import request
 from tests.store.waiting import until
 from tests.worker_shell.conftest import ROOT
+from worker import exits
 from worker.fatal import ends_process
 from worker.keeper import ending_of
 
@@ -106,6 +107,13 @@ def test_a_process_that_cannot_begin_is_not_kept(redis_url):
     done = subprocess.run([sys.executable, "-m", KEPT, "tests.nowhere"], cwd=ROOT, env=environment, capture_output=True, timeout=60)
     assert done.returncode == 1
     assert b"No module named tests.nowhere" in done.stderr
+
+
+def test_a_process_without_its_device_has_said_why(redis_url, tmp_path):
+    (tmp_path / "busy.py").write_text(f"raise SystemExit({exits.NO_DEVICE})")
+    environment = {**os.environ, "AYS_REDIS_URL": redis_url, "PYTHONPATH": f"{tmp_path}{os.pathsep}{ROOT}"}
+    done = subprocess.run([sys.executable, "-m", KEPT, "busy"], cwd=ROOT, env=environment, capture_output=True, timeout=60)
+    assert (done.returncode, done.stderr) == (exits.NO_DEVICE, b"")
 
 
 @pytest.mark.parametrize(
