@@ -32,7 +32,7 @@ class Effort(StrEnum):
     """How much validation is spent on the requested cell.
 
     `fast`: the default detail, no validation. `standard`: ladder and guarded refinement within about ten times the profile's
-    evaluations. `max`: more noises and iterations.
+    evaluations, in proportion more beyond 5 steps. `max`: five times that.
     """
 
     FAST = "fast"

@@ -18,7 +18,7 @@ from worker.measure import RangeError, planned_evaluations
 from worker.models.loaded import LoadedModel
 from worker.outcome import Outcome
 from worker.pipeline import optimize
-from worker.validation import BUDGET
+from worker.validation import budgeted
 
 LAW = power_law_gaussian(24, sigma_min=0.02, sigma_max=20.0)
 MODEL = LoadedModel(
@@ -155,7 +155,7 @@ def test_a_validated_schedule_is_no_worse_than_any_stock_schedule_for_the_judge(
     assert error is not None
     assert error.ours.mean <= min(stock.mean for stock in error.stock.values())
     least = 16 * (2 * 24 + 7 * (6 + 6 + 2 + 5))  # sixteen noises: fine solutions, the race of six and stock, the verdict
-    budget = BUDGET[Effort.STANDARD] * 8 * 24 * (2 if solver in {"sddim", "dpmpp_2m_sde"} else 1)
+    budget = budgeted(Effort.STANDARD, SOLVERS[solver], SOLVERS[solver].steps(7)) * 8 * 24
     assert outcome.requested.provenance.evaluations < budget + least
 
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from ays_client.contract import Effort, JobRequest
 from worker.ays.denoise import Evaluator
+from worker.ays.imitation import imitated, imitation, imitation_evaluations
 from worker.ays.ladder import Candidate, ladder, off_grid, race, thin
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
@@ -22,7 +23,9 @@ from worker.models.loaded import LoadedModel
 from worker.stages import Stages
 
 BUDGET = {Effort.STANDARD: 10, Effort.MAX: 50}
-"""Evaluations that validation and refinement may spend, in multiples of a path measure's profile (about); twice that for an SDE."""
+"""Evaluations that validation and refinement of up to `_BUDGETED_STEPS` steps may spend, in multiples of a path measure's profile (about);
+twice that for an SDE, whose errors scatter more. More steps may spend the more: every sample, of which it takes as many, costs more."""
+_BUDGETED_STEPS = 5
 
 _CALM, _CALM_NOISES = 0.15, 8
 """Standard deviation of the squared error over its mean below which few noises say it all, as in thousands of dimensions; how few."""
@@ -30,12 +33,15 @@ _FEWEST_NOISES, _MOST_NOISES = 16, {Effort.STANDARD: 64, Effort.MAX: 128}
 _PRECISION = {Effort.STANDARD: 0.07, Effort.MAX: 0.035}
 """Relative standard error of the mean error, on the noises of search and judge together, that asks for no more of them."""
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
-_ITERATIONS = 20
+_ITERATIONS, _FOLLOWED = 20, 4
+"""Iterations of one start at most; and those after which more noises say more than more iterations, unless errors hardly scatter."""
 _PARTS = {Effort.STANDARD: PARTS, Effort.MAX: (*PARTS, 0.15)}
 """Parts of a step that the judge compares: a short one is the surest, and too slow for two iterations."""
 _RESERVED_ITERATIONS = 2
 _FEW_STEPS = 6
-"""Steps up to which a second start is refined."""
+"""Steps up to which a second start is refined, whatever the first one leaves."""
+_MORE_STARTS = 3
+"""Starts that are refined at most with what the others have left: a descent ends in one of many minima, and early on a judge's doubt."""
 _FEWEST_CANDIDATES, _MOST_CANDIDATES = 6, 10
 _RACED = 0.85
 """Noises that a candidate runs on in the race, on average, in multiples of those of the search (measured)."""
@@ -73,6 +79,7 @@ class Plan:
         candidates: entries of the race beside the stock schedules.
         iterations: refinement iterations of one start.
         starts: candidates that are refined.
+        imitated: fine solutions that another candidate imitates.
         total: evaluations expected at most.
     """
 
@@ -80,10 +87,11 @@ class Plan:
     candidates: int
     iterations: int
     starts: int
+    imitated: int
     total: int
 
 
-def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, spread: float = math.inf) -> Plan:
+def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, shape: tuple[int, ...], spread: float = math.inf) -> Plan:
     """Divide the budget: fine solutions first, then the race, the rest to refinement.
 
     Heavy-tailed errors ask for noises, and for fewer candidates to be mistaken about; where errors hardly scatter, a few noises say it
@@ -91,27 +99,43 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
 
     Args:
         effort: what may be spent.
-        solver: the method; an SDE's errors scatter more, so it gets twice the budget.
+        solver: the method.
         steps: steps of the schedule.
         grid: levels of a fine solution.
         paths: paths of the profile.
+        shape: shape of one sample.
         spread: standard deviation of the squared error over its mean, as a pilot measured it.
     """
-    budget, starts = BUDGET[effort] * grid * paths * (2 if solver.stochastic else 1), _STARTS[effort]
+    budget, starts = budgeted(effort, solver, steps) * grid * paths, _STARTS[effort]
     cost = solver.evaluations(steps)
+    count = 0 if solver.stochastic else imitated(shape, grid=grid, steps=steps)
+    imitating = imitation_evaluations(count, grid=grid, steps=steps)
     # Of a few steps an iteration is cheap beside a fine solution, and the first start's often fails on the judge's noises.
     again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
     starts += again
     room = budget // (4 * _RACED * _FEWEST_NOISES * cost)
     candidates = int(np.clip(room, _FEWEST_CANDIDATES, _MOST_CANDIDATES))
-    one = starts * iteration_evaluations(steps, 1, 1, parts=len(_PARTS[effort])) * solver.evaluations_per_step
+    one = starts * _iteration(effort, solver, steps)
     before = 2 * grid + _RACED * candidates * cost
+    room = max(0, budget - imitating)
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
+    if not solver.stochastic and spread >= _CALM:
+        enough = max(enough, room / (before + _FOLLOWED * one))
     fewest = _CALM_NOISES if spread < _CALM else _FEWEST_NOISES
-    reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * one) <= budget else 1
-    noises = int(np.clip(min(budget / (before + reserved * one), enough), fewest, _MOST_NOISES[effort]))
-    iterations = int(np.clip((budget - before * noises) // (one * noises), 0, _ITERATIONS))
-    return Plan(noises, candidates, iterations, starts, int(noises * (before + iterations * one)))
+    reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * one) <= room else 1
+    noises = int(np.clip(min(room / (before + reserved * one), enough), fewest, _MOST_NOISES[effort]))
+    iterations = int(np.clip((room - before * noises) // (one * noises), 0, _ITERATIONS))
+    return Plan(noises, candidates, iterations, starts, count, imitating + int(noises * (before + iterations * one)))
+
+
+def budgeted(effort: Effort, solver: Solver, steps: int) -> float:
+    """Evaluations that validation and refinement may spend, in multiples of those of a path measure's profile."""
+    return BUDGET[effort] * max(2.0 if solver.stochastic else 1.0, steps / _BUDGETED_STEPS)
+
+
+def _iteration(effort: Effort, solver: Solver, steps: int) -> int:
+    """Evaluations of one iteration of one start, for one noise of the search and one of the judge."""
+    return iteration_evaluations(solver, steps, 1, 1, parts=len(_PARTS[effort])) * solver.evaluations_per_step
 
 
 class Validator:
@@ -132,8 +156,9 @@ class Validator:
         self._terminal: Terminal = "zero" if request.terminal.value == "zero" else "sigma_min"
         # A profile that had to grow shall not make its validation grow, too.
         paths = min(profile.paths, FEWEST_PATHS)
-        self._planned = partial(plan, request.effort, self._solver, self._steps, grid=len(profile.levels), paths=paths)
-        self._plan, self._parts = self._planned(), _PARTS[request.effort]
+        grid, shape = len(profile.levels), denoise.shape
+        self._planned = partial(plan, request.effort, self._solver, self._steps, grid=grid, paths=paths, shape=shape)
+        self._plan, self._effort = self._planned(), request.effort
         span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
         self._stock = stock_schedules(self._steps, **span, terminal=self._terminal, process=model.process)
         self._start = denoise.evaluations
@@ -143,14 +168,15 @@ class Validator:
         self._stages.enter("validate", self._plan.total)
         found = ladder(self._profile, self._solver, self._steps, terminal=self._terminal)
         search, judge = self._draw(found)
-        candidates = off_grid(self._profile, thin(found, self._plan.candidates))
+        candidates = [*off_grid(self._profile, thin(found, self._plan.candidates)), *self._imitation()]
         outcome = race(self._solver, self._denoise, candidates, self._stock, search.joined(judge))
         self._stages.enter("refine", max(0, self._plan.total - self._spent()))
         starts = outcome.ranking[: self._plan.starts]
         if all(candidate.stock for candidate in starts):
             # A few heavy-tailed noises may have made a stock schedule win: the judge shall see our best as well.
             starts = [*starts, *[candidate for candidate in (*outcome.ranking, *candidates) if not candidate.stock][:1]]
-        pool = [self._refine(candidate, search, judge) for candidate in starts]
+        pool = [self._refine(candidate, search, judge, self._plan.iterations) for candidate in starts]
+        pool += self._more([each for each in outcome.ranking if not any(each is start for start in starts)], search, judge)
         candidate, refined = self._surest(pool, outcome.errors[0], search)
         verdict = self._conclude(candidate, refined, outcome.best_stock, search, judge)
         return replace(verdict, raced=outcome.ranking[0].levels)
@@ -179,7 +205,32 @@ class Validator:
         errors = self._errors(levels, noises)
         return float(errors.std(ddof=1) / max(errors.mean(), 1e-300))
 
-    def _refine(self, candidate: Candidate, search: HeldOut, judge: HeldOut) -> tuple[Candidate, Refined]:
+    def _imitation(self) -> list[Candidate]:
+        """The candidate that imitates fine solutions, where any can be."""
+        if not self._plan.imitated:
+            return []
+        levels = imitation(
+            self._denoise,
+            self._denoise.shape,
+            levels=self._profile.levels,
+            steps=self._steps,
+            terminal=self._terminal,
+            indices=range(self._plan.imitated),
+            seed=self._seed,
+        )
+        return [Candidate("imitation", levels)]
+
+    def _more(self, others: Sequence[Candidate], search: HeldOut, judge: HeldOut) -> list[tuple[Candidate, Refined]]:
+        """Further starts, refined with the evaluations that are left; an SDE's gain nothing (measured)."""
+        pool: list[tuple[Candidate, Refined]] = []
+        one = _iteration(self._effort, self._solver, self._steps) * self._plan.noises
+        for candidate in others[: 0 if self._solver.stochastic else _MORE_STARTS]:
+            iterations = min((self._plan.total - self._spent()) // one, _ITERATIONS)
+            if iterations > 0:
+                pool.append(self._refine(candidate, search, judge, iterations))
+        return pool
+
+    def _refine(self, candidate: Candidate, search: HeldOut, judge: HeldOut, iterations: int) -> tuple[Candidate, Refined]:
         return candidate, refine(
             self._solver,
             self._denoise,
@@ -188,8 +239,8 @@ class Validator:
             judge=judge,
             sigma_max=float(self._profile.levels[0]),
             sigma_min=float(self._profile.levels[-1]),
-            iterations=self._plan.iterations,
-            parts=self._parts,
+            iterations=iterations,
+            parts=_PARTS[self._effort],
         )
 
     def _surest(self, pool: Sequence[tuple[Candidate, Refined]], raced: Array, search: HeldOut) -> tuple[Candidate, Refined]:

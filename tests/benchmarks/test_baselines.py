@@ -4,10 +4,9 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
-import torch
 
 from ays_client.published import PUBLISHED
-from benchmarks.baselines import BASELINES, Problem, direct, dmn, entropic, gits, oss, schedule, score_optimal
+from benchmarks.baselines import BASELINES, Problem, direct, dmn, entropic, gits, schedule, score_optimal
 from benchmarks.baselines.problem import picked
 from benchmarks.baselines.teacher import teacher
 from tests.ays.problems import plane, spectrum
@@ -141,24 +140,6 @@ def test_gits_steps_cost_nothing_where_trajectories_are_straight() -> None:
     above = np.triu_indices(21, 1)
     assert np.abs(gits.deviation_costs(isotropic)[above]).max() < 1e-10
     assert gits.deviation_costs(bent)[above].max() > 0.1
-
-
-def test_oss_finds_the_best_two_steps_of_each_trajectory() -> None:
-    """With two steps the search is exhaustive: the student at the middle level does not depend on how it got there."""
-    law = plane()
-    asked = problem(law)
-    found = teacher(asked, points=24, count=5)
-    paths = oss.optimal_paths(asked.denoise, law.shape, found, 2)
-    start = found.states[0]
-    for trajectory in range(5):
-        ends = []
-        for middle in range(1, 24):
-            levels = torch.from_numpy(found.levels)[[0, middle]]
-            first = law.denoise(start, levels[:1].expand(5))
-            state = first + levels[1] / levels[0] * (start - first)
-            ends.append(law.denoise(state, levels[1:].expand(5))[trajectory])
-        errors = (torch.stack(ends) - found.states[-1, trajectory]).square().sum(1)
-        assert tuple(paths[trajectory]) == (0, 1 + int(errors.argmin()))
 
 
 def test_oss_keeps_levels_apart() -> None:

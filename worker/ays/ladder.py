@@ -33,7 +33,8 @@ class Candidate:
     """A schedule in the race.
 
     Attributes:
-        name: `optimized`, `entropic`, `optimized (first-order cost)`, `optimized (second-order cost)`, or a stock schedule's name.
+        name: `optimized`, `entropic`, `imitation`, `optimized (first-order cost)`, `optimized (second-order cost)`, or a stock schedule's
+            name.
         levels: shape (N + 1,).
         choice: what it was optimized for; None for stock.
         stock: whether it is hand-made.

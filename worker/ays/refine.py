@@ -59,16 +59,27 @@ class Refined:
     iterations: int
 
 
-def iteration_evaluations(steps: int, search: int, judge: int, *, parts: int = len(PARTS)) -> int:
-    """Most evaluations of one iteration for a solver with one evaluation a step, `parts` parts of a step being judged.
+def iteration_evaluations(solver: Solver, steps: int, search: int, judge: int, *, parts: int = len(PARTS)) -> int:
+    """Most evaluations of one iteration, one a step, `parts` parts of a step being judged.
 
     Where no step of the usual length is better, shorter ones add `3 steps search`.
     """
-    return (steps * (steps + 3) // 2 + (len(_DAMPINGS) + 1) * steps) * search + parts * steps * judge
+    first_moved = (_shapes(solver, steps) != 0).argmax(axis=1)
+    jacobian = steps + int((steps - first_moved).sum())
+    return (jacobian + (len(_DAMPINGS) + 1) * steps) * search + parts * steps * judge
+
+
+def _shapes(solver: Solver, steps: int) -> Array:
+    """Directions in which the knots move, in multiples of their gaps, shape (F, N): each alone, or hat functions of the index."""
+    if solver.multistep or steps <= _MOST_DIRECTIONS:
+        return np.eye(steps)
+    index = np.arange(steps)
+    centers = np.linspace(0, steps - 1, _MOST_DIRECTIONS)
+    return np.array([np.interp(index, centers, hat) for hat in np.eye(_MOST_DIRECTIONS)])
 
 
 def _directions(solver: Solver, levels: Array) -> Array:
-    """Changes of ln sigma of the evaluated levels, one a row, shape (F, N): each knot's by its gap, or hat functions of the index.
+    """Changes of ln sigma of the evaluated levels, one a row, shape (F, N).
 
     Every evaluated level moves, the first one too: at the top of the range a network often has nothing to say.
     """
@@ -76,10 +87,7 @@ def _directions(solver: Solver, levels: Array) -> Array:
     # Upwards, away from sigma_min; the first level downwards, away from sigma_max.
     gaps = np.log(levels[np.maximum(index - 1, 0)] / levels[index])
     gaps[0] = -np.log(levels[0] / max(levels[1], levels[0] / 10))
-    if solver.multistep or len(index) <= _MOST_DIRECTIONS:
-        return np.diag(gaps)
-    centers = np.linspace(0, index[-1], _MOST_DIRECTIONS)
-    return np.array([np.interp(index, centers, hat) for hat in np.eye(_MOST_DIRECTIONS)]) * gaps
+    return _shapes(solver, len(index)) * gaps
 
 
 def _moved(levels: Array, step: Array, sigma_max: float, longest: float) -> Array:
