@@ -36,7 +36,7 @@ class Exact:
         self.variances, self.weights = values.numpy(), (counts / counts.sum()).numpy()
 
     def bound(self, levels: Array) -> float:
-        """KLUB of stochastic DDIM (docs/theory.md, 7)."""
+        """KLUB of stochastic DDIM (theory 7)."""
         b, a, v = levels[:-1, None], levels[1:, None], self.variances
         parts = v * b**2 / (v + b**2) * (a**-2 - b**-2) - (np.log1p(v / a**2) - np.log1p(v / b**2))
         return float(0.5 * (parts.sum(0) * self.weights).sum())

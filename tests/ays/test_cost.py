@@ -141,6 +141,18 @@ def test_two_stage_entries_stay_within_a_factor_of_two_on_long_steps(exact, name
     assert 0.5 < ratio < 2
 
 
+@pytest.mark.parametrize(("i", "j"), [(0, 60), (100, 300), (350, 500)])
+def test_heuns_entries_count_the_printed_error_of_the_trapezoid_twice(exact, i: int, j: int) -> None:
+    law, profile, states = exact
+    inside = profile.levels[i : j + 1]
+    visited = states[i : j + 1]
+    estimates = law.denoise(visited.flatten(0, 1), torch.from_numpy(np.repeat(inside, 32))).reshape(visited.shape)
+    integral = torch.trapezoid(estimates, torch.from_numpy(1 / inside), dim=0)
+    sigma, then = inside[[0, -1]]
+    missed = (sigma + then) / 2 * integral + (then - sigma) / 2 * (estimates[0] / sigma + estimates[-1] / then)
+    assert float(StepCost(profile, SOLVERS["heun"], detail=2.0)(*at(i, j))) == pytest.approx(4 * squared(missed), rel=5e-3)
+
+
 @pytest.mark.parametrize("solver", [name for name, solver in SOLVERS.items() if solver.measure == "flow"])
 @pytest.mark.parametrize("i", [0, 300, 500, 600])
 def test_the_step_to_zero_costs_its_distance_to_the_clean_end(exact, solver: str, i: int) -> None:
@@ -198,7 +210,7 @@ def test_the_first_order_bound_of_a_gaussian_converges_to_the_closed_form_at_sec
 
 
 def test_the_bound_needs_the_loss_alone() -> None:
-    """For an exact denoiser of any law, by the martingale identity (docs/theory.md, 3)."""
+    """For an exact denoiser of any law, by the martingale identity (theory 3)."""
     law, levels = line(), np.array([8.0, 2.0, 0.7, 0.1])
     direct = sum(quad(lambda u, b=b: u**-3 * (law.mmse(b) - law.mmse(u)), a, b, epsrel=1e-8)[0] for b, a in itertools.pairwise(levels))
     assert klub(levels, np.vectorize(law.mmse)) == pytest.approx(direct, rel=1e-6)

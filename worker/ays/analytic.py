@@ -1,6 +1,6 @@
 r"""Data distributions whose exact denoiser is known: the oracles of the tests and the problems of the benchmarks.
 
-For data law $p$ the exact denoiser is $D(x, \sigma) = E[x_0 | x] = x + \sigma^2 \nabla \log (p * N(0, \sigma^2 I))(x)$ (Tweedie).
+For data law $p$ the exact denoiser is $D(x, \sigma) = E[x_0 | x] = x + \sigma^2 \nabla \log (p * N(0, \sigma^2 I))(x)$ (theory 2).
 Every class offers samples, the density of the noised law and the mean squared error `mmse(sigma) = E ||x_0 - D||^2`.
 """
 
@@ -34,7 +34,7 @@ class AnisotropicGaussian:
         self.sigma_min, self.sigma_max = sigma_min, sigma_max
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Exact denoiser: `v / (v + sigma^2) x` in each coordinate; x of shape (batch, dim), sigma of shape (batch,)."""
+        """Exact denoiser (theory 2): `v / (v + sigma^2) x` in each coordinate; x of shape (batch, dim), sigma of shape (batch,)."""
         return x * (self.variances / (self.variances + sigma.unsqueeze(1) ** 2)).to(x)
 
     def sample_data(self, n: int, generator: torch.Generator) -> Tensor:
@@ -64,7 +64,7 @@ class Gaussian(AnisotropicGaussian):
         self.c = c
 
     def klub(self, levels: Array) -> float:
-        """Bound (K) of a first-order solver, in closed form.
+        """Bound (theory K) of a first-order solver, in closed form (theory 7).
 
         Per dimension and interval [a, b]: `m(b) (a^-2 - b^-2) / 2 - [ln(t^2 / (c^2 + t^2))]_a^b / 2`, `m(t) = c^2 t^2 / (c^2 + t^2)`.
 
@@ -78,7 +78,7 @@ class Gaussian(AnisotropicGaussian):
         return self.shape[0] * float(np.sum(0.5 * mmse * (a**-2 - b**-2) - 0.5 * log_ratio))
 
     def klub_fixed_point(self, above: float, below: float) -> float:
-        """Minimizer of the bound over one interior level between two fixed ones (paper, Appendix A.3)."""
+        """Minimizer of the bound over one interior level between two fixed ones (theory 8) (paper, Appendix A.3)."""
         c2, product = self.c**2, above * below
         return math.sqrt(c2 * product / (math.sqrt((above**2 + c2) * (below**2 + c2)) - product))
 
@@ -125,7 +125,7 @@ class GaussianMixture:
         return self.weights.log() - 0.5 * (squared / variance + self.shape[0] * (variance.log() + _LOG_2PI))
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Exact denoiser; x of shape (batch, dim), sigma of shape (batch,)."""
+        """Exact denoiser (theory 2); x of shape (batch, dim), sigma of shape (batch,)."""
         responsibility = self._log_parts(x, sigma).softmax(1)  # [batch, components]
         shrink = self.stds.square() / (self.stds.square() + sigma.square().unsqueeze(1))
         return (responsibility * shrink).sum(1, keepdim=True) * x + (responsibility * (1 - shrink)) @ self.means

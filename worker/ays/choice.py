@@ -1,6 +1,6 @@
 r"""What a schedule is optimized for: the weight of errors by noise level, and a bound on the ratio of successive steps.
 
-The weight is $w(\sigma) = (\sigma^{-2} + \kappa^{-2})^{-p/2}$ (docs/theory.md, 6). On Gaussian data of variance $v$ an error in
+The weight is $w(\sigma) = (\sigma^{-2} + \kappa^{-2})^{-p/2}$ (theory W). On Gaussian data of variance $v$ an error in
 $x / \sigma$ made at $\sigma$ reaches the end multiplied by $(\sigma^{-2} + v^{-1})^{-1/2}$: p = 2 with the knee at the scale of the data
 is exact there.
 """
@@ -39,7 +39,7 @@ class Choice:
     ratio_bound: float | None = None
 
     def cost(self, profile: Profile, solver: Solver) -> StepCost:
-        """Cost of a solver's steps in this weight."""
+        """Cost of a solver's steps in this weight (theory W)."""
         return StepCost(profile, solver, detail=self.detail, knee=self.knee)
 
 

@@ -1,8 +1,8 @@
-r"""Costs of steps, from a profile: the bound (K) for the SDE's solvers and the injected error (F) for the others.
+r"""Costs of steps, from a profile: the bound (theory K) for the SDE's solvers and the injected error (theory F) for the others.
 
-    (K)  integral_{sigma'}^{sigma}  w(u) u^-3  E || D_u - Dhat ||^2  du
-    (F)  w(sigma') sigma'^-2  E || e ||^2,    e = what one step from the exact path misses at its end
-    with w(sigma) = (sigma^-2 + knee^-2)^(-p/2)
+    bound     integral_{sigma'}^{sigma}  w(u) u^-3  E || D_u - Dhat ||^2  du
+    injected  w(sigma') sigma'^-2  E || e ||^2,    e = what one step from the exact path misses at its end
+    with w(sigma) = (sigma^-2 + knee^-2)^(-p/2)                                                                  (theory W)
 
 With detail exponent p = 0 that is the bound of the paper, p = 2 counts the error in the sample itself; what is missed well above the knee
 is mostly forgotten on the way down. Both are quadratic forms in D at the knots and in integrals of D between them, with coefficients from
@@ -40,7 +40,7 @@ class StepCost:
         Args:
             profile: moments along the paths of the solver's measure.
             solver: the method.
-            detail: exponent p >= 0 of the weight w.
+            detail: exponent p >= 0 of the weight w (theory W).
             knee: noise level above which w stays as it is, > 0.
         """
         self.levels, self.solver = profile.levels, solver
@@ -88,21 +88,21 @@ class StepCost:
         return self._injected(nodes, *terms)
 
     def _girsanov(self, nodes: Sequence[Index], weights: Array) -> Array:
-        """Cost (K): `E || D_u - Dhat ||^2` integrated over the step."""
+        """Cost (theory K): `E || D_u - Dhat ||^2` integrated over the step."""
         j, i = nodes[:2]
         terms: _Terms = list(zip(nodes[1:], weights, strict=True))
         own = sum((weight * (self._cross[j, node] - self._cross[i, node]) for node, weight in terms), np.zeros(()))
         return np.maximum(self._trace[j] - self._trace[i] - 2 * own + (self._norm[j] - self._norm[i]) * self._moment(terms, []), 0)
 
     def _denoised(self, nodes: Sequence[Index], weighted: _Terms) -> tuple[_Terms, _Terms]:
-        """Error `phi' integral (D_u - Dhat) d(1/phi)`, as terms in D and in its integral."""
+        """Error `phi' integral (D_u - Dhat) d(1/phi)` (theory F), as terms in D and in its integral."""
         j, i = nodes[:2]
         end = self._phi[j]
         norm = end * (self._norm[j] - self._norm[i])
         return [(node, -norm * weight) for node, weight in weighted], [(j, end), (i, -end)]
 
     def _corrected(self, nodes: Sequence[Index], predicted: _Terms, weights: Array) -> Array:
-        """Cost (F) of the corrected state: its evaluation is at the predicted one, whose error D passes on by kappa."""
+        """Cost (theory F) of the corrected state: its evaluation is at the predicted one, whose error D passes on by kappa (theory 20)."""
         j, i = nodes[:2]
         values, integrals = self._denoised(nodes, list(zip(nodes, weights, strict=True)))
         passed = weights[0] * (1 - self._phi[j] / self._phi[i]) * self._kappa[j]
@@ -111,7 +111,7 @@ class StepCost:
         return self._injected(nodes, values + off[0], integrals + off[1])
 
     def _slopes(self, nodes: Sequence[Index], levels: Array, weighted: _Terms) -> tuple[_Terms, _Terms]:
-        """The same where slopes are combined: on the path `x_k / sigma_k` is known from the integral of D between k and the start."""
+        """The same where slopes are combined: `x_k / sigma_k` is known from the integral of D between k and the start (theory 17)."""
         j, i = nodes[:2]
         width = levels[0] - levels[1]
         integrals: _Terms = [(j, levels[0]), (i, -levels[0])]
@@ -119,7 +119,7 @@ class StepCost:
         return [(node, width * weight / self.levels[node]) for node, weight in weighted], integrals
 
     def _injected(self, nodes: Sequence[Index], values: _Terms, integrals: _Terms) -> Array:
-        """Cost (F) of an error given as terms in D at levels and in the integral of D from the top down to levels."""
+        """Cost (theory F) of an error given as terms in D at levels and in the integral of D from the top down to levels."""
         return self._moment(values, integrals) * self._scale(nodes[0])
 
     def _scale(self, j: Index | np.intp) -> Array:
@@ -142,7 +142,7 @@ class StepCost:
         return np.maximum(total, 0)
 
     def start(self, j: Index) -> Array:
-        """Cost of starting at level j from noise alone, 0 at the highest level: of a step from there with the mean as `Dhat`."""
+        """Cost of starting at level j from noise alone, 0 at the highest level: of a step from there with the mean as `Dhat` (theory S)."""
         if self._bound:
             return np.maximum(self._trace[j] - 2 * self._idle[j] + self._norm[j] * self._origin_square, 0)
         missed = self._square[j, j] - 2 * self._norm[j] * self._idle[j] + self._norm[j] ** 2 * self._origin_square
@@ -260,9 +260,9 @@ def tabulate(cost: StepCost) -> CostTable:
 
 
 def klub(levels: Array, mmse: Callable[[Array], Array], *, nodes: int = 40) -> float:
-    """Bound (K) at p = 0 of a first-order solver from the denoising loss alone, by Gauss-Legendre quadrature in ln sigma.
+    """Bound (theory K) at p = 0 of a first-order solver from the denoising loss alone, by Gauss-Legendre quadrature in ln sigma.
 
-    By the martingale identity `E || D_a - D_b ||^2 = mmse(b) - mmse(a)` for an exact denoiser, so no joint moments are needed.
+    By `E || D_a - D_b ||^2 = mmse(b) - mmse(a)` (theory 3) for an exact denoiser, so no joint moments are needed.
 
     Args:
         levels: strictly decreasing, > 0, shape (N + 1,).

@@ -1,7 +1,7 @@
 r"""Schedules from a denoising-loss curve alone.
 
-For an exact denoiser $m(\sigma) = E ||x_0 - D||^2$ decides the bound (K) of first-order stochastic solvers: along forward paths the
-denoiser is a martingale, so $K_{gh} = m(\min(\sigma_g, \sigma_h))$ (docs/theory.md, 3 and 6). A curve is therefore a profile of
+For an exact denoiser $m(\sigma) = E ||x_0 - D||^2$ decides the bound (theory K) of first-order stochastic solvers: along forward paths the
+denoiser is a martingale, so $K_{gh} = m(\min(\sigma_g, \sigma_h))$ (theory 3, 6). A curve is therefore a profile of
 the forward measure, and everything that works on profiles works on it. What deterministic or multistep solvers need beyond that, the
 joint law along the flow, no loss curve tells.
 """
@@ -70,7 +70,7 @@ def isotonic(values: Array) -> Array:
 def entropic(curve: Curve, steps: int, *, sigma_max: float, sigma_min: float, terminal: Terminal) -> Array:
     r"""Even steps of rescaled entropic time (Stancevic, Handke, Ambrogioni 2025, https://arxiv.org/abs/2504.13612).
 
-    That time is $\phi(\sigma) = \int m(u) u^{-2} du$ (docs/theory.md, 15). On Gaussian data it is $c \arctan(\sigma / c)$.
+    That time is $\phi(\sigma) = \int m(u) u^{-2} du$ (theory 15). On Gaussian data it is $c \arctan(\sigma / c)$.
 
     Args:
         curve: the loss.

@@ -33,7 +33,7 @@ class Denoiser(Protocol):
         """Where it is evaluated: the device of `x`, `sigma` and of the result."""
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
-        """Estimate the clean sample.
+        """Estimate the clean sample (theory 2).
 
         Args:
             x: noisy samples, shape (batch, *shape).

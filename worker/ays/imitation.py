@@ -2,7 +2,7 @@ r"""A start that sees what the student carries along: dynamic programming on the
 
 The cost of a schedule adds up local errors on the model's own path. Where a network contradicts itself (its denoiser drifts, or was
 never trained on a part of the range), the student leaves that path, and what it meets beside it no sum over the path knows. So one entry
-of the race imitates fine solutions themselves (docs/theory.md, (O); OSS: Pei, Hu, Gu 2025, https://arxiv.org/abs/2503.21774, Algorithm 1):
+of the race imitates fine solutions themselves (theory O) (OSS: Pei, Hu, Gu 2025, https://arxiv.org/abs/2503.21774, Algorithm 1):
 `z[k][j]` is the state at level j that k steps of a student reach best, going on from `z[k-1][i]` for every i above j.
 """
 
@@ -75,7 +75,7 @@ def _apart(log: Array, lowest: float) -> Array:
 
 
 def optimal_paths(denoise: Denoise, shape: tuple[int, ...], levels: Array, goals: Tensor, n: int) -> Array:
-    """Levels of the n Euler steps that end nearest to each of several fine solutions.
+    """Levels of the n Euler steps that end nearest to each of several fine solutions (theory O).
 
     Args:
         denoise: the model; asked for all samples at every level, level by level.

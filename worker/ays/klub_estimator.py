@@ -2,7 +2,7 @@ r"""Monte-Carlo estimate of the bound around one knot: Algorithm 2 of the paper,
 
 For knots $l < m < h$ and a sample $x_0$ of the data, draw $t \sim \pi$ between l and h (`proposal.py`), let b be the knot above t, and
 
-    KLUB(l, m, h)  =  Z(l, m, h)  E [ || D(x_t, t) - D(x_b, b) ||^2 / (1 / (t^2 + c^2) - 1 / (b^2 + c^2)) ]       (docs/theory.md, 14)
+    KLUB(l, m, h)  =  Z(l, m, h)  E [ || D(x_t, t) - D(x_b, b) ||^2 / (1 / (t^2 + c^2) - 1 / (b^2 + c^2)) ]                (theory 14)
 
 Every candidate m sees the same numbers: the same data, noises and uniforms. The path is built from above, as a Brownian bridge to
 $x_0$, so $D(x_h, h)$ is evaluated once for all candidates.
@@ -38,7 +38,7 @@ class KlubEstimates:
 
 
 class KlubEstimator:
-    """Estimates the bound (K), p = 0, of a first-order solver over the two intervals around a knot."""
+    """Estimates the bound (theory K), p = 0, of a first-order solver over the two intervals around a knot."""
 
     def __init__(self, denoise: Denoise, x_0: Tensor, *, proposal: GaussianProposal, seed: int) -> None:
         """Fix the samples; the same ones serve every candidate and every knot.
@@ -54,7 +54,7 @@ class KlubEstimator:
         self._uniforms = (np.arange(n) + np.random.default_rng([seed, int(Stream.KLUB)]).uniform(size=n)) / n
 
     def __call__(self, low: float, mid: Array, high: float) -> KlubEstimates:
-        """Estimate the bound for every candidate.
+        """Estimate the bound (theory 14) for every candidate.
 
         Args:
             low: knot below.

@@ -33,8 +33,8 @@ class Candidate:
     """A schedule in the race.
 
     Attributes:
-        name: `optimized`, `entropic`, `imitation`, `optimized (first-order cost)`, `optimized (second-order cost)`, or a stock schedule's
-            name.
+        name: `optimized`, `entropic`, `imitation` (theory O), `optimized (first-order cost)`, `optimized (second-order cost)`, or a stock
+            schedule's name.
         levels: shape (N + 1,).
         choice: what it was optimized for; None for stock.
         stock: whether it is hand-made.
@@ -80,7 +80,7 @@ def ladder(profile: Profile, solver: Solver, steps: int, *, terminal: Terminal) 
 
 
 def _entropic(profile: Profile, steps: int, terminal: Terminal) -> Array:
-    """Even steps of rescaled entropic time, which the loss alone decides: a good start where errors cancel that no cost sees."""
+    """Even steps of rescaled entropic time (theory 15), which the loss alone decides: a good start where errors cancel unseen."""
     sigma, loss = profile.levels[::-1], np.diag(profile.moments)[::-1]
     span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
     return entropic(Curve.fitted(sigma, loss), steps, **span, terminal=terminal)

@@ -44,7 +44,7 @@ class NoiseProcess(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class VE:
-    """Variance exploding: `s = 1`, time is sigma itself (Song et al. 2021, https://arxiv.org/abs/2011.13456)."""
+    """Variance exploding (theory 1): `s = 1`, time is sigma itself (Song et al. 2021, https://arxiv.org/abs/2011.13456)."""
 
     sigma_min: float
     sigma_max: float
@@ -65,7 +65,7 @@ class VE:
 
 @dataclass(frozen=True, kw_only=True)
 class EDM:
-    """EDM: `s = 1`, native time `c_noise = ln(sigma) / 4` (Karras et al. 2022, https://arxiv.org/abs/2206.00364, Table 1).
+    """EDM (theory 1): `s = 1`, native time `c_noise = ln(sigma) / 4` (Karras et al. 2022, https://arxiv.org/abs/2206.00364, Table 1).
 
     Attributes:
         sigma_min: lowest noise level.
@@ -93,7 +93,7 @@ class EDM:
 
 @dataclass(frozen=True, kw_only=True)
 class Flow:
-    """Rectified flow: `s = 1 - t`, `sigma = t / (1 - t)`, t in (0, 1) (Liu et al. 2023, https://arxiv.org/abs/2209.03003).
+    """Rectified flow (theory 1): `s = 1 - t`, `sigma = t / (1 - t)`, t in (0, 1) (Liu et al. 2023, https://arxiv.org/abs/2209.03003).
 
     Attributes:
         sigma_min: lowest noise level.
@@ -125,7 +125,7 @@ class Flow:
 
 
 class VP:
-    r"""Variance preserving, discrete time: $\sigma_i = \sqrt{(1 - \bar\alpha_i) / \bar\alpha_i}$, $s = 1 / \sqrt{1 + \sigma^2}$.
+    r"""Variance preserving, discrete time (theory 1): $\sigma_i = \sqrt{(1 - \bar\alpha_i) / \bar\alpha_i}$, $s = 1 / \sqrt{1 + \sigma^2}$.
 
     Between the table's entries time is interpolated linearly in ln sigma. Entries without signal (zero-terminal-SNR models), where
     sigma is infinite or above `SIGMA_CAP`, are left out, so `sigma_max` is finite.

@@ -2,7 +2,7 @@ r"""Exact minimization: the best schedule on the grid is a shortest path.
 
 With V_n[i] (V_n[k, i] for 2M) the least cost of finishing from level i (reached from level k) in n more steps,
 
-    V_n[k, i] = min_j  pair[k, i, j] + V_(n-1)[i, j],
+    V_n[k, i] = min_j  pair[k, i, j] + V_(n-1)[i, j],                                                            (theory 10)
 
 so one backward sweep gives the global optimum for every number of steps and every starting level, the best start among them. Where a
 step combines more than two evaluations, that is the optimum of the method with a history of two, and the start of a descent on its own
@@ -77,7 +77,7 @@ class Solution:
 
 
 def solve(table: CostTable, *, steps_max: int, to_zero: bool, ratio_bound: float | None = None) -> Solution:
-    """Minimize the total cost for every number of steps and every starting level.
+    """Minimize the total cost (theory 10) for every number of steps and every starting level.
 
     Args:
         table: costs of steps.

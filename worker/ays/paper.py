@@ -1,8 +1,8 @@
 r"""The search of Align Your Steps as published (Sabour, Fidler, Kreis 2024, Algorithm 1), made safe.
 
 Coordinate descent without gradients: every interior knot in turn takes the best of a few candidates around it, by the estimate of
-`klub_estimator.py`. The converged minimizer is a bad image schedule (their Appendix A.3), so the schedule is recorded after every
-sweep and a judge, the error of the real solver on held-out noises, says which one to keep: never the last one by itself. The kept
+`klub_estimator.py` (theory 14). The converged minimizer is a bad image schedule (their Appendix A.3), so the schedule is recorded after
+every sweep and a judge, the error of the real solver on held-out noises, says which one to keep: never the last one by itself. The kept
 schedule is refined from 10 to 20 to 40 steps: log-midpoints are inserted and optimized while the old knots stay.
 """
 

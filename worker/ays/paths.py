@@ -121,7 +121,7 @@ def brownian(
 
 
 def forward_paths(x_0: Tensor, levels: Array, indices: Sequence[int], *, seed: int, stream: Stream) -> Tensor:
-    r"""Joint forward noising of each x_0 at all levels: $x_\sigma = x_0 + B_{\sigma^2}$ with B a Brownian motion in sigma^2.
+    r"""Joint forward noising of each x_0 at all levels: $x_\sigma = x_0 + B_{\sigma^2}$ with B a Brownian motion in sigma^2 (theory 3).
 
     Args:
         x_0: clean samples, shape (n, *shape), float64.

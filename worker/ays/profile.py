@@ -1,6 +1,6 @@
 r"""The profile: second moments of the denoiser along joint paths, measured once, from which every schedule follows.
 
-    K[g, h] = E < r_g , r_h >,    r_g = D(x_{sigma_g}, sigma_g) - x_ref                                  (docs/theory.md, 6)
+    K[g, h] = E < r_g , r_h >,    r_g = D(x_{sigma_g}, sigma_g) - x_ref                                            (theory 6)
 
 on a grid of levels. `x_ref`, the path's clean end, cancels in every cost and keeps the sums well conditioned. Two path measures:
 `flow`, the model's own probability-flow ODE (for deterministic solvers, no data needed), and `forward`, data plus a Brownian motion in
@@ -167,7 +167,7 @@ def _group_means(shard: Shard) -> Array:
 
 
 def _accumulate(measure: Measure, levels: Array, start: int, residuals: Tensor, reference: Tensor) -> Shard:
-    """Shard of residuals r of shape (G, n, *shape) and path ends x_ref of shape (n, *shape), whose mean is that of these paths."""
+    """Shard of residuals r (theory 6), shape (G, n, *shape), and path ends x_ref, shape (n, *shape), whose mean is that of these paths."""
     mean = reference.mean(0) if len(reference) > 1 else torch.zeros_like(reference[0])
     flat = torch.cat([residuals, (mean - reference).unsqueeze(0)]).flatten(2).transpose(0, 1)  # [n, G + 1, dim]
     width = max(1, _CHUNK // (flat.shape[0] * flat.shape[1]))
@@ -223,8 +223,8 @@ def measure_forward(denoise: Denoise, x_0: Tensor, levels: Array, paths: Sequenc
 def refine_grid(profile: Profile, factor: int) -> Profile:
     """Interpolate K onto a grid `factor` times as fine, so that knots can leave the measured levels.
 
-    Flow paths are smooth: D is taken as linear in ln sigma between levels. Forward paths are rough (`E ||D_a - D_b||^2` is
-    linear, not quadratic, in the distance: the martingale identity), so the cells on the diagonal are interpolated triangle by triangle.
+    Flow paths are smooth: D is taken as linear in ln sigma between levels. Forward paths are rough: `E ||D_a - D_b||^2` is
+    linear, not quadratic, in the distance (theory 3), so the cells on the diagonal are interpolated triangle by triangle.
     """
     g = len(profile.levels)
     fine = np.linspace(0, g - 1, (g - 1) * factor + 1)

@@ -2,10 +2,10 @@ r"""The proposal of the paper's importance sampling: the integrand of the bound 
 
 For data $N(0, c^2 I)$ and its exact denoiser (paper, Lemma 3.3), between levels $t < b$ and up to the factor $c^4 d$,
 
-    E || D_t - D_b ||^2  =  1 / (t^2 + c^2) - 1 / (b^2 + c^2)                                                (docs/theory.md, 12)
+    E || D_t - D_b ||^2  =  1 / (t^2 + c^2) - 1 / (b^2 + c^2)                                                         (theory 12)
 
 so $t$ is drawn with density $\pi(t) \propto t^{-3} (1 / (t^2 + c^2) - 1 / (b^2 + c^2))$, where b is the upper knot of the interval that
-holds t. The integral of that is a closed form (13), and so are the normalizer $Z$, which the printed Algorithm 2 leaves out although
+holds t. The integral of that is a closed form (theory 13), and so are the normalizer $Z$, which the printed Algorithm 2 leaves out although
 it depends on the candidate, and the distribution function, which is inverted in $\ln t$.
 """
 
@@ -33,12 +33,12 @@ class GaussianProposal:
         self.c = c
 
     def gain(self, level: Array, upper: Array) -> Array:
-        """`1 / (t^2 + c^2) - 1 / (b^2 + c^2)` for t = `level` <= b = `upper`, which broadcast; >= 0."""
+        """`1 / (t^2 + c^2) - 1 / (b^2 + c^2)` (theory 12) for t = `level` <= b = `upper`, which broadcast; >= 0."""
         c2 = self.c**2
         return (upper - level) * (upper + level) / ((level**2 + c2) * (upper**2 + c2))
 
     def mass(self, low: Array, level: Array, upper: Array) -> Array:
-        """Integral of `t^-3 gain(t, upper)` over t from `low` to `level`, low <= level <= upper, in closed form (13)."""
+        """Integral of `t^-3 gain(t, upper)` over t from `low` to `level`, low <= level <= upper, in closed form (theory 13)."""
         c2 = self.c**2
         primitive = (_log1p_less_linear(c2 / level**2) - _log1p_less_linear(c2 / low**2)) / (2 * c2**2)
         return primitive - (1 / low**2 - 1 / level**2) / (2 * (upper**2 + c2))

@@ -3,7 +3,7 @@ r"""Refinement: nonlinear least squares of the knots on the validation error, gu
 The error of a schedule is a sum of squares of `e(z) = sample(z) - reference`, with `z = ln sigma` of the free knots. One rollout with
 every knot moved in turn gives the Jacobian (a knot leaves the states before it unchanged: half the evaluations), and
 
-    (J^T J + mu diag(J^T J)) step = - J^T e                                              (Levenberg 1944, Marquardt 1963)
+    (J^T J + mu diag(J^T J)) step = - J^T e                                 (Levenberg 1944, Marquardt 1963) (theory 11)
 
 moves all knots at once; the damping mu of an iteration is sought around the last one's. It sees what the cost cannot: errors of
 successive steps that amplify or cancel, networks that misbehave. The fit is to the search noises; the judge's noises decide what is kept:
@@ -31,7 +31,7 @@ _LONGEST_MOVE, _SHORT_MOVE = 0.45, 0.1
 _STRETCH = 2.0
 """Largest change of a gap's logarithm."""
 _MOST_DIRECTIONS = 8
-"""Numbers that move all knots of a first-order solver. Its error is smooth in the density of the steps; that of a longer memory is not."""
+"""Numbers that move all knots of a one-step solver. Its error is smooth in the density of the steps; that of a longer memory is not."""
 PARTS = (1.0, 0.4)
 """Parts of a step that the judge compares."""
 _WORTHWHILE = 0.01
@@ -147,7 +147,7 @@ def _normal_equations(e: Tensor, difference: float) -> tuple[Array, Array]:
 
 
 def _steps(hessian: Array, gradient: Array, dampings: Sequence[float]) -> list[Array]:
-    """One step for each damping, shape (F,) each."""
+    """One step (theory 11) for each damping, shape (F,) each."""
     scale = np.diag(hessian) + 1e-12 * max(float(np.trace(hessian)), 1e-300)
     return [np.asarray(-np.linalg.solve(hessian + mu * np.diag(scale), gradient), dtype=np.float64) for mu in dampings]
 

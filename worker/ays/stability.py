@@ -4,7 +4,7 @@ r"""How far a schedule can be trusted, given that its profile is an estimate.
 matters: how much more than the optimum a schedule costs that was found on other paths. `contradictions` finds where a network cannot be
 the denoiser of any data: along forward paths an exact one is a martingale, so for a above b
 
-    E < r_b , r_a - r_b > = 0,    r = D - x_0                                                        (docs/theory.md, 3)
+    E < r_b , r_a - r_b > = 0,    r = D - x_0                                                                  (theory 3)
 """
 
 import math

@@ -2,9 +2,9 @@ r"""What a solver declares. Sampler, cost, table and tests follow from the decla
 
 On a step from sigma to sigma' a solver replaces $D(x_u, u)$ by an estimate $\hat D$ that is constant in u and solves the linear rest
 exactly. How much noise it adds is a function phi of sigma (Cui et al. 2023, https://arxiv.org/abs/2309.06169), and everything else
-follows from it: $d(x / \phi) = D \, d(1 / \phi) + dM$ with M a Brownian motion in the clock $(\sigma / \phi)^2$, so
+follows from it: $d(x / \phi) = D \, d(1 / \phi) + dM$ with M a Brownian motion in the clock $(\sigma / \phi)^2$ (theory 16), so
 
-    x' = (phi' / phi) x + (1 - phi' / phi) Dhat + phi' (M' - M).
+    x' = (phi' / phi) x + (1 - phi' / phi) Dhat + phi' (M' - M).                                            (theory 4, 5)
 
 A step to noise level 0 returns the newest evaluation, whatever the method.
 """
@@ -23,7 +23,7 @@ Weights = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Noise:
-    """A noise function phi.
+    """A noise function phi (theory 16).
 
     Attributes:
         name: `ode` (none), `sde` (as much as the forward process), or a name of its own.
@@ -52,7 +52,7 @@ class Stage:
         level: `(now, then) -> level` of the second evaluation.
         weights: of the second and the first evaluation.
         proxy: weight of an evaluation at the end of the step in the rule, taken on the path, whose error is that of the method on
-            Gaussian data to leading order, `factor` times (docs/theory.md, 9 and 19).
+            Gaussian data to leading order, `factor` times (theory 9, 19).
         factor: `(now, then) -> factor`.
     """
 

@@ -11,6 +11,7 @@ def _midpoint(now: Array, then: Array) -> Array:
 
 
 def _of_first_order(now: Array, then: Array) -> Array:
+    """Part of the first-order error that is left (theory 19)."""
     return np.tanh(np.log(now / then) / 4)
 
 

@@ -104,6 +104,7 @@ class _Rollout:
         return self._move(combined, now, then)
 
     def _move(self, effective: Tensor, now: Array, then: Array) -> Tensor:
+        """The step with D constant (theory 4, 5), whatever its noise (theory 16)."""
         process = self.solver.noise
         ratio = _column(process.scale(then) / process.scale(now), effective)
         moved = ratio * self.x + (1 - ratio) * effective
