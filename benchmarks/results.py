@@ -201,6 +201,7 @@ def _plot(cells: Sequence[Cell], path: Path) -> None:
         for column, solver in enumerate(solvers):
             axis = axes[row][column]
             part = [cell for cell in cells if (cell.model, cell.solver) == (model, solver)]
+            axis.set_visible(bool(part))
             for name, (label, color, style) in _LINES.items():
                 known = [(cell.nfe, _drawn(cell, name)) for cell in part if _drawn(cell, name) is not None]
                 axis.plot(*zip(*known, strict=True) if known else ([], []), style, color=color, ms=3.5, lw=1.2, label=label)
