@@ -1,8 +1,14 @@
 """The bundled model: an ordinary diffusers folder of trained weights, with data to measure along."""
 
+import numpy as np
+import pytest
 import torch
 from diffusers import DDPMPipeline
 
+from worker.ays.denoise import Evaluator
+from worker.ays.paths import Stream, starting_noise
+from worker.ays.profile import log_grid
+from worker.ays.solvers import SOLVERS, sample, trajectory
 from worker.models.digits import PIPELINE
 from worker.models.registry import Registry
 
@@ -32,3 +38,20 @@ def test_its_card_tells_what_loading_finds():
     card, model = registry.cards()[0], registry.load("digits")
     assert (card.kind, card.shape, card.prediction_type) == (model.process.kind, model.denoiser.shape, model.prediction_type)
     assert (card.sigma_min, card.sigma_max) == (model.denoiser.sigma_min, model.denoiser.sigma_max)
+
+
+def test_an_error_above_the_data_reaches_the_image_as_on_gaussian_data_of_its_scale():
+    """A move of x at random, and what is left of it at the end of the ODE."""
+    model = Registry(None).load("digits")
+    denoise, solver = Evaluator(model.denoiser, batch=256), SOLVERS["dpmpp_2m"]
+    levels = log_grid(model.process.sigma_max, model.process.sigma_min, 32)
+    noise, move = (starting_noise(denoise.shape, range(16), seed=seed, stream=Stream.FRESH) for seed in (0, 1))
+    states, _ = trajectory(solver, denoise, levels, noise)
+    left = []
+    for sigma in (26.0, 9.0, 3.0, 1.0, 0.2):
+        at = int(np.abs(np.log(levels / sigma)).argmin())
+        rest, x = np.append(levels[at:], 0.0), states[at] / levels[at]
+        change = sample(solver, denoise, rest, x + 0.02 * move) - sample(solver, denoise, rest, x)
+        left.append(float((change.square().sum() / (0.02 * levels[at] * move).square().sum()).sqrt()))
+    assert left == pytest.approx([0.02, 0.06, 0.17, 0.35, 0.5], rel=0.25)
+    assert left[:3] == pytest.approx([0.6 / (0.36 + sigma**2) ** 0.5 for sigma in (26.0, 9.0, 3.0)], rel=0.3)

@@ -1,0 +1,214 @@
+"""Does `detail = auto` pick a good value? `python -m benchmarks.auto_detail`: the race's pick against every candidate of the ladder.
+
+For every model, solver and NFE the *pick* is what the race of `standard` found best, before refinement touched it, and the *answer* is what
+the job gives, refined. The *ladder* is all that `ladder` proposes, off the grid as in the race; the race has room for ten of them, the
+*raced*. All are judged on 1,024 fresh noises that neither profile nor search nor judge has seen; what is surely worse than the best after
+64, 128 or more of them is not judged further. The best is known in hindsight, from those noises themselves.
+
+Writes `docs/results/auto_detail.md`. Cells that were measured before are kept in `out/bench/auto_detail/`.
+"""
+
+import argparse
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ays_client.contract import Effort, JobRequest, Solver, Variant
+from benchmarks.cases import KEPT, SOLVER_NAMES
+from benchmarks.quality import MODELS, Nowhere, fresh, ratio
+from worker.ays.denoise import Evaluator
+from worker.ays.ladder import Candidate, ladder, off_grid, thin
+from worker.ays.noise import Array
+from worker.ays.profile import Profile
+from worker.ays.schedule import stock_schedules
+from worker.ays.solvers import SOLVERS
+from worker.ays.validate import squared_errors
+from worker.measure import measure
+from worker.models.loaded import LoadedModel
+from worker.models.registry import Registry
+from worker.pipeline import BATCH
+from worker.stages import Stages
+from worker.validation import Validator, plan
+
+COUNTS = (5, 8, 12)
+HEATS = (0, 64, 128, 256, 512, 1024)
+"""Fresh noises between which candidates are dropped."""
+
+_SURE = 4.0
+"""Standard errors of the paired difference by which what is dropped is worse than the best."""
+_NEAR = 1.05
+"""Error beside the best's that counts as good as the best."""
+_PAGE = Path("docs/results/auto_detail.md")
+_NOTES = Path(__file__).with_name("auto_detail_notes.md")
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """A schedule that is judged.
+
+    Attributes:
+        name: what it was optimized for, or `pick` and `answer`.
+        levels: shape (N + 1,).
+        raced: whether it ran in the race.
+    """
+
+    name: str
+    levels: Array
+    raced: bool = False
+
+    @property
+    def ours(self) -> bool:
+        """Whether it is compared with the ladder, and not of it."""
+        return self.name in ("pick", "answer")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One cell of the table; ratios of mean squared errors with their standard errors.
+
+    Attributes:
+        model: the model.
+        solver: the method.
+        nfe: evaluations.
+        candidates: how many the ladder has.
+        picked: what the pick was optimized for, or the name of a stock schedule.
+        best: what the best of the ladder was optimized for.
+        pick_over_raced: the pick beside the best of the raced.
+        pick_over_ladder: the pick beside the best of the ladder.
+        answer_over_ladder: the answer beside the best of the ladder.
+    """
+
+    model: str
+    solver: str
+    nfe: int
+    candidates: int
+    picked: str
+    best: str
+    pick_over_raced: tuple[float, float]
+    pick_over_ladder: tuple[float, float]
+    answer_over_ladder: tuple[float, float]
+
+
+def measured(model_id: str, solver: str, nfe: int) -> Row:
+    """One cell."""
+    model = Registry(None).load(model_id)
+    denoise = Evaluator(model.denoiser, batch=BATCH)
+    profile = measure(Variant(model=model_id), model, denoise, Nowhere()).of(SOLVERS[solver].measure)
+    candidates = off_grid(profile, ladder(profile, SOLVERS[solver], nfe, terminal="zero"))
+    request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver))
+    verdict = Validator(request, model, profile, denoise, Stages(Nowhere())).search()
+    assert verdict.raced is not None
+    raced = raced_of(profile, solver, nfe, denoise.shape)
+    entries = [Entry("pick", verdict.raced), Entry("answer", verdict.levels)]
+    entries += [Entry(titled(each), each.levels, any(np.array_equal(each.levels, other) for other in raced)) for each in candidates]
+    errors = judged(entries, model, solver, denoise)
+    best = min((entry for entry in errors if not entry.ours), key=lambda entry: errors[entry].mean())
+    best_raced = min((entry for entry in errors if entry.raced), key=lambda entry: errors[entry].mean())
+    pick, answer = (errors[entry] for entry in entries[:2])
+    ratios = (ratio(pick, errors[best_raced]), ratio(pick, errors[best]), ratio(answer, errors[best]))
+    return Row(model_id, solver, nfe, len(candidates), named(verdict.raced, candidates, model, nfe), best.name, *ratios)
+
+
+def raced_of(profile: Profile, solver: str, nfe: int, shape: tuple[int, ...]) -> list[Array]:
+    """The part of the ladder that the race has room for."""
+    room = plan(Effort.STANDARD, SOLVERS[solver], nfe, grid=len(profile.levels), paths=profile.paths, shape=shape).candidates
+    return [each.levels for each in off_grid(profile, thin(ladder(profile, SOLVERS[solver], nfe, terminal="zero"), room))]
+
+
+def judged(entries: Sequence[Entry], model: LoadedModel, solver: str, denoise: Evaluator) -> dict[Entry, Array]:
+    """Errors on all fresh noises of what may be the best, of the raced and of ours."""
+    alive, errors = list(entries), np.zeros((len(entries), 0))
+    for start, stop in itertools.pairwise(HEATS):
+        noises = fresh(model, solver, denoise, range(start, stop))
+        new = squared_errors(SOLVERS[solver], denoise, np.stack([entry.levels for entry in alive]), noises)
+        errors = np.concatenate([errors, new], axis=1)
+        kept = possible(alive, errors)
+        alive, errors = list(itertools.compress(alive, kept)), errors[kept]
+    return dict(zip(alive, errors, strict=True))
+
+
+def possible(entries: Sequence[Entry], errors: Array) -> Array:
+    """Which entries are ours, or may still be the best of the ladder or of the raced; shape (S,)."""
+    kept = np.array([entry.ours for entry in entries])
+    for group in ([not entry.ours for entry in entries], [entry.raced for entry in entries]):
+        means = np.where(group, errors.mean(axis=1), np.inf)
+        lead = errors - errors[means.argmin()]
+        kept |= np.array(group) & (lead.mean(axis=1) <= _SURE * lead.std(axis=1, ddof=1) / np.sqrt(lead.shape[1]))
+    return kept
+
+
+def titled(candidate: Candidate) -> str:
+    """What a candidate was optimized for."""
+    choice = candidate.choice
+    if choice is None:
+        return candidate.name
+    knee = "" if np.isinf(choice.knee) else f", knee {choice.knee:.2g}"
+    bound = "" if choice.ratio_bound is None else f", ratio {choice.ratio_bound:g}"
+    return f"p {choice.detail:g}{knee}{bound}" + candidate.name.removeprefix("optimized")
+
+
+def named(levels: Array, candidates: Sequence[Candidate], model: LoadedModel, nfe: int) -> str:
+    """What a schedule of the race was optimized for."""
+    span = {"sigma_max": model.process.sigma_max, "sigma_min": model.process.sigma_min}
+    stock = stock_schedules(nfe, **span, terminal="zero", process=model.process)
+    known = [*((titled(each), each.levels) for each in candidates), *stock.items()]
+    return next((name for name, other in known if np.array_equal(levels, other)), "imitation")
+
+
+def kept(model: str, solver: str, nfe: int) -> Row:
+    """A cell, measured once."""
+    path = KEPT / "auto_detail" / f"{model}-{solver}-{nfe}.json"
+    if not path.exists():
+        row = measured(model, solver, nfe)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(asdict(row)))
+    return Row(**json.loads(path.read_text()))
+
+
+def page(rows: Sequence[Row]) -> str:
+    """The table, and what it says on the whole."""
+    lines = ["# What `detail = auto` picks", "", "Regenerated by `python -m benchmarks.auto_detail`, which says what the words mean.", ""]
+    lines += ["| error of | beside the best of | geometric mean | worst | at most 5 % more | more, by a standard error |", "|" + "---|" * 6]
+    lines += [summary(rows, *pair) for pair in (("pick", "raced"), ("pick", "ladder"), ("answer", "ladder"))]
+    head = ("model", "solver", "NFE", "pick", "best of the ladder", "pick / raced", "pick / ladder", "answer / ladder")
+    lines += ["", _NOTES.read_text(), "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *map(line, rows)]
+    return "\n".join(lines) + "\n"
+
+
+def summary(rows: Sequence[Row], ours: str, others: str) -> str:
+    """A line on all ratios of one kind."""
+    value, error = np.array([getattr(row, f"{ours}_over_{others}") for row in rows]).T
+    near, far = int((value <= _NEAR).sum()), int((value - error > _NEAR).sum())
+    return f"| the {ours} | the {others} | {np.exp(np.log(value).mean()):.3f} | {value.max():.2f} | {near} of {len(rows)} | {far} |"
+
+
+def line(row: Row) -> str:
+    """A line on one cell."""
+    best = "the pick" if row.best == row.picked else row.best
+    ratios = [f"{value:.3f} ± {error:.3f}" for value, error in (row.pick_over_raced, row.pick_over_ladder, row.answer_over_ladder)]
+    return "| " + " | ".join([row.model, row.solver, str(row.nfe), row.picked, best, *ratios]) + " |"
+
+
+def main() -> None:
+    """Measure what was not measured; the page is written where nothing was left out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--models", nargs="*", default=MODELS)
+    parser.add_argument("--solvers", nargs="*", default=SOLVER_NAMES)
+    parser.add_argument("--counts", nargs="*", type=int, default=COUNTS)
+    args = parser.parse_args()
+    torch.set_num_threads(1)
+    asked: tuple[Any, ...] = (tuple(args.models), tuple(args.solvers), tuple(args.counts))
+    rows = [kept(*cell) for cell in itertools.product(*asked)]
+    if asked == (MODELS, SOLVER_NAMES, COUNTS):
+        _PAGE.write_text(page(rows))
+    print("\n".join(map(line, rows)))
+
+
+if __name__ == "__main__":
+    main()
