@@ -5,12 +5,11 @@ the job gives, refined. The *ladder* is all that `ladder` proposes, off the grid
 *raced*. All are judged on 1,024 fresh noises that neither profile nor search nor judge has seen; what is surely worse than the best after
 64, 128 or more of them is not judged further. The best is known in hindsight, from those noises themselves.
 
-Writes `docs/results/auto_detail.md`. Cells that were measured before are kept in `out/bench/auto_detail/`.
+Writes `docs/results/auto_detail.md`. Cells that the same code has measured before are kept in `out/bench/auto_detail/`.
 """
 
 import argparse
 import itertools
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 from ays_client.contract import Effort, JobRequest, Solver, Variant
 from benchmarks.cases import KEPT, SOLVER_NAMES
 from benchmarks.quality import MODELS, Nowhere, fresh, ratio
+from benchmarks.records import Records, code_digest
 from worker.ays.denoise import Evaluator
 from worker.ays.ladder import Candidate, ladder, off_grid, thin
 from worker.ays.noise import Array
@@ -100,13 +100,14 @@ def measured(model_id: str, solver: str, nfe: int) -> Row:
     model = Registry(None).load(model_id)
     denoise = Evaluator(model.denoiser, batch=BATCH)
     profile = measure(Variant(model=model_id), model, denoise, Nowhere()).of(SOLVERS[solver].measure)
-    candidates = off_grid(profile, ladder(profile, SOLVERS[solver], nfe, terminal="zero"))
+    found = ladder(profile, SOLVERS[solver], nfe, terminal="zero")
+    raced = thin(found, room(profile, solver, nfe, denoise.shape))
+    candidates = off_grid(profile, found)
     request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver))
     verdict = Validator(request, model, profile, denoise, Stages(Nowhere())).search()
     assert verdict.raced is not None
-    raced = raced_of(profile, solver, nfe, denoise.shape)
     entries = [Entry("pick", verdict.raced), Entry("answer", verdict.levels)]
-    entries += [Entry(titled(each), each.levels, any(np.array_equal(each.levels, other) for other in raced)) for each in candidates]
+    entries += [Entry(titled(each), each.levels, start in raced) for each, start in zip(candidates, found, strict=True)]
     errors = judged(entries, model, solver, denoise)
     best = min((entry for entry in errors if not entry.ours), key=lambda entry: errors[entry].mean())
     best_raced = min((entry for entry in errors if entry.raced), key=lambda entry: errors[entry].mean())
@@ -115,10 +116,9 @@ def measured(model_id: str, solver: str, nfe: int) -> Row:
     return Row(model_id, solver, nfe, len(candidates), named(verdict.raced, candidates, model, nfe), best.name, *ratios)
 
 
-def raced_of(profile: Profile, solver: str, nfe: int, shape: tuple[int, ...]) -> list[Array]:
-    """The part of the ladder that the race has room for."""
-    room = plan(Effort.STANDARD, SOLVERS[solver], nfe, grid=len(profile.levels), paths=profile.paths, shape=shape).candidates
-    return [each.levels for each in off_grid(profile, thin(ladder(profile, SOLVERS[solver], nfe, terminal="zero"), room))]
+def room(profile: Profile, solver: str, nfe: int, shape: tuple[int, ...]) -> int:
+    """How many of the ladder the race has room for."""
+    return plan(Effort.STANDARD, SOLVERS[solver], nfe, grid=len(profile.levels), paths=profile.paths, shape=shape).candidates
 
 
 def judged(entries: Sequence[Entry], model: LoadedModel, solver: str, denoise: Evaluator) -> dict[Entry, Array]:
@@ -162,13 +162,10 @@ def named(levels: Array, candidates: Sequence[Candidate], model: LoadedModel, nf
 
 
 def kept(model: str, solver: str, nfe: int) -> Row:
-    """A cell, measured once."""
-    path = KEPT / "auto_detail" / f"{model}-{solver}-{nfe}.json"
-    if not path.exists():
-        row = measured(model, solver, nfe)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(asdict(row)))
-    return Row(**json.loads(path.read_text()))
+    """A cell, measured once by the same code; in a file of its own, as several runs may share the cells."""
+    records = Records(KEPT / "auto_detail" / f"{model}-{solver}-{nfe}.jsonl")
+    digest = code_digest(["worker", "benchmarks/auto_detail.py", "benchmarks/quality.py"])
+    return Row(**(records.get(digest) or records.put(asdict(measured(model, solver, nfe)), digest)))
 
 
 def page(rows: Sequence[Row]) -> str:

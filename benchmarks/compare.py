@@ -38,7 +38,7 @@ UNSEEDED = {"edm", "log_snr", "time_uniform", "trailing", "leading", "beta", "pu
 VP_ONLY = {"trailing", "leading"}
 
 _SOLVING = ("worker/ays", "worker/validation.py", "worker/measure.py", "worker/table.py", "benchmarks/ours.py", "benchmarks/rough.py")
-_SHARED = ("benchmarks/baselines/problem.py", "benchmarks/baselines/teacher.py")
+_SHARED = ("benchmarks/baselines/problem.py", "benchmarks/baselines/teacher.py", "worker/ays/imitation.py")
 _JUDGING = ("worker/ays/paths.py", "benchmarks/judging.py", "benchmarks/rough.py", "benchmarks/classifier.py")
 
 
@@ -82,7 +82,7 @@ def _digest(name: str) -> str:
     if name in OURS:
         return code_digest(_SOLVING)
     if name == LIMIT:
-        return code_digest(["benchmarks/baselines"])
+        return code_digest(["benchmarks/baselines", "worker/ays/imitation.py"])
     own = f"benchmarks/baselines/{name}.py"
     return code_digest([own if (ROOT / own).exists() else "benchmarks/baselines/stock.py", *_SHARED])
 

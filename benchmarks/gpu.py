@@ -19,6 +19,7 @@ from ays_client.contract import JobRequest
 from benchmarks.quality import Nowhere
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream, starting_noise
+from worker.device import gpu
 from worker.models.builtin import FASHION
 from worker.models.diffusers_entry import DiffusersEntry
 from worker.models.diffusers_model import load_diffusers
@@ -43,7 +44,8 @@ _LEVEL = 1.0
 
 def device_name() -> str:
     """The GPU, or the CPU with its threads."""
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    found = gpu()
+    return found.name if found else f"CPU, {torch.get_num_threads()} threads"
 
 
 def rate(entry: DiffusersEntry, *, seconds: float) -> tuple[float, float]:

@@ -113,8 +113,7 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     # Of a few steps an iteration is cheap beside a fine solution, and the first start's often fails on the judge's noises.
     again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
     starts += again
-    room = budget // (4 * _RACED * _FEWEST_NOISES * cost)
-    candidates = int(np.clip(room, _FEWEST_CANDIDATES, _MOST_CANDIDATES))
+    candidates = int(np.clip(budget // (4 * _RACED * _FEWEST_NOISES * cost), _FEWEST_CANDIDATES, _MOST_CANDIDATES))
     one = starts * _iteration(effort, solver, steps)
     before = 2 * grid + _RACED * candidates * cost
     room = max(0, budget - imitating)
@@ -176,7 +175,7 @@ class Validator:
             # A few heavy-tailed noises may have made a stock schedule win: the judge shall see our best as well.
             starts = [*starts, *[candidate for candidate in (*outcome.ranking, *candidates) if not candidate.stock][:1]]
         pool = [self._refine(candidate, search, judge, self._plan.iterations) for candidate in starts]
-        pool += self._more([each for each in outcome.ranking if not any(each is start for start in starts)], search, judge)
+        pool += self._more([candidate for candidate in outcome.ranking if candidate not in starts], search, judge)
         candidate, refined = self._surest(pool, outcome.errors[0], search)
         verdict = self._conclude(candidate, refined, outcome.best_stock, search, judge)
         return replace(verdict, raced=outcome.ranking[0].levels)
@@ -223,8 +222,10 @@ class Validator:
     def _more(self, others: Sequence[Candidate], search: HeldOut, judge: HeldOut) -> list[tuple[Candidate, Refined]]:
         """Further starts, refined with the evaluations that are left; an SDE's gain nothing (measured)."""
         pool: list[tuple[Candidate, Refined]] = []
+        if self._solver.stochastic:
+            return pool
         one = _iteration(self._effort, self._solver, self._steps) * self._plan.noises
-        for candidate in others[: 0 if self._solver.stochastic else _MORE_STARTS]:
+        for candidate in others[:_MORE_STARTS]:
             iterations = min((self._plan.total - self._spent()) // one, _ITERATIONS)
             if iterations > 0:
                 pool.append(self._refine(candidate, search, judge, iterations))

@@ -28,7 +28,7 @@ _TIE = 0.5
 _BEATEN = 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Candidate:
     """A schedule in the race.
 
