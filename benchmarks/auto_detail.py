@@ -1,9 +1,9 @@
 """Does `detail = auto` pick a good value? `python -m benchmarks.auto_detail`: the race's pick against every candidate of the ladder.
 
 For every model, solver and NFE the *pick* is what the race of `standard` found best, before refinement touched it, and the *answer* is what
-the job gives, refined. The *ladder* is all that `ladder` proposes, off the grid as in the race; the race has room for ten of them, the
-*raced*. All are judged on 1,024 fresh noises that neither profile nor search nor judge has seen; what is surely worse than the best after
-64, 128 or more of them is not judged further. The best is known in hindsight, from those noises themselves.
+the job gives, refined. The *ladder* is all that `ladder` proposes, off the grid as the race polishes it. All are judged on 1,024 fresh
+noises that neither profile nor search nor judge has seen; what is surely worse than the best after 64, 128 or more of them is not judged
+further. The best is known in hindsight, from those noises themselves.
 
 Writes `docs/results/auto_detail.md`. Cells that the same code has measured before are kept in `out/bench/auto_detail/`.
 """
@@ -18,14 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from ays_client.contract import Effort, JobRequest, Solver, Variant
+from ays_client.contract import JobRequest, Solver, Variant
 from benchmarks.cases import KEPT, SOLVER_NAMES
 from benchmarks.quality import MODELS, Nowhere, fresh, ratio
 from benchmarks.records import Records, code_digest
 from worker.ays.denoise import Evaluator
-from worker.ays.ladder import Candidate, ladder, off_grid, thin
+from worker.ays.ladder import Candidate, ladder, off_grid
 from worker.ays.noise import Array
-from worker.ays.profile import Profile
 from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import SOLVERS
 from worker.ays.validate import squared_errors
@@ -34,7 +33,7 @@ from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
 from worker.pipeline import BATCH
 from worker.stages import Stages
-from worker.validation import Validator, plan
+from worker.validation import Validator
 
 COUNTS = (5, 8, 12)
 HEATS = (0, 64, 128, 256, 512, 1024)
@@ -55,12 +54,10 @@ class Entry:
     Attributes:
         name: what it was optimized for, or `pick` and `answer`.
         levels: shape (N + 1,).
-        raced: whether it ran in the race.
     """
 
     name: str
     levels: Array
-    raced: bool = False
 
     @property
     def ours(self) -> bool:
@@ -79,7 +76,6 @@ class Row:
         candidates: how many the ladder has.
         picked: what the pick was optimized for, or the name of a stock schedule.
         best: what the best of the ladder was optimized for.
-        pick_over_raced: the pick beside the best of the raced.
         pick_over_ladder: the pick beside the best of the ladder.
         answer_over_ladder: the answer beside the best of the ladder.
     """
@@ -90,7 +86,6 @@ class Row:
     candidates: int
     picked: str
     best: str
-    pick_over_raced: tuple[float, float]
     pick_over_ladder: tuple[float, float]
     answer_over_ladder: tuple[float, float]
 
@@ -100,29 +95,21 @@ def measured(model_id: str, solver: str, nfe: int) -> Row:
     model = Registry(None).load(model_id)
     denoise = Evaluator(model.denoiser, batch=BATCH)
     profile = measure(Variant(model=model_id), model, denoise, Nowhere()).of(SOLVERS[solver].measure)
-    found = ladder(profile, SOLVERS[solver], nfe, terminal="zero")
-    raced = thin(found, room(profile, solver, nfe, denoise.shape))
-    candidates = off_grid(profile, found)
+    candidates = off_grid(profile, ladder(profile, SOLVERS[solver], nfe, terminal="zero"))
     request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver))
     verdict = Validator(request, model, profile, denoise, Stages(Nowhere())).search()
     assert verdict.raced is not None
     entries = [Entry("pick", verdict.raced), Entry("answer", verdict.levels)]
-    entries += [Entry(titled(each), each.levels, start in raced) for each, start in zip(candidates, found, strict=True)]
+    entries += [Entry(titled(each), each.levels) for each in candidates]
     errors = judged(entries, model, solver, denoise)
     best = min((entry for entry in errors if not entry.ours), key=lambda entry: errors[entry].mean())
-    best_raced = min((entry for entry in errors if entry.raced), key=lambda entry: errors[entry].mean())
     pick, answer = (errors[entry] for entry in entries[:2])
-    ratios = (ratio(pick, errors[best_raced]), ratio(pick, errors[best]), ratio(answer, errors[best]))
+    ratios = (ratio(pick, errors[best]), ratio(answer, errors[best]))
     return Row(model_id, solver, nfe, len(candidates), named(verdict.raced, candidates, model, nfe), best.name, *ratios)
 
 
-def room(profile: Profile, solver: str, nfe: int, shape: tuple[int, ...]) -> int:
-    """How many of the ladder the race has room for."""
-    return plan(Effort.STANDARD, SOLVERS[solver], nfe, grid=len(profile.levels), paths=profile.paths, shape=shape).candidates
-
-
 def judged(entries: Sequence[Entry], model: LoadedModel, solver: str, denoise: Evaluator) -> dict[Entry, Array]:
-    """Errors on all fresh noises of what may be the best, of the raced and of ours."""
+    """Errors on all fresh noises of what may be the best, and of ours."""
     alive, errors = list(entries), np.zeros((len(entries), 0))
     for start, stop in itertools.pairwise(HEATS):
         noises = fresh(model, solver, denoise, range(start, stop))
@@ -134,13 +121,10 @@ def judged(entries: Sequence[Entry], model: LoadedModel, solver: str, denoise: E
 
 
 def possible(entries: Sequence[Entry], errors: Array) -> Array:
-    """Which entries are ours, or may still be the best of the ladder or of the raced; shape (S,)."""
-    kept = np.array([entry.ours for entry in entries])
-    for group in ([not entry.ours for entry in entries], [entry.raced for entry in entries]):
-        means = np.where(group, errors.mean(axis=1), np.inf)
-        lead = errors - errors[means.argmin()]
-        kept |= np.array(group) & (lead.mean(axis=1) <= _SURE * lead.std(axis=1, ddof=1) / np.sqrt(lead.shape[1]))
-    return kept
+    """Which entries are ours, or may still be the best of the ladder; shape (S,)."""
+    ours = np.array([entry.ours for entry in entries])
+    lead = errors - errors[np.where(ours, np.inf, errors.mean(axis=1)).argmin()]
+    return ours | (lead.mean(axis=1) <= _SURE * lead.std(axis=1, ddof=1) / np.sqrt(lead.shape[1]))
 
 
 def titled(candidate: Candidate) -> str:
@@ -171,24 +155,27 @@ def kept(model: str, solver: str, nfe: int) -> Row:
 def page(rows: Sequence[Row]) -> str:
     """The table, and what it says on the whole."""
     lines = ["# What `detail = auto` picks", "", "Regenerated by `python -m benchmarks.auto_detail`, which says what the words mean.", ""]
-    lines += ["| error of | beside the best of | geometric mean | worst | at most 5 % more | more, by a standard error |", "|" + "---|" * 6]
-    lines += [summary(rows, *pair) for pair in (("pick", "raced"), ("pick", "ladder"), ("answer", "ladder"))]
-    head = ("model", "solver", "NFE", "pick", "best of the ladder", "pick / raced", "pick / ladder", "answer / ladder")
+    lines += [
+        "| error beside the best of the ladder | geometric mean | worst | at most 5 % more | more, by a standard error |",
+        "|" + "---|" * 5,
+    ]
+    lines += [summary(rows, ours) for ours in ("pick", "answer")]
+    head = ("model", "solver", "NFE", "pick", "best of the ladder", "pick / best", "answer / best")
     lines += ["", _NOTES.read_text(), "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *map(line, rows)]
     return "\n".join(lines) + "\n"
 
 
-def summary(rows: Sequence[Row], ours: str, others: str) -> str:
+def summary(rows: Sequence[Row], ours: str) -> str:
     """A line on all ratios of one kind."""
-    value, error = np.array([getattr(row, f"{ours}_over_{others}") for row in rows]).T
+    value, error = np.array([getattr(row, f"{ours}_over_ladder") for row in rows]).T
     near, far = int((value <= _NEAR).sum()), int((value - error > _NEAR).sum())
-    return f"| the {ours} | the {others} | {np.exp(np.log(value).mean()):.3f} | {value.max():.2f} | {near} of {len(rows)} | {far} |"
+    return f"| the {ours} | {np.exp(np.log(value).mean()):.3f} | {value.max():.2f} | {near} of {len(rows)} | {far} |"
 
 
 def line(row: Row) -> str:
     """A line on one cell."""
     best = "the pick" if row.best == row.picked else row.best
-    ratios = [f"{value:.3f} ± {error:.3f}" for value, error in (row.pick_over_raced, row.pick_over_ladder, row.answer_over_ladder)]
+    ratios = [f"{value:.3f} ± {error:.3f}" for value, error in (row.pick_over_ladder, row.answer_over_ladder)]
     return "| " + " | ".join([row.model, row.solver, str(row.nfe), row.picked, best, *ratios]) + " |"
 
 

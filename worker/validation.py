@@ -10,7 +10,7 @@ import numpy as np
 from ays_client.contract import Effort, JobRequest
 from worker.ays.denoise import Evaluator
 from worker.ays.imitation import imitated, imitation, imitation_evaluations
-from worker.ays.ladder import Candidate, ladder, off_grid, race, thin
+from worker.ays.ladder import Candidate, heat, ladder, off_grid, race
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
 from worker.ays.profile import Profile
@@ -42,7 +42,8 @@ _FEW_STEPS = 6
 """Steps up to which a second start is refined, whatever the first one leaves."""
 _MORE_STARTS = 3
 """Starts that are refined at most with what the others have left: a descent ends in one of many minima, and early on a judge's doubt."""
-_FEWEST_CANDIDATES, _MOST_CANDIDATES = 6, 10
+_HEAT, _CANDIDATES = 4, 6
+"""Noises that the whole ladder runs on, and candidates that run on: noises and iterations are worth more than a seventh (measured)."""
 _RACED = 0.85
 """Noises that a candidate runs on in the race, on average, in multiples of those of the search (measured)."""
 
@@ -76,7 +77,6 @@ class Plan:
 
     Attributes:
         noises: search noises, and as many of the judge.
-        candidates: entries of the race beside the stock schedules.
         iterations: refinement iterations of one start.
         starts: candidates that are refined.
         imitated: fine solutions that another candidate imitates.
@@ -84,18 +84,26 @@ class Plan:
     """
 
     noises: int
-    candidates: int
     iterations: int
     starts: int
     imitated: int
     total: int
 
 
-def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, shape: tuple[int, ...], spread: float = math.inf) -> Plan:
+def plan(
+    effort: Effort,
+    solver: Solver,
+    steps: int,
+    *,
+    grid: int,
+    paths: int,
+    shape: tuple[int, ...],
+    rungs: int = 0,
+    spread: float = math.inf,
+) -> Plan:
     """Divide the budget: fine solutions first, then the race, the rest to refinement.
 
-    Heavy-tailed errors ask for noises, and for fewer candidates to be mistaken about; where errors hardly scatter, a few noises say it
-    all and refinement gets the rest.
+    Heavy-tailed errors ask for noises; where errors hardly scatter, a few noises say it all and refinement gets the rest.
 
     Args:
         effort: what may be spent.
@@ -104,6 +112,7 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
         grid: levels of a fine solution.
         paths: paths of the profile.
         shape: shape of one sample.
+        rungs: candidates of the ladder, which all run in the first heat.
         spread: standard deviation of the squared error over its mean, as a pilot measured it.
     """
     budget, starts = budgeted(effort, solver, steps) * grid * paths, _STARTS[effort]
@@ -113,10 +122,10 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     # Of a few steps an iteration is cheap beside a fine solution, and the first start's often fails on the judge's noises.
     again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
     starts += again
-    candidates = int(np.clip(budget // (4 * _RACED * _FEWEST_NOISES * cost), _FEWEST_CANDIDATES, _MOST_CANDIDATES))
     one = starts * _iteration(effort, solver, steps)
-    before = 2 * grid + _RACED * candidates * cost
-    room = max(0, budget - imitating)
+    before = 2 * grid + _RACED * _CANDIDATES * cost
+    once = imitating + _HEAT * rungs * cost
+    room = max(0, budget - once)
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
     if not solver.stochastic and spread >= _CALM:
         enough = max(enough, room / (before + _FOLLOWED * one))
@@ -124,7 +133,7 @@ def plan(effort: Effort, solver: Solver, steps: int, *, grid: int, paths: int, s
     reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * one) <= room else 1
     noises = int(np.clip(min(room / (before + reserved * one), enough), fewest, _MOST_NOISES[effort]))
     iterations = int(np.clip((room - before * noises) // (one * noises), 0, _ITERATIONS))
-    return Plan(noises, candidates, iterations, starts, count, imitating + int(noises * (before + iterations * one)))
+    return Plan(noises, iterations, starts, count, once + int(noises * (before + iterations * one)))
 
 
 def budgeted(effort: Effort, solver: Solver, steps: int) -> float:
@@ -164,10 +173,13 @@ class Validator:
 
     def search(self) -> Verdict:
         """Ladder, race and guarded refinement; the best stock schedule is kept if the judge likes it better."""
-        self._stages.enter("validate", self._plan.total)
         found = ladder(self._profile, self._solver, self._steps, terminal=self._terminal)
+        self._planned = partial(self._planned, rungs=len(found))
+        self._plan = self._planned()
+        self._stages.enter("validate", self._plan.total)
         search, judge = self._draw(found)
-        candidates = [*off_grid(self._profile, thin(found, self._plan.candidates)), *self._imitation()]
+        raced = heat(self._solver, self._denoise, found, search.part(0, _HEAT), _CANDIDATES) if found else []
+        candidates = [*off_grid(self._profile, raced), *self._imitation()]
         outcome = race(self._solver, self._denoise, candidates, self._stock, search.joined(judge))
         self._stages.enter("refine", max(0, self._plan.total - self._spent()))
         starts = outcome.ranking[: self._plan.starts]

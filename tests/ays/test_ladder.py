@@ -6,12 +6,12 @@ import pytest
 from tests.ays.problems import evaluator, flow_profile, forward_profile, plane
 from worker.ays.choice import Choice, default_choice
 from worker.ays.cost import StepCost, tabulate
-from worker.ays.ladder import Candidate, fineness, ladder, off_grid, optimal_levels, race, thin
+from worker.ays.ladder import Candidate, fineness, heat, ladder, off_grid, optimal_levels, race
 from worker.ays.noise import VE
 from worker.ays.optimize import solve
 from worker.ays.paths import Stream
 from worker.ays.profile import refine_grid
-from worker.ays.schedule import edm, stock_schedules
+from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, hold_out, squared_errors
 
@@ -61,7 +61,7 @@ def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -
 @terminals
 def test_the_polish_keeps_what_is_a_schedule_and_never_raises_the_cost(solver, terminal: str) -> None:
     profile, to_zero = PROFILES[solver.measure], terminal == "zero"
-    before = [candidate for candidate in thin(ladder(profile, solver, 5, terminal=terminal), 5) if candidate.choice is not None]
+    before = [candidate for candidate in ladder(profile, solver, 5, terminal=terminal)[::5] if candidate.choice is not None]
     for old, new in zip(before, off_grid(profile, before), strict=True):
         assert (new.name, new.choice, new.levels[-1], len(new.levels)) == (old.name, old.choice, old.levels[-1], len(old.levels))
         assert np.all(np.diff(new.levels) < 0)
@@ -93,28 +93,35 @@ def test_single_optima_are_those_of_the_ladder() -> None:
 
 
 @terminals
-@pytest.mark.parametrize("limit", [1, 3, 10])
-def test_thinning_drops_duplicates_and_keeps_the_default(limit: int, terminal: str) -> None:
-    found = ladder(FLOW, SOLVERS["dpmpp_2m"], 6, terminal=terminal)
-    kept = thin([*found, *found], limit)
-    assert 1 <= len(kept) <= limit
+@pytest.mark.parametrize("limit", [1, 3, 6])
+def test_the_first_heat_keeps_the_default_and_the_best_without_duplicates(limit: int, terminal: str) -> None:
+    solver, where = SOLVERS["dpmpp_2m"], {"levels": FLOW.levels, "terminal": terminal, "seed": 0, "stream": Stream.SEARCH}
+    noises = hold_out(solver, LAW.denoise, LAW.shape, **where, indices=range(4))
+    found = ladder(FLOW, solver, 6, terminal=terminal)
+    kept = heat(solver, LAW.denoise, [*found, *found], noises, limit)
+    assert len(kept) == limit
     assert kept[0] is found[0]
+    assert [found.index(one) for one in kept] == sorted({found.index(one) for one in kept})
+    errors = squared_errors(solver, LAW.denoise, np.stack([one.levels for one in found]), noises).mean(axis=1)
+    if limit > 1:
+        assert found[int(errors.argmin())] in kept
     for n, one in enumerate(kept):
         for other in kept[:n]:
-            positive = one.levels > 0
-            step = np.log(20.0 / 0.05) / (positive.sum() - 1)
-            assert np.abs(np.log(one.levels[positive] / other.levels[positive])).max() > 0.2 * step * 0.5
+            assert apart(one.levels, other.levels) > 0.2
+    worst = max(errors[found.index(one)] for one in kept[1:]) if limit > 1 else 0.0
+    for one, error in zip(found, errors, strict=True):
+        assert one in kept or error >= worst or min(apart(one.levels, other.levels) for other in kept) <= 0.2
 
 
-def test_distinct_candidates_survive_when_there_is_room() -> None:
-    distinct = [Candidate("a", edm(5, sigma_max=20.0, sigma_min=0.05, terminal="zero", rho=rho)) for rho in (1.0, 3.0, 20.0)]
-    assert thin(distinct, 3) == distinct
-    assert thin([], 3) == []
+def apart(a: np.ndarray, b: np.ndarray) -> float:
+    """Largest difference of a knot, in mean steps of ln sigma."""
+    logs = np.log(a[a > 0]), np.log(b[b > 0])
+    return float(np.abs(logs[0] - logs[1]).max() * (len(logs[0]) - 1) / (logs[0][0] - logs[0][-1]))
 
 
 @solvers
 def test_the_race_measures_what_it_ranks(solver) -> None:
-    noises, found = held_out(solver), thin(ladder(PROFILES[solver.measure], solver, 5, terminal="zero"), 6)
+    noises, found = held_out(solver), ladder(PROFILES[solver.measure], solver, 5, terminal="zero")[:6]
     outcome = race(solver, LAW.denoise, found, stock(5), noises)
     levels = np.stack([candidate.levels for candidate in outcome.ranking])
     assert outcome.errors == pytest.approx(squared_errors(solver, LAW.denoise, levels, noises), rel=1e-9)
@@ -182,7 +189,7 @@ def test_a_race_of_stock_schedules_alone_has_a_winner() -> None:
 @pytest.mark.parametrize("n", [1, 2, 3, 8])
 def test_a_race_spends_about_what_was_planned(n: int) -> None:
     denoise = evaluator(LAW)
-    found = thin(ladder(FLOW, SOLVERS["ddim"], 5, terminal="zero"), 6)
+    found = ladder(FLOW, SOLVERS["ddim"], 5, terminal="zero")[:6]
     noises = held_out(SOLVERS["ddim"], n)
     outcome = race(SOLVERS["ddim"], denoise, found, stock(5), noises)
     assert outcome.errors.shape[1] == n

@@ -14,7 +14,7 @@ from worker.ays.choice import Choice
 from worker.ays.ladder import optimal_levels
 from worker.ays.paths import Stream
 from worker.ays.profile import log_grid
-from worker.ays.refine import iteration_evaluations, refine
+from worker.ays.refine import gain, iteration_evaluations, refine, surely_better
 from worker.ays.solvers import SOLVERS, Denoise, Solver, sample
 from worker.ays.validate import HeldOut, hold_out, squared_errors
 
@@ -121,6 +121,35 @@ def test_one_noise_that_gains_much_does_not_outvote_the_others() -> None:
     assert before[0] > 0 == before[1:].max()
     assert after[0] < before[0]
     assert np.array_equal(found.levels, start)
+
+
+def test_the_bulk_of_the_noises_decides_where_their_tail_hides_what_they_gain() -> None:
+    """Nineteen noises gain a tenth; one, a thousand times as far off, hides that in the scatter of the mean as soon as it moves at all."""
+    others = np.append(np.linspace(1.0, 2.0, 19), 1000.0)
+    errors = others * np.append(np.full(19, 0.9), 1.0)
+    for tail in (0.0, 40.0):  # sure in the mean, and not
+        moved = errors - np.append(np.zeros(19), tail)
+        assert gain(SOLVERS["ddim"], moved, others) == pytest.approx(
+            0.1 * 28.5 / (28.5 + 4.6), rel=0.01
+        )  # the tail is clipped at three medians
+    assert gain(SOLVERS["ddim"], errors + np.append(np.zeros(19), 40.0), others) is None  # the mean is larger
+    assert gain(SOLVERS["sddim"], errors - np.append(np.zeros(19), 40.0), others) is None
+    assert gain(SOLVERS["ddim"], others, others) is None
+    assert gain(SOLVERS["sddim"], 0.5 * others[:19], others[:19]) == pytest.approx(0.5)
+    assert gain(SOLVERS["sddim"], np.zeros(20), np.zeros(20)) is None
+
+
+def test_a_step_in_doubt_is_gone_on_from_and_kept_only_with_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
+    law, solver, steps = plane(), SOLVERS["dpmpp_2m"], 6
+    start = np.append(20.0 * (0.05 / 20.0) ** np.linspace(0, 1, steps) ** 1.5, 0.0)
+    found, used = run(law, solver, start, iterations=8)
+    monkeypatch.setattr("worker.ays.refine._DOUBTS", 0)
+    stopped, _ = run(law, solver, start, iterations=8)
+    assert stopped.iterations < found.iterations
+    assert found.judged.mean() < stopped.judged.mean() / 3
+    through, _ = run(law, solver, start, iterations=stopped.iterations)
+    assert np.array_equal(through.levels, stopped.levels)  # where a doubt comes last, what was sure before is kept
+    assert surely_better(solver, found.judged, squared_errors(solver, law.denoise, stopped.levels[None], used["judge"])[0])
 
 
 def test_a_few_noises_that_scatter_decide_nothing() -> None:

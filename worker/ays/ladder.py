@@ -2,7 +2,8 @@ r"""The ladder: candidate schedules from one profile, and the race that picks on
 
 The converged minimizer of the bound is a bad image schedule (the paper stops early by eye, Appendix A.3). Here the weight of errors and
 the bound on the ratio of successive steps take that role: each choice is one more exact minimization on the same profile. Successive
-halving over held-out noises, with the stock schedules in the race, picks the one that the real solver likes best.
+halving over held-out noises, with the stock schedules in the race, picks the one that the real solver likes best: all run on the first
+few, as no order of the choices tells beforehand which will do.
 """
 
 import math
@@ -152,22 +153,25 @@ def _polished(fine: Profile, candidate: Candidate) -> Candidate:
     return replace(candidate, levels=np.append(levels, 0.0) if to_zero else levels)
 
 
-def thin(candidates: Sequence[Candidate], limit: int) -> list[Candidate]:
-    """Drop near-duplicates, earlier ones first to stay, until at most `limit` remain (the distance grows as needed).
+def heat(solver: Solver, denoise: Denoise, candidates: Sequence[Candidate], noises: HeldOut, limit: int) -> list[Candidate]:
+    """The race's first heat: on a few noises, pick whom it has room for.
 
-    The first of each name stays as long as it is not the same as another: it is the only one that knows what it knows.
+    Args:
+        solver: the real method.
+        denoise: the model.
+        candidates: the ladder, the default first.
+        noises: the few noises that all of them run on.
+        limit: how many are picked.
+
+    Returns:
+        The default and those of least mean error, in the ladder's order; of near-duplicates the better one alone.
     """
-    same, room_for_all = _SAME, len({candidate.name for candidate in candidates}) <= limit
-    while True:
-        kept: list[Candidate] = []
-        for candidate in candidates:
-            first = room_for_all and candidate.name not in {other.name for other in kept}
-            apart = _SAME if first else same
-            if all(_distance(candidate.levels, other.levels) > apart for other in kept):
-                kept.append(candidate)
-        if len(kept) <= limit:
-            return kept
-        same *= 1.25
+    errors = squared_errors(solver, denoise, np.stack([candidate.levels for candidate in candidates]), noises).mean(axis=1)
+    picked = [0]
+    for i in errors.argsort(kind="stable"):
+        if len(picked) < limit and all(_distance(candidates[i].levels, candidates[j].levels) > _SAME for j in picked):
+            picked.append(int(i))
+    return [candidates[i] for i in sorted(picked)]
 
 
 def _distance(a: Array, b: Array) -> float:

@@ -7,8 +7,9 @@ every knot moved in turn gives the Jacobian (a knot leaves the states before it 
 
 moves all knots at once; the damping mu of an iteration is sought around the last one's. It sees what the cost cannot: errors of
 successive steps that amplify or cancel, networks that misbehave. The fit is to the search noises; the judge's noises decide what is kept:
-a step must improve on them by more than the standard error of the paired difference (an SDE's by two), else the search ends. A few
-heavy-tailed noises would like many a schedule that is worse on all others.
+a schedule must improve on them by more than the standard error of the paired difference (an SDE's by two). A few heavy-tailed noises would
+like many a schedule that is worse on all others; nor may they alone forbid one that is surely better on all others. The search goes on
+from a step that the judge doubts, and ends with the second in a row.
 """
 
 from collections.abc import Sequence
@@ -38,6 +39,10 @@ _WORTHWHILE = 0.01
 _SURE, _SURER = 1.0, 2.0
 """Standard errors of the paired difference that make an improvement sure: as a rule; and for an SDE, whose errors scatter more and whose
 cost leaves little to gain, or on few noises, which are likely to miss the tail of the errors."""
+_TAIL = 3.0
+"""Medians of the errors at which an ODE's are clipped, to hear what the bulk of the noises says beside their tail."""
+_DOUBTS = 1
+"""Steps in a row that the judge may doubt: where it is sure of no single one, it may be sure of two together."""
 _FEW, _CALM = 20, 0.2
 """Fewer noises of the judge than that are few, and say nothing unless they know their mean error to the second number, relatively."""
 
@@ -179,6 +184,21 @@ def surely_better(solver: Solver, errors: Array, others: Array) -> bool:
     return change.mean < -(_SURER if solver.stochastic or len(errors) < _FEW else _SURE) * change.standard_error
 
 
+def gain(solver: Solver, errors: Array, others: Array) -> float | None:
+    """Part by which squared errors are surely smaller than others on the same noises, in the mean or in the bulk; None: not surely.
+
+    Of an ODE, noises that end in another mode of the data carry most of the mean and nearly all of its scatter. Where the errors clipped
+    at `_TAIL` medians of the others are surely smaller, it is enough that the mean is no larger. Both of shape (n,).
+    """
+    less = float(1 - errors.mean() / max(others.mean(), 1e-300))
+    sure = less if surely_better(solver, errors, others) else None
+    top = _TAIL * float(np.median(others))
+    bulk, before = np.minimum(errors, top), np.minimum(others, top)
+    if solver.stochastic or less < 0 or not surely_better(solver, bulk, before):
+        return sure
+    return max(less, float(1 - bulk.mean() / before.mean()))
+
+
 def _telling(errors: Array) -> bool:
     """Whether errors on the judge's noises say anything about others; shape (n,)."""
     mean = estimate(errors)
@@ -210,24 +230,25 @@ def refine(
         iterations: largest number of iterations; none are made where the judge's noises are few and their errors scatter.
         parts: parts of a step that the judge compares.
     """
-    best, best_judged = levels, squared_errors(solver, denoise, levels[None], judge)[0]
-    done, pace = 0, _Pace()
+    here, best, best_judged = levels, levels, squared_errors(solver, denoise, levels[None], judge)[0]
+    done, doubts, pace = 0, 0, _Pace()
     for _ in range(iterations if len(levels) > 2 and _telling(best_judged) else 0):
         done += 1
-        found = _improved(solver, denoise, best, search, pace, sigma_max=sigma_max, sigma_min=sigma_min)
+        found = _improved(solver, denoise, here, search, pace, sigma_max=sigma_max, sigma_min=sigma_min)
         if found is None:
             break
         end, damping = found
-        blends = np.stack([_blend(best, end, fraction) for fraction in parts])
-        judged = squared_errors(solver, denoise, blends, judge)
         # Of a step that is too long a part may be sure: both its gain and the standard error of that are linear in a short one.
-        sure = [i for i, errors in enumerate(judged) if surely_better(solver, errors, best_judged)]
-        if not sure:
+        blends = np.stack([_blend(here, end, fraction) for fraction in parts])
+        judged = squared_errors(solver, denoise, blends, judge)
+        gains = {i: less for i, errors in enumerate(judged) if (less := gain(solver, errors, best_judged)) is not None}
+        pick = max(gains, key=gains.__getitem__) if gains else int(judged.mean(axis=1).argmin())
+        doubts = 0 if gains else doubts + 1
+        if doubts > _DOUBTS:
             break
-        pick = min(sure, key=lambda i: float(judged[i].mean()))
-        gain = 1 - judged[pick].mean() / best_judged.mean()
-        pace = pace.after(best, blends[pick], damping)
-        best, best_judged = blends[pick], judged[pick]
-        if gain < _WORTHWHILE:
-            break
+        pace, here = pace.after(here, blends[pick], damping), blends[pick]
+        if gains:
+            best, best_judged = blends[pick], judged[pick]
+            if gains[pick] < _WORTHWHILE:
+                break
     return Refined(best, best_judged, best is not levels, done)
