@@ -184,17 +184,23 @@ def surely_better(solver: Solver, errors: Array, others: Array) -> bool:
     return change.mean < -(_SURER if solver.stochastic or len(errors) < _FEW else _SURE) * change.standard_error
 
 
-def gain(solver: Solver, errors: Array, others: Array) -> float | None:
-    """Part by which squared errors are surely smaller than others on the same noises, in the mean or in the bulk; None: not surely.
+def gain(solver: Solver, errors: Array, best: Array, start: Array) -> float | None:
+    """Part by which squared errors are surely smaller than the best so far, in the mean or in the bulk; None: not surely.
 
     Of an ODE, noises that end in another mode of the data carry most of the mean and nearly all of its scatter. Where the errors clipped
-    at `_TAIL` medians of the others are surely smaller, it is enough that the mean is no larger. Both of shape (n,).
+    at `_TAIL` medians of the best are surely smaller, it is enough that the mean is not surely larger than the start's.
+
+    Args:
+        solver: the method.
+        errors: errors of a schedule, shape (n,).
+        best: those of the best so far, on the same noises.
+        start: those of the start of the search.
     """
-    less = float(1 - errors.mean() / max(others.mean(), 1e-300))
-    sure = less if surely_better(solver, errors, others) else None
-    top = _TAIL * float(np.median(others))
-    bulk, before = np.minimum(errors, top), np.minimum(others, top)
-    if solver.stochastic or less < 0 or not surely_better(solver, bulk, before):
+    less = float(1 - errors.mean() / max(best.mean(), 1e-300))
+    sure = less if surely_better(solver, errors, best) else None
+    top, change = _TAIL * float(np.median(best)), estimate(errors - start)
+    bulk, before = np.minimum(errors, top), np.minimum(best, top)
+    if solver.stochastic or change.mean > change.standard_error or not surely_better(solver, bulk, before):
         return sure
     return max(less, float(1 - bulk.mean() / before.mean()))
 
@@ -230,7 +236,8 @@ def refine(
         iterations: largest number of iterations; none are made where the judge's noises are few and their errors scatter.
         parts: parts of a step that the judge compares.
     """
-    here, best, best_judged = levels, levels, squared_errors(solver, denoise, levels[None], judge)[0]
+    here, best, start = levels, levels, squared_errors(solver, denoise, levels[None], judge)[0]
+    best_judged = start
     done, doubts, pace = 0, 0, _Pace()
     for _ in range(iterations if len(levels) > 2 and _telling(best_judged) else 0):
         done += 1
@@ -241,7 +248,7 @@ def refine(
         # Of a step that is too long a part may be sure: both its gain and the standard error of that are linear in a short one.
         blends = np.stack([_blend(here, end, fraction) for fraction in parts])
         judged = squared_errors(solver, denoise, blends, judge)
-        gains = {i: less for i, errors in enumerate(judged) if (less := gain(solver, errors, best_judged)) is not None}
+        gains = {i: less for i, errors in enumerate(judged) if (less := gain(solver, errors, best_judged, start)) is not None}
         pick = max(gains, key=gains.__getitem__) if gains else int(judged.mean(axis=1).argmin())
         doubts = 0 if gains else doubts + 1
         if doubts > _DOUBTS:
