@@ -176,12 +176,13 @@ def drop_stock(cell: Cell, judged: int) -> None:
 
 
 def judge(cell: Cell, solver: str, noises: HeldOut, denoise: Evaluator) -> None:
-    """Errors on some of the noises, and the samples."""
-    samples = sample(SOLVERS[solver], denoise, np.stack([*cell.levels.values()]), noises.noise, brownian=noises.brownian)
+    """Errors on some of the noises, and the samples; what several names have in common is sampled once."""
+    levels, of_name = np.unique(np.stack([*cell.levels.values()]), axis=0, return_inverse=True)
+    samples = sample(SOLVERS[solver], denoise, levels, noises.noise, brownian=noises.brownian)
     errors = (samples - noises.reference).flatten(2).square().sum(2).numpy()
-    for name, found, error in zip(cell.levels, samples, errors, strict=True):
-        cell.errors.setdefault(name, []).append(error)
-        cell.samples.setdefault(name, []).append(found.float())
+    for name, index in zip(cell.levels, of_name, strict=True):
+        cell.errors.setdefault(name, []).append(errors[index])
+        cell.samples.setdefault(name, []).append(samples[index].float())
     cell.samples.setdefault("fine", []).append(noises.reference.float())
 
 

@@ -1,8 +1,9 @@
 """Finished work as JSON lines, so that a benchmark that was stopped goes on where it was.
 
-A record is found by its key, in which the digest of the code that made it stands: changed code makes new records.
+A record is found by its key, in which the digest of the code that made it stands: changed code makes new records, changed comments do not.
 """
 
+import ast
 import json
 from collections.abc import Iterable
 from hashlib import sha256
@@ -40,11 +41,20 @@ class Records:
         return kept
 
 
-def code_digest(places: Iterable[str]) -> str:
-    """Digest of the Python files at or below some places of the repository."""
+def code_digest(places: Iterable[str], root: Path = ROOT) -> str:
+    """Digest of what the Python files at or below some places of the repository do; comments and docstrings do nothing."""
     total = sha256()
     for place in places:
-        path = ROOT / place
+        path = root / place
         for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
-            total.update(file.read_bytes())
+            total.update(ast.dump(_Undocumented().visit(ast.parse(file.read_text()))).encode())
     return total.hexdigest()[:16]
+
+
+class _Undocumented(ast.NodeTransformer):
+    """Replaces strings that stand alone, as docstrings do."""
+
+    def visit_Expr(self, node: ast.Expr) -> ast.stmt:
+        """Nothing in place of the string."""
+        alone = isinstance(node.value, ast.Constant) and isinstance(node.value.value, str)
+        return ast.Pass() if alone else node

@@ -36,8 +36,8 @@ _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
 _ITERATIONS, _FOLLOWED = 20, 4
 """Iterations of one start at most; and those after which more noises say more than more iterations, unless errors hardly scatter."""
 _PARTS = {Effort.STANDARD: PARTS, Effort.MAX: (*PARTS, 0.15)}
-"""Parts of a step that the judge compares: a short one is the surest, and too slow for two iterations."""
-_RESERVED_ITERATIONS = 2
+"""Parts of a step that the judge compares: a short one is the surest, and too slow for three iterations."""
+_RESERVED_ITERATIONS = 3
 _FEW_STEPS = 6
 """Steps up to which a second start is refined, whatever the first one leaves."""
 _MORE_STARTS = 3
@@ -122,7 +122,7 @@ def plan(
     # Of a few steps an iteration is cheap beside a fine solution, and the first start's often fails on the judge's noises.
     again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
     starts += again
-    one = starts * _iteration(effort, solver, steps)
+    one = starts * _iteration(effort, solver, steps, _MOST_NOISES[effort]) / _MOST_NOISES[effort]
     before = 2 * grid + _RACED * _CANDIDATES * cost
     once = imitating + _HEAT * rungs * cost
     room = max(0, budget - once)
@@ -132,8 +132,9 @@ def plan(
     fewest = _CALM_NOISES if spread < _CALM else _FEWEST_NOISES
     reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * one) <= room else 1
     noises = int(np.clip(min(room / (before + reserved * one), enough), fewest, _MOST_NOISES[effort]))
-    iterations = int(np.clip((room - before * noises) // (one * noises), 0, _ITERATIONS))
-    return Plan(noises, iterations, starts, count, once + int(noises * (before + iterations * one)))
+    one = starts * _iteration(effort, solver, steps, noises)
+    iterations = int(np.clip((room - before * noises) // one, 0, _ITERATIONS))
+    return Plan(noises, iterations, starts, count, once + int(noises * before + iterations * one))
 
 
 def budgeted(effort: Effort, solver: Solver, steps: int) -> float:
@@ -141,9 +142,9 @@ def budgeted(effort: Effort, solver: Solver, steps: int) -> float:
     return BUDGET[effort] * max(2.0 if solver.stochastic else 1.0, steps / _BUDGETED_STEPS)
 
 
-def _iteration(effort: Effort, solver: Solver, steps: int) -> int:
-    """Evaluations of one iteration of one start, for one noise of the search and one of the judge."""
-    return iteration_evaluations(solver, steps, 1, 1, parts=len(_PARTS[effort])) * solver.evaluations_per_step
+def _iteration(effort: Effort, solver: Solver, steps: int, noises: int) -> int:
+    """Evaluations of one iteration of one start."""
+    return iteration_evaluations(solver, steps, noises, noises, parts=len(_PARTS[effort])) * solver.evaluations_per_step
 
 
 class Validator:
@@ -236,7 +237,7 @@ class Validator:
         pool: list[tuple[Candidate, Refined]] = []
         if self._solver.stochastic:
             return pool
-        one = _iteration(self._effort, self._solver, self._steps) * self._plan.noises
+        one = _iteration(self._effort, self._solver, self._steps, self._plan.noises)
         for candidate in others[:_MORE_STARTS]:
             iterations = min((self._plan.total - self._spent()) // one, _ITERATIONS)
             if iterations > 0:
@@ -259,7 +260,7 @@ class Validator:
     def _surest(self, pool: Sequence[tuple[Candidate, Refined]], raced: Array, search: HeldOut) -> tuple[Candidate, Refined]:
         """The smallest error on the judge's noises, among those surely better on all noises than the race's winner was before."""
         errors = [np.concatenate([self._errors(refined.levels, search), refined.judged]) for _, refined in pool[1:]]
-        sure = [pair for pair, found in zip(pool[1:], errors, strict=True) if surely_better(self._solver, found, raced)]
+        sure = [pair for pair, found in zip(pool[1:], errors, strict=True) if surely_better(found, raced)]
         return min([pool[0], *sure], key=lambda pair: float(pair[1].judged.mean()))
 
     def _conclude(self, candidate: Candidate, refined: Refined, stock: Candidate, search: HeldOut, judge: HeldOut) -> Verdict:

@@ -93,7 +93,7 @@ def test_many_first_order_knots_are_moved_by_few_numbers() -> None:
     assert denoise.evaluations < 0.65 * (steps * 20 + iteration_evaluations(SOLVERS["dpmpp_2m"], steps, 20, 20))
     fresh = noises(law, solver, "zero", Stream.FRESH, 64)
     before, after = (squared_errors(solver, law.denoise, levels[None], fresh).mean() for levels in (start, found.levels))
-    assert after < 0.97 * before
+    assert after < before
     assert len(np.unique(np.round(np.diff(np.log(found.levels[:-1])), 6))) > 8
 
 
@@ -130,10 +130,11 @@ def test_the_bulk_of_the_noises_decides_where_their_tail_hides_what_they_gain() 
     best = np.append(np.linspace(1.0, 2.0, 19), 1000.0)
     less = best * np.append(np.full(19, 0.9), 1.0)
     ode, sde, bulk = SOLVERS["ddim"], SOLVERS["sddim"], pytest.approx(0.1 * 28.5 / (28.5 + 4.6), rel=0.01)  # clipped at three medians
-    for tail in (0.0, -40.0, 40.0):
+    for tail in (0.0, 40.0):
         moved = less + np.append(np.zeros(19), tail)
         assert gain(ode, moved, best, best) == bulk
         assert gain(sde, moved, best, best) == (None if tail else pytest.approx(2.85 / 1028.5))
+    assert gain(ode, less + np.append(np.zeros(18), [9.0, 40.0]), best, best) is None  # two that lose are no chance any more
     assert gain(ode, best, best, best) is None
     assert gain(ode, moved, best, moved - 1.0) is None  # surely larger than at the start
     assert gain(sde, 0.5 * best[:19], best[:19], best[:19]) == pytest.approx(0.5)
@@ -141,16 +142,16 @@ def test_the_bulk_of_the_noises_decides_where_their_tail_hides_what_they_gain() 
 
 
 def test_a_step_in_doubt_is_gone_on_from_and_kept_only_with_what_follows(monkeypatch: pytest.MonkeyPatch) -> None:
-    law, solver, steps = plane(), SOLVERS["dpmpp_2m"], 5
+    law, solver, steps = plane(), SOLVERS["dpmpp_2m"], 6
     start = np.append(20.0 * (0.05 / 20.0) ** np.linspace(0, 1, steps) ** 0.7, 0.0)
     found, used = run(law, solver, start, iterations=8)
     monkeypatch.setattr("worker.ays.refine._DOUBTS", 0)
     stopped, _ = run(law, solver, start, iterations=8)
     assert stopped.iterations < found.iterations
-    assert found.judged.mean() < 0.9 * stopped.judged.mean()
+    assert found.judged.mean() < stopped.judged.mean() / 10
     through, _ = run(law, solver, start, iterations=stopped.iterations)
     assert np.array_equal(through.levels, stopped.levels)  # where a doubt comes last, what was sure before is kept
-    assert surely_better(solver, found.judged, squared_errors(solver, law.denoise, stopped.levels[None], used["judge"])[0])
+    assert surely_better(found.judged, squared_errors(solver, law.denoise, stopped.levels[None], used["judge"])[0])
 
 
 def test_a_few_noises_that_scatter_decide_nothing() -> None:

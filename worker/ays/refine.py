@@ -6,10 +6,10 @@ every knot moved in turn gives the Jacobian (a knot leaves the states before it 
     (J^T J + mu diag(J^T J)) step = - J^T e                                 (Levenberg 1944, Marquardt 1963) (theory 11)
 
 moves all knots at once; the damping mu of an iteration is sought around the last one's. It sees what the cost cannot: errors of
-successive steps that amplify or cancel, networks that misbehave. The fit is to the search noises; the judge's noises decide what is kept:
-a schedule must improve on them by more than the standard error of the paired difference (an SDE's by two). A few heavy-tailed noises would
-like many a schedule that is worse on all others; nor may they alone forbid one that is surely better on all others. The search goes on
-from a step that the judge doubts, and ends with the second in a row.
+successive steps that amplify or cancel, networks that misbehave. The fit is to the search noises, to one half of them and the other in
+turn; the judge's noises decide what is kept: a schedule must improve on them by more than the standard error of the paired difference. A
+few heavy-tailed noises would like many a schedule that is worse on all others; nor may they alone forbid one that is surely better on all
+others. The search goes on from a step that the judge doubts, and ends with the second in a row.
 """
 
 from collections.abc import Sequence
@@ -37,12 +37,15 @@ PARTS = (1.0, 0.4)
 """Parts of a step that the judge compares."""
 _WORTHWHILE = 0.01
 _SURE, _SURER = 1.0, 2.0
-"""Standard errors of the paired difference that make an improvement sure: as a rule; and for an SDE, whose errors scatter more and whose
-cost leaves little to gain, or on few noises, which are likely to miss the tail of the errors."""
+"""Standard errors of the paired difference that make an improvement sure: as a rule; and on few noises, which are likely to miss the tail
+of the errors."""
 _TAIL = 3.0
 """Medians of the errors at which an ODE's are clipped, to hear what the bulk of the noises says beside their tail."""
 _DOUBTS = 1
 """Steps in a row that the judge may doubt: where it is sure of no single one, it may be sure of two together."""
+_LEAST_SEEN = 12
+"""Search noises that an iteration sees at least; of more than twice as many it sees half, and the next one sees the others: twice the
+iterations are worth more than twice the residuals."""
 _FEW, _CALM = 20, 0.2
 """Fewer noises of the judge than that are few, and say nothing unless they know their mean error to the second number, relatively."""
 
@@ -64,14 +67,19 @@ class Refined:
     iterations: int
 
 
+def seen(search: int) -> int:
+    """How many of so many search noises an iteration sees."""
+    return min(search, max(_LEAST_SEEN, (search + 1) // 2))
+
+
 def iteration_evaluations(solver: Solver, steps: int, search: int, judge: int, *, parts: int = len(PARTS)) -> int:
     """Most evaluations of one iteration, one a step, `parts` parts of a step being judged.
 
-    Where no step of the usual length is better, shorter ones add `3 steps search`.
+    Where no step of the usual length is better, shorter ones add `3 steps seen(search)`.
     """
     first_moved = (_shapes(solver, steps) != 0).argmax(axis=1)
     jacobian = steps + int((steps - first_moved).sum())
-    return (jacobian + (len(_DAMPINGS) + 1) * steps) * search + parts * steps * judge
+    return (jacobian + (len(_DAMPINGS) + 1) * steps) * seen(search) + parts * steps * judge
 
 
 def _shapes(solver: Solver, steps: int) -> Array:
@@ -178,17 +186,17 @@ def _improved(
     return None
 
 
-def surely_better(solver: Solver, errors: Array, others: Array) -> bool:
-    """Whether squared errors of a solver are smaller than others on the same noises, beyond doubt by chance; shapes (n,)."""
+def surely_better(errors: Array, others: Array) -> bool:
+    """Whether squared errors are smaller than others on the same noises, beyond doubt by chance; shapes (n,)."""
     change = estimate(errors - others)
-    return change.mean < -(_SURER if solver.stochastic or len(errors) < _FEW else _SURE) * change.standard_error
+    return change.mean < -(_SURER if len(errors) < _FEW else _SURE) * change.standard_error
 
 
 def gain(solver: Solver, errors: Array, best: Array, start: Array) -> float | None:
     """Part by which squared errors are surely smaller than the best so far, in the mean or in the bulk; None: not surely.
 
     Of an ODE, noises that end in another mode of the data carry most of the mean and nearly all of its scatter. Where the errors clipped
-    at `_TAIL` medians of the best are surely smaller, it is enough that the mean is not surely larger than the start's.
+    at `_TAIL` medians of the best are surely smaller, it is enough that the mean is not surely larger than the best's and the start's.
 
     Args:
         solver: the method.
@@ -197,10 +205,11 @@ def gain(solver: Solver, errors: Array, best: Array, start: Array) -> float | No
         start: those of the start of the search.
     """
     less = float(1 - errors.mean() / max(best.mean(), 1e-300))
-    sure = less if surely_better(solver, errors, best) else None
-    top, change = _TAIL * float(np.median(best)), estimate(errors - start)
+    sure = less if surely_better(errors, best) else None
+    top = _TAIL * float(np.median(best))
     bulk, before = np.minimum(errors, top), np.minimum(best, top)
-    if solver.stochastic or change.mean > change.standard_error or not surely_better(solver, bulk, before):
+    larger = any(change.mean > change.standard_error for change in (estimate(errors - best), estimate(errors - start)))
+    if solver.stochastic or larger or not surely_better(bulk, before):
         return sure
     return max(less, float(1 - bulk.mean() / before.mean()))
 
@@ -229,7 +238,7 @@ def refine(
         solver: the method.
         denoise: the model.
         levels: start, strictly decreasing, shape (N + 1,); its terminal level stays.
-        search: noises that the least squares sees.
+        search: noises that the least squares sees, one half and the other in turn.
         judge: noises that decide.
         sigma_max: highest level that may be evaluated.
         sigma_min: lowest level that may be evaluated.
@@ -238,10 +247,11 @@ def refine(
     """
     here, best, start = levels, levels, squared_errors(solver, denoise, levels[None], judge)[0]
     best_judged = start
-    done, doubts, pace = 0, 0, _Pace()
+    done, doubts, pace, half = 0, 0, _Pace(), seen(len(search))
     for _ in range(iterations if len(levels) > 2 and _telling(best_judged) else 0):
+        part = search.part(0, half) if done % 2 == 0 else search.part(len(search) - half, len(search))
         done += 1
-        found = _improved(solver, denoise, here, search, pace, sigma_max=sigma_max, sigma_min=sigma_min)
+        found = _improved(solver, denoise, here, part, pace, sigma_max=sigma_max, sigma_min=sigma_min)
         if found is None:
             break
         end, damping = found
