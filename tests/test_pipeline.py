@@ -73,6 +73,12 @@ def fast() -> Outcome:
     return optimize(request(), MODEL, Shelf())
 
 
+@pytest.fixture(scope="module")
+def forty() -> Outcome:
+    """The same of a profile of three shards."""
+    return optimize(request(paths=40), MODEL, Shelf())
+
+
 def test_the_table_holds_every_cell_and_each_is_a_schedule(fast: Outcome) -> None:
     cells = {(s.solver.value, s.terminal.value, s.nfe): s for s in fast.schedules}
     expected = {
@@ -106,9 +112,8 @@ def test_the_same_request_gives_the_same_answer(fast: Outcome) -> None:
     assert [s.id for s in again.schedules] == [s.id for s in fast.schedules]
 
 
-def test_a_retried_job_goes_on_from_its_shards_and_gives_the_same_profile() -> None:
-    asked = request(paths=40)
-    whole = optimize(asked, MODEL, Shelf()).profile
+def test_a_retried_job_goes_on_from_its_shards_and_gives_the_same_profile(forty: Outcome) -> None:
+    asked, whole = request(paths=40), forty.profile
     first = Shelf(room=2)
     with pytest.raises(InterruptedError):
         optimize(asked, MODEL, first)
@@ -133,13 +138,11 @@ def test_a_stored_profile_is_not_measured_again_and_only_the_requested_row_comes
     assert neighbour.schedules == [neighbour.requested]
 
 
-def test_an_answer_is_the_same_whichever_job_has_measured_the_profile() -> None:
-    asked = request(paths=40)
-    own = optimize(asked, MODEL, Shelf())
+def test_an_answer_is_the_same_whichever_job_has_measured_the_profile(forty: Outcome) -> None:
     stored = optimize(request(paths=40, nfe=9), MODEL, Shelf()).profile
-    other = optimize(asked, MODEL, Shelf(stored=stored))
-    assert own.requested.provenance.cost is not None
-    assert other.requested == own.requested
+    other = optimize(request(paths=40), MODEL, Shelf(stored=stored))
+    assert forty.requested.provenance.cost is not None
+    assert other.requested == forty.requested
 
 
 def test_a_profile_of_other_weights_is_not_used(fast: Outcome) -> None:

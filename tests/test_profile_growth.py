@@ -8,6 +8,7 @@ from tests.pipelines import Memory
 from worker.ays.stability import STABLE
 from worker.measure import FEWEST_PATHS, MOST_PATHS
 from worker.models.registry import Registry
+from worker.outcome import Outcome
 from worker.pipeline import optimize
 from worker.profile_body import restore
 
@@ -21,9 +22,15 @@ def mixture():
     return Registry(None).load("mixture")
 
 
-def test_a_profile_grows_until_the_schedule_is_stable(mixture) -> None:
-    shelf = Memory()
-    found = optimize(request(), mixture, shelf)
+@pytest.fixture(scope="module")
+def grown(mixture) -> tuple[Outcome, Memory]:
+    """The answer to a first request, and where its shards are."""
+    host = Memory()
+    return optimize(request(), mixture, host), host
+
+
+def test_a_profile_grows_until_the_schedule_is_stable(grown) -> None:
+    found, shelf = grown
     provenance = found.requested.provenance
     assert found.profile is not None
     assert FEWEST_PATHS < found.profile.paths <= MOST_PATHS
@@ -40,19 +47,17 @@ def test_a_fixed_number_of_paths_stays_and_says_that_it_is_not_enough(mixture) -
     assert found.requested.provenance.stable is False
 
 
-def test_a_growing_profile_goes_on_from_its_shards(mixture) -> None:
-    whole, resumed = Memory(), Memory()
-    first = optimize(request(), mixture, whole)
-    resumed.kept = {key: shard for key, shard in whole.kept.items() if key in {"0-16", "16-32"}}
+def test_a_growing_profile_goes_on_from_its_shards(mixture, grown) -> None:
+    first, whole = grown
+    resumed = Memory(kept={key: shard for key, shard in whole.kept.items() if key in {"0-16", "16-32"}})
     second = optimize(request(), mixture, resumed)
     assert second.requested.id == first.requested.id
     assert second.profile.moments == first.profile.moments
 
 
-def test_a_stored_profile_still_knows_the_error_of_a_cost(mixture) -> None:
-    shelf = Memory()
-    first = optimize(request(), mixture, shelf)
-    shelf.stored = ProfileInfo.model_validate_json(first.profile.model_dump_json())
+def test_a_stored_profile_still_knows_the_error_of_a_cost(mixture, grown) -> None:
+    first, whole = grown
+    shelf = Memory(kept=dict(whole.kept), stored=ProfileInfo.model_validate_json(first.profile.model_dump_json()))
     again = optimize(request(nfe=6), mixture, shelf)
     assert again.profile is None
     assert again.requested.provenance.cost.standard_error > 0

@@ -45,7 +45,7 @@ class StepCost:
         """
         self.levels, self.solver = profile.levels, solver
         self._weight = (profile.levels**-2.0 + knee**-2.0) ** (-detail / 2)
-        self._k, self._diagonal = profile.moments, np.diag(profile.moments)
+        self._k, self._diagonal = np.ascontiguousarray(profile.moments), np.diag(profile.moments).copy()
         origin = np.append(self._k[0], self._k[0, 0]) if profile.origin is None else profile.origin
         self._origin, self._origin_square = origin[:-1], origin[-1]
         self._bound = solver.noise is SDE
@@ -128,17 +128,18 @@ class StepCost:
 
     def _moment(self, values: _Terms, integrals: _Terms) -> Array:
         """Second moment of `sum a D[g] + sum b (C D)[g]`."""
-        total = np.zeros(())
+        # Positions in the flattened matrices: numpy looks these up twice as fast as pairs of indices.
+        total, size = np.zeros(()), len(self.levels)
         for n, (g, a) in enumerate(values):
-            total = total + a**2 * self._diagonal[g]
+            total = total + a**2 * self._diagonal.take(g)
             for h, b in values[:n]:
-                total = total + 2 * a * b * self._k[g, h]
+                total = total + 2 * a * b * self._k.take(g * size + h)
             for h, b in integrals:
-                total = total + 2 * a * b * self._cross[h, g]
+                total = total + 2 * a * b * self._cross.take(h * size + g)
         for n, (g, a) in enumerate(integrals):
-            total = total + a**2 * self._square[g, g]
+            total = total + a**2 * self._square.take(g * (size + 1))
             for h, b in integrals[:n]:
-                total = total + 2 * a * b * self._square[g, h]
+                total = total + 2 * a * b * self._square.take(g * size + h)
         return np.maximum(total, 0)
 
     def start(self, j: Index) -> Array:
@@ -187,7 +188,7 @@ class StepCost:
             cost[rows, counts - 1] = np.where(end < len(self.levels), self.to_zero(np.minimum(end, len(self.levels) - 1)), np.inf)
         combined, closing = self._plan(knots.shape, counts, to_zero=to_zero)
         for many in range(1, self.solver.history + 1):
-            for last in (False, True):
+            for last in (False, True) if closing.any() else (False,):
                 row, column = np.nonzero((combined == many) & (closing == last))
                 nodes = np.stack([knots[row, column + offset] for offset in range(1 - many, 2)])
                 possible = (np.diff(nodes, axis=0) > 0).all(axis=0) & (nodes[0] >= 0) & (nodes[-1] < len(self.levels))

@@ -118,10 +118,11 @@ def _solve_pairs(table: CostTable, steps_max: int, to_zero: bool, ratio_bound: f
     follow = np.full((steps_max, g, g), g - 1, dtype=np.intp)
     value[0] = _closing(table, to_zero)
     ahead = np.broadcast_to(table.to_zero, (g, g)) if to_zero else close
+    total = np.empty_like(pair)  # megabytes: one place for all rounds
     for n in range(1, steps_max):
         start = table.step + ahead
         first[n], value[n] = start.argmin(axis=1), start.min(axis=1)
-        total = pair + ahead[None]
+        np.add(pair, ahead[None], out=total)
         follow[n] = total.argmin(axis=2)
         ahead = np.take_along_axis(total, follow[n][:, :, None], axis=2)[:, :, 0]
     return Solution(table.levels, to_zero, table.start, value, first, follow)
@@ -185,9 +186,10 @@ def polish_all(
     width = np.maximum(1, gaps.max(axis=1, initial=1) // 2)
     width = width if reach is None else np.minimum(width, reach)
     descent = _Descent(cost, to_zero, ratio_bound, 1 if keep_start else 0)
+    costs = descent.steps(table, counts)
     while (width > 0).any():
         active = np.flatnonzero(width > 0)
-        gain, table[active] = descent.sweep(table[active], counts[active], width[active])
+        gain, table[active], costs[active] = descent.sweep(table[active], counts[active], width[active], costs[active])
         # The narrowest moves go on until none helps; wider ones are not worth their last per mille.
         width[active[(gain == 0) | ((gain < _WORTHWHILE) & (width[active] > 1))]] //= 2
     return [table[row, :count] for row, count in enumerate(counts)]
@@ -206,10 +208,9 @@ class _Descent:
         self._touched = cost.solver.history + 1
         self._log = np.log(cost.levels)
 
-    def sweep(self, knots: Index, counts: Index, width: Index) -> tuple[Array, Index]:
-        """Move every group of knots once: the share by which the cost of each schedule fell, and all of them."""
-        knots, moved = knots.copy(), np.zeros(len(knots), dtype=bool)
-        costs = self._steps(knots, counts)
+    def sweep(self, knots: Index, counts: Index, width: Index, costs: Array) -> tuple[Array, Index, Array]:
+        """Move every group of knots once: the share by which the cost of each schedule fell, all of them, and the costs of their steps."""
+        knots, costs, moved = knots.copy(), costs.copy(), np.zeros(len(knots), dtype=bool)
         before = costs.sum(axis=1)
         end = counts if self._to_zero else counts - 1
         for group in range(min(self._touched, knots.shape[1])):
@@ -218,7 +219,7 @@ class _Descent:
             move = np.array([0, -1, 1])[:, None, None] * (free * width[:, None])
             trials = np.repeat(knots[None], 3, axis=0)
             trials[:, :, position] += move
-            tried = self._steps(trials[1:].reshape(-1, knots.shape[1]), np.tile(counts, 2)).reshape(2, *costs.shape)
+            tried = self.steps(trials[1:].reshape(-1, knots.shape[1]), np.tile(counts, 2)).reshape(2, *costs.shape)
             span = slice(group, group + len(position) * self._touched)
             windows = np.concatenate([costs[None], tried])[:, :, span].reshape(3, len(knots), len(position), self._touched)
             totals = windows.sum(axis=3)
@@ -229,9 +230,9 @@ class _Descent:
         with np.errstate(invalid="ignore"):
             fallen = 1 - costs.sum(axis=1) / np.where(before > 0, before, 1)
         # Any move is a gain, however small, and one out of what is not allowed is a whole one.
-        return np.where(moved, np.maximum(np.nan_to_num(fallen, nan=1.0), np.finfo(np.float64).tiny), 0.0), knots
+        return np.where(moved, np.maximum(np.nan_to_num(fallen, nan=1.0), np.finfo(np.float64).tiny), 0.0), knots, costs
 
-    def _steps(self, knots: Index, counts: Index) -> Array:
+    def steps(self, knots: Index, counts: Index) -> Array:
         """Costs of steps, inf where they are not allowed, with zeros around."""
         costs = self._cost.steps(knots, counts, to_zero=self._to_zero)
         if self._ratio_bound is not None:
