@@ -14,7 +14,7 @@ from worker.ays.choice import Choice
 from worker.ays.ladder import optimal_levels
 from worker.ays.paths import Stream
 from worker.ays.profile import log_grid
-from worker.ays.refine import gain, iteration_evaluations, refine, surely_better
+from worker.ays.refine import gain, iteration_evaluations, refine, seen, surely_better
 from worker.ays.solvers import SOLVERS, Denoise, Solver, sample
 from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
 
@@ -152,6 +152,20 @@ def test_a_step_in_doubt_is_gone_on_from_and_kept_only_with_what_follows(monkeyp
     through, _ = run(law, solver, start, iterations=stopped.iterations)
     assert np.array_equal(through.levels, stopped.levels)  # where a doubt comes last, what was sure before is kept
     assert surely_better(found.judged, squared_errors(solver, law.denoise, stopped.levels[None], used["judge"])[0])
+
+
+def test_each_iteration_sees_the_other_half_of_the_search_noises() -> None:
+    """Noises whose every sample is already right cannot ask for a step: where only those are seen, none is found."""
+    law, solver = plane(), SOLVERS["ddim"]
+    start = np.append(log_grid(20.0, 0.05, 5), 0.0)
+    search = noises(law, solver, "zero", Stream.SEARCH, 24)
+    content = sample(solver, law.denoise, start, search.noise)
+    for half, improved in ((slice(12, 24), True), (slice(0, 12), False)):
+        reference = search.reference.clone()
+        reference[half] = content[half]
+        found, _ = run(law, solver, start, search=replace(search, reference=reference), iterations=1)
+        assert found.improved == improved
+    assert [seen(n) for n in (8, 12, 16, 24, 25, 64)] == [8, 12, 12, 12, 13, 32]
 
 
 def test_a_few_noises_that_scatter_decide_nothing() -> None:
