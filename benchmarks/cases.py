@@ -79,7 +79,7 @@ CASES = (
         "64 sharp Gaussians in the plane (exact)",
         counts=(5, 6, 8, 10, 15, 20),
         noises=1024,
-        seeds=(0, 1, 2),
+        seeds=tuple(range(8)),
         more=(8,),
         density=True,
     ),
