@@ -87,6 +87,7 @@ def test_a_job_is_submitted_watched_and_answered(stack, open_tab, api):
     expect(page.locator("#nfe-value")).to_have_text("9")
     page.get_by_role("slider", name="Evaluations per sample").press("ArrowLeft")
     expect(page.locator("#verdict")).to_contain_text(re.compile("times less error|as good as|is the best known"))
+    expect(page.locator("#reason")).to_contain_text(re.compile(r"held-out noises: .* On half of them at most 0\.\d+ of the stock"))
     expect(model.get_by_text("ready", exact=True)).to_be_visible()
     expect(page.locator("#jobs .badge.succeeded")).to_have_count(1)
     schedule = api.get("/v1/schedules?model=digits&nfe=8").json()
