@@ -137,7 +137,7 @@ def test_a_worker_starts_where_the_lists_of_models_and_workers_are_damaged(start
         redis.set(f"ays:1:{name}", b"\xff")
     worker = start(module=KEPT, wait=False)
     until(lambda: "toy" in [model.id for model in _listed(store)], seconds=30, what="the models on offer")
-    assert store.workers.count() == 1
+    until(lambda: store.workers.count() == 1, seconds=30, what="the worker among the workers")
     assert worker.end() == 0
 
 
