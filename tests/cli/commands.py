@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 REPOSITORY = Path(__file__).parents[2]
-SECONDS = 240.0
+SECONDS = 600.0
 
 _PATH = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPATH"))))
 """Commands run elsewhere, and find us and what the tests have found."""

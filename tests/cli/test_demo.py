@@ -3,12 +3,14 @@
 import re
 from pathlib import Path
 
+import pytest
+
 from tests.cli.commands import ays
 
 
 def ratio(table: str) -> float:
     """The optimized schedule's error over that of the best stock schedule."""
-    found = re.search(r"optimized +\S+ +\S+ +(\S+)", table)
+    found = re.search(r"^ +optimized +\S+ +\S+ +(\S+)", table, re.M)
     assert found is not None, table
     return float(found[1])
 
@@ -20,6 +22,7 @@ def usual_ratio(table: str) -> float:
     return float(found[1])
 
 
+@pytest.mark.timeout(900)  # a whole job of a real network, on whatever cores there are
 def test_demo_and_its_second_run(tmp_path: Path):
     first = ays("demo", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
