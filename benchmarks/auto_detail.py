@@ -73,7 +73,6 @@ class Row:
         model: the model.
         solver: the method.
         nfe: evaluations.
-        candidates: how many the ladder has.
         picked: what the pick was optimized for, or the name of a stock schedule.
         best: what the best of the ladder was optimized for.
         pick_over_ladder: the pick beside the best of the ladder.
@@ -83,7 +82,6 @@ class Row:
     model: str
     solver: str
     nfe: int
-    candidates: int
     picked: str
     best: str
     pick_over_ladder: tuple[float, float]
@@ -105,7 +103,7 @@ def measured(model_id: str, solver: str, nfe: int) -> Row:
     best = min((entry for entry in errors if not entry.ours), key=lambda entry: errors[entry].mean())
     pick, answer = (errors[entry] for entry in entries[:2])
     ratios = (ratio(pick, errors[best]), ratio(answer, errors[best]))
-    return Row(model_id, solver, nfe, len(candidates), named(verdict.raced, candidates, model, nfe), best.name, *ratios)
+    return Row(model_id, solver, nfe, named(verdict.raced, candidates, model, nfe), best.name, *ratios)
 
 
 def judged(entries: Sequence[Entry], model: LoadedModel, solver: str, denoise: Evaluator) -> dict[Entry, Array]:

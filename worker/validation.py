@@ -123,16 +123,17 @@ def plan(
     # Of a few steps an iteration is cheap beside a fine solution, and the first start's often fails on the judge's noises.
     again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
     starts += again
-    one = starts * _iteration(effort, solver, steps, _MOST_NOISES[effort]) / _MOST_NOISES[effort]
+    # Few noises are not halved; the most are.
+    per_noise = starts * _iteration(effort, solver, steps, _MOST_NOISES[effort]) / _MOST_NOISES[effort]
     before = 2 * grid + _RACED * _CANDIDATES * cost
     once = imitating + _HEAT * rungs * cost
     room = max(0, budget - once)
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
     if not solver.stochastic and spread >= _CALM:
-        enough = max(enough, room / (before + _FOLLOWED * one))
+        enough = max(enough, room / (before + _FOLLOWED * per_noise))
     fewest = _CALM_NOISES if spread < _CALM else _FEWEST_NOISES
-    reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * one) <= room else 1
-    noises = int(np.clip(min(room / (before + reserved * one), enough), fewest, _MOST_NOISES[effort]))
+    reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * per_noise) <= room else 1
+    noises = int(np.clip(min(room / (before + reserved * per_noise), enough), fewest, _MOST_NOISES[effort]))
     one = starts * _iteration(effort, solver, steps, noises)
     iterations = int(np.clip((room - before * noises) // one, 0, _ITERATIONS))
     return Plan(noises, iterations, starts, count, once + int(noises * before + iterations * one))
@@ -176,8 +177,7 @@ class Validator:
     def search(self) -> Verdict:
         """Ladder, race and guarded refinement; the best stock schedule is kept if the judge likes it better."""
         found = ladder(self._profile, self._solver, self._steps, terminal=self._terminal)
-        self._planned = partial(self._planned, rungs=len(found))
-        self._plan = self._planned()
+        self._plan = self._planned(rungs=len(found))
         self._stages.enter("validate", self._plan.total)
         search, judge = self._draw(found)
         raced = heat(self._solver, self._denoise, found, search.part(0, _HEAT), _CANDIDATES) if found else []
@@ -208,7 +208,7 @@ class Validator:
         if spread >= _CALM:
             pilot = pilot.joined(self._hold_out(Stream.SEARCH, range(_CALM_NOISES, _FEWEST_NOISES)))
             spread = max(self._spread(levels, pilot), _CALM)
-        self._plan = self._planned(spread=spread)
+        self._plan = self._planned(rungs=len(candidates), spread=spread)
         more = range(len(pilot), self._plan.noises)
         search = pilot.joined(self._hold_out(Stream.SEARCH, more)) if more else pilot
         return search, self._hold_out(Stream.JUDGE, range(self._plan.noises))

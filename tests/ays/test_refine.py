@@ -41,7 +41,7 @@ def test_the_judge_never_gets_surely_worse_and_the_schedule_stays_one(name: str,
     found, used = run(law, solver, start, terminal=terminal)
     before = squared_errors(solver, law.denoise, start[None], used["judge"])[0]
     change = estimate(found.judged - before)
-    assert change.mean <= change.standard_error
+    assert change.mean <= (0 if solver.stochastic else change.standard_error)
     assert found.judged == pytest.approx(squared_errors(solver, law.denoise, found.levels[None], used["judge"])[0], rel=1e-9)
     assert found.improved == (gain(solver, found.judged, before, before) is not None) == (not np.array_equal(found.levels, start))
     assert found.levels.shape == start.shape
@@ -88,12 +88,12 @@ def test_many_first_order_knots_are_moved_by_few_numbers() -> None:
     law, solver, steps = plane(), SOLVERS["ddim"], 24
     denoise = evaluator(law)
     start = np.append(20.0 * (0.05 / 20.0) ** np.linspace(0, 1, steps) ** 0.5, 0.0)
-    found, _ = run(law, solver, start, iterations=1, denoise=denoise)
-    assert denoise.evaluations <= steps * 20 + iteration_evaluations(solver, steps, 20, 20)
-    assert denoise.evaluations < 0.65 * (steps * 20 + iteration_evaluations(SOLVERS["dpmpp_2m"], steps, 20, 20))
+    found, _ = run(law, solver, start, iterations=1, denoise=denoise, search=noises(law, solver, "zero", Stream.SEARCH, 40))
+    assert denoise.evaluations <= steps * 20 + iteration_evaluations(solver, steps, 40, 20)
+    assert denoise.evaluations < 0.65 * (steps * 20 + iteration_evaluations(SOLVERS["dpmpp_2m"], steps, 40, 20))
     fresh = noises(law, solver, "zero", Stream.FRESH, 64)
     before, after = (squared_errors(solver, law.denoise, levels[None], fresh).mean() for levels in (start, found.levels))
-    assert after < before
+    assert after < 0.97 * before
     assert len(np.unique(np.round(np.diff(np.log(found.levels[:-1])), 6))) > 8
 
 

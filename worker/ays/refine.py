@@ -214,6 +214,18 @@ def gain(solver: Solver, errors: Array, best: Array, start: Array) -> float | No
     return max(less, float(1 - bulk.mean() / before.mean()))
 
 
+def _preferred(solver: Solver, judged: Array, best: Array, start: Array) -> tuple[int, float | None]:
+    """Which of several schedules the judge likes best, and its `gain`; where none gains surely, the least mean error, and None.
+
+    Errors on the judge's noises, shape (S, n) of the schedules, (n,) of the best so far and of the start.
+    """
+    gains = {i: less for i, errors in enumerate(judged) if (less := gain(solver, errors, best, start)) is not None}
+    if not gains:
+        return int(judged.mean(axis=1).argmin()), None
+    pick = max(gains, key=gains.__getitem__)
+    return pick, gains[pick]
+
+
 def _telling(errors: Array) -> bool:
     """Whether errors on the judge's noises say anything about others; shape (n,)."""
     mean = estimate(errors)
@@ -247,25 +259,26 @@ def refine(
     """
     here, best, start = levels, levels, squared_errors(solver, denoise, levels[None], judge)[0]
     best_judged = start
-    done, doubts, pace, half = 0, 0, _Pace(), seen(len(search))
-    for _ in range(iterations if len(levels) > 2 and _telling(best_judged) else 0):
-        part = search.part(0, half) if done % 2 == 0 else search.part(len(search) - half, len(search))
+    half = seen(len(search))
+    halves = search.part(0, half), search.part(len(search) - half, len(search))
+    done, doubts, pace = 0, 0, _Pace()
+    for _ in range(iterations if len(levels) > 2 and _telling(start) else 0):
+        found = _improved(solver, denoise, here, halves[done % 2], pace, sigma_max=sigma_max, sigma_min=sigma_min)
         done += 1
-        found = _improved(solver, denoise, here, part, pace, sigma_max=sigma_max, sigma_min=sigma_min)
         if found is None:
             break
         end, damping = found
         # Of a step that is too long a part may be sure: both its gain and the standard error of that are linear in a short one.
         blends = np.stack([_blend(here, end, fraction) for fraction in parts])
         judged = squared_errors(solver, denoise, blends, judge)
-        gains = {i: less for i, errors in enumerate(judged) if (less := gain(solver, errors, best_judged, start)) is not None}
-        pick = max(gains, key=gains.__getitem__) if gains else int(judged.mean(axis=1).argmin())
-        doubts = 0 if gains else doubts + 1
+        pick, less = _preferred(solver, judged, best_judged, start)
+        doubts = doubts + 1 if less is None else 0
         if doubts > _DOUBTS:
             break
         pace, here = pace.after(here, blends[pick], damping), blends[pick]
-        if gains:
-            best, best_judged = blends[pick], judged[pick]
-            if gains[pick] < _WORTHWHILE:
-                break
+        if less is None:
+            continue
+        best, best_judged = here, judged[pick]
+        if less < _WORTHWHILE:
+            break
     return Refined(best, best_judged, best is not levels, done)
