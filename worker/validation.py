@@ -14,9 +14,12 @@ from worker.ays.ladder import Candidate, heat, ladder, off_grid, race
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
 from worker.ays.profile import Profile
-from worker.ays.refine import PARTS, Refined, iteration_evaluations, refine, surely_better
+from worker.ays.judge import surely_better
+from worker.ays.refine import PARTS, Refined, iteration_evaluations, refine
 from worker.ays.schedule import Terminal, stock_schedules
 from worker.ays.solvers import SOLVERS, Solver
+from worker.ays.surrogate import Surrogate
+from worker.ays.trust_region import descend, learnable, opening_evaluations
 from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
 from worker.measure import FEWEST_PATHS
 from worker.models.loaded import LoadedModel
@@ -33,11 +36,15 @@ _FEWEST_NOISES, _MOST_NOISES = 16, {Effort.STANDARD: 64, Effort.MAX: 128}
 _PRECISION = {Effort.STANDARD: 0.07, Effort.MAX: 0.035}
 """Relative standard error of the mean error, on the noises of search and judge together, that asks for no more of them."""
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
-_ITERATIONS, _FOLLOWED = 20, 4
-"""Iterations of one start at most; and those after which more noises say more than more iterations, unless errors hardly scatter."""
+import os
+
+_ITERATIONS, _FOLLOWED = 20, {False: 4, True: int(os.environ.get("FOL", "8"))}
+"""Iterations of one start at most; and those after which more noises say more than more iterations, unless errors hardly scatter: of
+iterations that ask the model for derivatives, and of those that learn them."""
 _PARTS = {Effort.STANDARD: PARTS, Effort.MAX: (*PARTS, 0.15)}
 """Parts of a step that the judge compares: a short one is the surest, and too slow for three iterations."""
-_RESERVED_ITERATIONS = 3
+_RESERVED = {False: 3, True: int(os.environ.get("RES", "6"))}
+"""Iterations that noises may not take the budget of, of both kinds."""
 _FEW_STEPS = 6
 """Steps up to which a second start is refined, whatever the first one leaves."""
 _MORE_STARTS = 3
@@ -124,17 +131,19 @@ def plan(
     again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
     starts += again
     # Few noises are not halved; the most are.
-    per_noise = starts * _iteration(effort, solver, steps, _MOST_NOISES[effort]) / _MOST_NOISES[effort]
-    before = 2 * grid + _RACED * _CANDIDATES * cost
+    learnt = bool(_learnt(solver, shape, grid=grid, noises=_MOST_NOISES[effort]))
+    opening = starts * opening_evaluations(solver, steps) if learnt else 0
+    per_noise = starts * _iteration(effort, solver, steps, _MOST_NOISES[effort], learnt=learnt) / _MOST_NOISES[effort]
+    before = 2 * grid + _RACED * _CANDIDATES * cost + opening
     once = imitating + _HEAT * rungs * cost
     room = max(0, budget - once)
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
     if not solver.stochastic and spread >= _CALM:
-        enough = max(enough, room / (before + _FOLLOWED * per_noise))
+        enough = max(enough, room / (before + _FOLLOWED[learnt] * per_noise))
     fewest = _CALM_NOISES if spread < _CALM else _FEWEST_NOISES
-    reserved = _RESERVED_ITERATIONS if _FEWEST_NOISES * (before + _RESERVED_ITERATIONS * per_noise) <= room else 1
+    reserved = _RESERVED[learnt] if _FEWEST_NOISES * (before + _RESERVED[learnt] * per_noise) <= room else 1
     noises = int(np.clip(min(room / (before + reserved * per_noise), enough), fewest, _MOST_NOISES[effort]))
-    one = starts * _iteration(effort, solver, steps, noises)
+    one = starts * _iteration(effort, solver, steps, noises, learnt=learnt)
     iterations = int(np.clip((room - before * noises) // one, 0, _ITERATIONS))
     return Plan(noises, iterations, starts, count, once + int(noises * before + iterations * one))
 
@@ -144,8 +153,16 @@ def budgeted(effort: Effort, solver: Solver, steps: int) -> float:
     return BUDGET[effort] * max(2.0 if solver.stochastic else 1.0, steps / _BUDGETED_STEPS)
 
 
-def _iteration(effort: Effort, solver: Solver, steps: int, noises: int) -> int:
+def _learnt(solver: Solver, shape: tuple[int, ...], *, grid: int, noises: int) -> int:
+    """Along how many of so many search noises the model is learnt; 0: its derivatives are asked for."""
+    room = 0 if solver.stochastic else learnable(math.prod(shape), grid=grid)
+    return min(noises, room) if room >= _CALM_NOISES else 0
+
+
+def _iteration(effort: Effort, solver: Solver, steps: int, noises: int, *, learnt: bool) -> int:
     """Evaluations of one iteration of one start."""
+    if learnt:
+        return 2 * noises * solver.evaluations(steps)
     return iteration_evaluations(solver, steps, noises, noises, parts=len(_PARTS[effort])) * solver.evaluations_per_step
 
 
@@ -170,8 +187,9 @@ class Validator:
         grid, shape = len(profile.levels), denoise.shape
         self._planned = partial(plan, request.effort, self._solver, self._steps, grid=grid, paths=paths, shape=shape)
         self._plan, self._effort = self._planned(), request.effort
-        span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
-        self._stock = stock_schedules(self._steps, **span, terminal=self._terminal, process=model.process)
+        self._span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
+        self._stock = stock_schedules(self._steps, **self._span, terminal=self._terminal, process=model.process)
+        self._surrogate: Surrogate | None = None
         self._start = denoise.evaluations
 
     def search(self) -> Verdict:
@@ -209,9 +227,13 @@ class Validator:
             pilot = pilot.joined(self._hold_out(Stream.SEARCH, range(_CALM_NOISES, _FEWEST_NOISES)))
             spread = max(self._spread(levels, pilot), _CALM)
         self._plan = self._planned(rungs=len(candidates), spread=spread)
-        more = range(len(pilot), self._plan.noises)
+        f = 1.0 if self._solver.stochastic else float(os.environ.get("SPL","1"))
+        self._nj = max(8, round(self._plan.noises*(2-f)))
+        more = range(len(pilot), round(self._plan.noises*f))
         search = pilot.joined(self._hold_out(Stream.SEARCH, more)) if more else pilot
-        return search, self._hold_out(Stream.JUDGE, range(self._plan.noises))
+        learnt = _learnt(self._solver, self._denoise.shape, grid=len(self._profile.levels), noises=len(search))
+        self._surrogate = Surrogate(search.part(0, learnt)) if learnt else None
+        return search, self._hold_out(Stream.JUDGE, range(self._nj))
 
     def _spread(self, levels: Array, noises: HeldOut) -> float:
         """Standard deviation of the squared error over its mean."""
@@ -238,31 +260,34 @@ class Validator:
         pool: list[tuple[Candidate, Refined]] = []
         if self._solver.stochastic:
             return pool
-        one = _iteration(self._effort, self._solver, self._steps, self._plan.noises)
+        noises = self._plan.noises
+        one = _iteration(self._effort, self._solver, self._steps, noises, learnt=self._surrogate is not None)
+        opening = noises * opening_evaluations(self._solver, self._steps) if self._surrogate is not None else 0
         for candidate in others[:_MORE_STARTS]:
-            iterations = min((self._plan.total - self._spent()) // one, _ITERATIONS)
+            iterations = min((self._plan.total - self._spent() - opening) // one, _ITERATIONS)
             if iterations > 0:
                 pool.append(self._refine(candidate, search, judge, iterations))
         return pool
 
     def _refine(self, candidate: Candidate, search: HeldOut, judge: HeldOut, iterations: int) -> tuple[Candidate, Refined]:
-        return candidate, refine(
-            self._solver,
-            self._denoise,
-            candidate.levels,
-            search=search,
-            judge=judge,
-            sigma_max=float(self._profile.levels[0]),
-            sigma_min=float(self._profile.levels[-1]),
-            iterations=iterations,
-            parts=_PARTS[self._effort],
-        )
+        given = {"judge": judge, "iterations": iterations, **self._span}
+        if self._surrogate is None:
+            refined = refine(self._solver, self._denoise, candidate.levels, search=search, parts=_PARTS[self._effort], **given)
+        else:
+            known = search.part(0, len(self._surrogate.noises))
+            refined = descend(self._solver, self._denoise, candidate.levels, surrogate=self._surrogate, search=known, **given)
+        return candidate, refined
 
     def _surest(self, pool: Sequence[tuple[Candidate, Refined]], raced: Array, search: HeldOut) -> tuple[Candidate, Refined]:
         """The smallest error on the judge's noises, among those surely better on all noises than the race's winner was before."""
         errors = [np.concatenate([self._errors(refined.levels, search), refined.judged]) for _, refined in pool[1:]]
-        sure = [pair for pair, found in zip(pool[1:], errors, strict=True) if surely_better(found, raced)]
-        return min([pool[0], *sure], key=lambda pair: float(pair[1].judged.mean()))
+        if os.environ.get("SUREST","1")=="0" or self._solver.stochastic:
+            sure = [pair for pair, found in zip(pool[1:], errors, strict=True) if surely_better(found, raced)]
+            return min([pool[0], *sure], key=lambda pair: float(pair[1].judged.mean()))
+        from worker.ays.judge import gain
+        first = np.concatenate([self._errors(pool[0][1].levels, search), pool[0][1].judged])
+        sure = [(float(first.mean()), pool[0])]+[(float(found.mean()),pair) for pair, found in zip(pool[1:], errors, strict=True) if gain(self._solver, found, raced, raced) is not None]
+        return min(sure, key=lambda pair: pair[0])[1]
 
     def _conclude(self, candidate: Candidate, refined: Refined, stock: Candidate, search: HeldOut, judge: HeldOut) -> Verdict:
         """Keep the race's best stock schedule if all noises prefer it by more than a standard error of the paired difference."""
@@ -289,6 +314,7 @@ class Validator:
             indices=indices,
             seed=self._seed,
             stream=stream,
+            keep_path=stream is Stream.SEARCH and not self._solver.stochastic,
         )
 
     def _errors(self, levels: Array, noises: HeldOut) -> Array:

@@ -16,7 +16,7 @@ from worker.ays.denoise import along
 from worker.ays.noise import Array
 from worker.ays.paths import Brownian, Stream, brownian, starting_noise
 from worker.ays.schedule import Terminal
-from worker.ays.solvers import Denoise, Solver, reference, sample
+from worker.ays.solvers import Denoise, Solver, reference, sample, trajectory
 
 _BROWNIAN_REFINEMENT = 4
 
@@ -36,6 +36,30 @@ def estimate(values: Array) -> Mean:
 
 
 @dataclass(frozen=True)
+class FinePath:
+    """Fine solutions on their way.
+
+    Attributes:
+        levels: strictly decreasing, > 0, shape (G,).
+        states: shape (G, n, *shape).
+        estimates: the denoiser there, shape (G, n, *shape).
+    """
+
+    levels: Array
+    states: Tensor
+    estimates: Tensor
+
+    def part(self, start: int, stop: int) -> "FinePath":
+        """The solutions from `start` up to `stop`."""
+        return FinePath(self.levels, self.states[:, start:stop], self.estimates[:, start:stop])
+
+    def joined(self, other: "FinePath") -> "FinePath":
+        """These solutions, then others on the same levels."""
+        states, estimates = torch.cat([self.states, other.states], dim=1), torch.cat([self.estimates, other.estimates], dim=1)
+        return FinePath(self.levels, states, estimates)
+
+
+@dataclass(frozen=True)
 class HeldOut:
     """Starting noises with their fine solutions.
 
@@ -44,12 +68,14 @@ class HeldOut:
         reference: fine solutions at the terminal level, shape (n, *shape).
         brownian: the paths that drove them, for stochastic solvers.
         indices: which samples they are, length n; a conditional model's conditions follow from them.
+        path: the fine solutions on their way, where they were kept.
     """
 
     noise: Tensor
     reference: Tensor
     brownian: Brownian | None
     indices: tuple[int, ...]
+    path: FinePath | None = None
 
     def __len__(self) -> int:
         """Number of noises."""
@@ -58,15 +84,17 @@ class HeldOut:
     def part(self, start: int, stop: int) -> "HeldOut":
         """The noises from `start` up to `stop`."""
         paths = None if self.brownian is None else replace(self.brownian, w=self.brownian.w[:, start:stop])
-        return HeldOut(self.noise[start:stop], self.reference[start:stop], paths, self.indices[start:stop])
+        kept = None if self.path is None else self.path.part(start, stop)
+        return HeldOut(self.noise[start:stop], self.reference[start:stop], paths, self.indices[start:stop], kept)
 
     def joined(self, other: "HeldOut") -> "HeldOut":
-        """These noises, then those of another that was solved on the same grid."""
+        """These noises, then those of another that was solved on the same grid; their ways, if both were kept."""
         paths = self.brownian
         if paths is not None and other.brownian is not None:
             paths = replace(paths, w=torch.cat([paths.w, other.brownian.w], dim=1))
+        kept = self.path.joined(other.path) if self.path is not None and other.path is not None else None
         noise, reference = torch.cat([self.noise, other.noise]), torch.cat([self.reference, other.reference])
-        return HeldOut(noise, reference, paths, self.indices + other.indices)
+        return HeldOut(noise, reference, paths, self.indices + other.indices, kept)
 
 
 def hold_out(
@@ -79,6 +107,7 @@ def hold_out(
     indices: Sequence[int],
     seed: int,
     stream: Stream,
+    keep_path: bool = False,
 ) -> HeldOut:
     """Draw starting noises and solve them finely, with second-order multistep on a fine grid.
 
@@ -91,6 +120,7 @@ def hold_out(
         indices: which samples of the stream.
         seed: seed of the noises.
         stream: purpose, which keeps search, judge and benchmark apart.
+        keep_path: whether the fine solutions are kept on their way, which takes twice as many values as the grid has levels.
     """
     noise = starting_noise(shape, indices, seed=seed, stream=stream)
     paths = None
@@ -99,8 +129,13 @@ def hold_out(
         fine = np.exp(np.interp(np.linspace(0, len(levels) - 1, count), np.arange(len(levels)), np.log(levels)))
         fine[::_BROWNIAN_REFINEMENT] = levels
         paths = brownian(fine, shape, indices, seed=seed, stream=stream, clock=solver.noise.clock)
+    fine_solver, denoise = reference(solver), along(denoise, indices)
+    if keep_path:
+        states, estimates = trajectory(fine_solver, denoise, levels, noise, brownian=paths)
+        ends = estimates[-1] if terminal == "zero" else states[-1]
+        return HeldOut(noise, ends, paths, tuple(indices), FinePath(levels, states, estimates))
     path = np.append(levels, 0.0) if terminal == "zero" else levels
-    return HeldOut(noise, sample(reference(solver), along(denoise, indices), path, noise, brownian=paths), paths, tuple(indices))
+    return HeldOut(noise, sample(fine_solver, denoise, path, noise, brownian=paths), paths, tuple(indices))
 
 
 def deviations(solver: Solver, denoise: Denoise, sigmas: Array, held_out: HeldOut) -> Tensor:
