@@ -1,7 +1,7 @@
 """Validating the requested cell: ladder, race, guarded refinement, and the verdict on noises of the judge."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -10,11 +10,11 @@ import numpy as np
 from ays_client.contract import Effort, JobRequest
 from worker.ays.denoise import Evaluator
 from worker.ays.imitation import imitated, imitation, imitation_evaluations
+from worker.ays.judge import Errors, gain
 from worker.ays.ladder import Candidate, heat, ladder, off_grid, race
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
 from worker.ays.profile import Profile
-from worker.ays.judge import surely_better
 from worker.ays.refine import PARTS, Refined, iteration_evaluations, refine
 from worker.ays.schedule import Terminal, stock_schedules
 from worker.ays.solvers import SOLVERS, Solver
@@ -36,14 +36,12 @@ _FEWEST_NOISES, _MOST_NOISES = 16, {Effort.STANDARD: 64, Effort.MAX: 128}
 _PRECISION = {Effort.STANDARD: 0.07, Effort.MAX: 0.035}
 """Relative standard error of the mean error, on the noises of search and judge together, that asks for no more of them."""
 _STARTS = {Effort.STANDARD: 1, Effort.MAX: 3}
-import os
-
-_ITERATIONS, _FOLLOWED = 20, {False: 4, True: int(os.environ.get("FOL", "8"))}
+_ITERATIONS, _FOLLOWED = 20, {False: 4, True: 8}
 """Iterations of one start at most; and those after which more noises say more than more iterations, unless errors hardly scatter: of
 iterations that ask the model for derivatives, and of those that learn them."""
 _PARTS = {Effort.STANDARD: PARTS, Effort.MAX: (*PARTS, 0.15)}
 """Parts of a step that the judge compares: a short one is the surest, and too slow for three iterations."""
-_RESERVED = {False: 3, True: int(os.environ.get("RES", "6"))}
+_RESERVED = {False: 3, True: 6}
 """Iterations that noises may not take the budget of, of both kinds."""
 _FEW_STEPS = 6
 """Steps up to which a second start is refined, whatever the first one leaves."""
@@ -227,13 +225,11 @@ class Validator:
             pilot = pilot.joined(self._hold_out(Stream.SEARCH, range(_CALM_NOISES, _FEWEST_NOISES)))
             spread = max(self._spread(levels, pilot), _CALM)
         self._plan = self._planned(rungs=len(candidates), spread=spread)
-        f = 1.0 if self._solver.stochastic else float(os.environ.get("SPL","1"))
-        self._nj = max(8, round(self._plan.noises*(2-f)))
-        more = range(len(pilot), round(self._plan.noises*f))
+        more = range(len(pilot), self._plan.noises)
         search = pilot.joined(self._hold_out(Stream.SEARCH, more)) if more else pilot
         learnt = _learnt(self._solver, self._denoise.shape, grid=len(self._profile.levels), noises=len(search))
         self._surrogate = Surrogate(search.part(0, learnt)) if learnt else None
-        return search, self._hold_out(Stream.JUDGE, range(self._nj))
+        return search, self._hold_out(Stream.JUDGE, range(self._plan.noises))
 
     def _spread(self, levels: Array, noises: HeldOut) -> float:
         """Standard deviation of the squared error over its mean."""
@@ -270,24 +266,20 @@ class Validator:
         return pool
 
     def _refine(self, candidate: Candidate, search: HeldOut, judge: HeldOut, iterations: int) -> tuple[Candidate, Refined]:
-        given = {"judge": judge, "iterations": iterations, **self._span}
-        if self._surrogate is None:
-            refined = refine(self._solver, self._denoise, candidate.levels, search=search, parts=_PARTS[self._effort], **given)
-        else:
-            known = search.part(0, len(self._surrogate.noises))
-            refined = descend(self._solver, self._denoise, candidate.levels, surrogate=self._surrogate, search=known, **given)
-        return candidate, refined
+        given: Callable[..., Refined] = partial(refine, parts=_PARTS[self._effort])
+        if self._surrogate is not None:
+            given, search = partial(descend, surrogate=self._surrogate), search.part(0, len(self._surrogate.noises))
+        kept = given(self._solver, self._denoise, candidate.levels, search=search, judge=judge, iterations=iterations, **self._span)
+        return candidate, kept
 
     def _surest(self, pool: Sequence[tuple[Candidate, Refined]], raced: Array, search: HeldOut) -> tuple[Candidate, Refined]:
-        """The smallest error on the judge's noises, among those surely better on all noises than the race's winner was before."""
-        errors = [np.concatenate([self._errors(refined.levels, search), refined.judged]) for _, refined in pool[1:]]
-        if os.environ.get("SUREST","1")=="0" or self._solver.stochastic:
-            sure = [pair for pair, found in zip(pool[1:], errors, strict=True) if surely_better(found, raced)]
-            return min([pool[0], *sure], key=lambda pair: float(pair[1].judged.mean()))
-        from worker.ays.judge import gain
-        first = np.concatenate([self._errors(pool[0][1].levels, search), pool[0][1].judged])
-        sure = [(float(first.mean()), pool[0])]+[(float(found.mean()),pair) for pair, found in zip(pool[1:], errors, strict=True) if gain(self._solver, found, raced, raced) is not None]
-        return min(sure, key=lambda pair: pair[0])[1]
+        """The smallest error on all noises, among the first and those that surely gain on what the race's winner was before."""
+        if len(pool) == 1:
+            return pool[0]
+        errors = [np.concatenate([self._errors(refined.levels, search), refined.judged]) for _, refined in pool]
+        before = Errors(raced)
+        sure = [i for i, found in enumerate(errors) if i == 0 or gain(self._solver, Errors(found), before, before) is not None]
+        return pool[min(sure, key=lambda i: float(errors[i].mean()))]
 
     def _conclude(self, candidate: Candidate, refined: Refined, stock: Candidate, search: HeldOut, judge: HeldOut) -> Verdict:
         """Keep the race's best stock schedule if all noises prefer it by more than a standard error of the paired difference."""

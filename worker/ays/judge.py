@@ -4,6 +4,9 @@ A few heavy-tailed noises would like many a schedule that is worse on all others
 others.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
 import numpy as np
 
 from worker.ays.noise import Array
@@ -15,11 +18,28 @@ _SURE, _SURER = 1.0, 2.0
 of the errors."""
 _TAIL = 3.0
 """Medians of the errors at which an ODE's are clipped, to hear what the bulk of the noises says beside their tail."""
-import os
-_LARGER = float(os.environ.get("LARGER", "0.9"))
+_LARGER = 0.9
 """Standard errors of the paired difference that make a mean surely larger: one noise more in another mode is one of them, or just less."""
 _FEW, _CALM = 20, 0.2
 """Fewer noises of the judge than that are few, and say nothing unless they know their mean error to the second number, relatively."""
+
+
+@dataclass(frozen=True, eq=False)
+class Errors:
+    """Squared errors of a schedule.
+
+    Attributes:
+        judged: on the judge's noises, shape (n,).
+        searched: on noises that the search has seen, shape (k,); of them only the tail is heard.
+    """
+
+    judged: Array
+    searched: Array = field(default_factory=lambda: np.zeros(0))
+
+    @property
+    def all(self) -> Array:
+        """On all noises, shape (k + n,)."""
+        return np.concatenate([self.searched, self.judged])
 
 
 def surely_better(errors: Array, others: Array) -> bool:
@@ -28,36 +48,36 @@ def surely_better(errors: Array, others: Array) -> bool:
     return change.mean < -(_SURER if len(errors) < _FEW else _SURE) * change.standard_error
 
 
-def gain(solver: Solver, errors: Array, best: Array, start: Array, means=None) -> float | None:
+def gain(solver: Solver, errors: Errors, best: Errors, start: Errors) -> float | None:
     """Part by which squared errors are surely smaller than the best so far, in the mean or in the bulk; None: not surely.
 
-    Of an ODE, noises that end in another mode of the data carry most of the mean and nearly all of its scatter. Where the errors clipped
-    at `_TAIL` medians of the best are surely smaller, it is enough that the mean is not surely larger than the best's and the start's.
+    Of an ODE, noises that end in another mode of the data carry most of the mean and nearly all of its scatter. Where the judge's errors
+    clipped at `_TAIL` medians of the best are surely smaller, it is enough that the mean is not surely larger than the best's and the
+    start's. Such noises are rare, so all that there are count them; a search can hardly hide them.
 
     Args:
         solver: the method.
-        errors: errors of a schedule, shape (n,).
+        errors: errors of a schedule.
         best: those of the best so far, on the same noises.
         start: those of the start of the search.
     """
-    less = float(1 - errors.mean() / max(best.mean(), 1e-300))
-    sure = less if surely_better(errors, best) else None
-    top = _TAIL * float(np.median(best))
-    bulk, before = np.minimum(errors, top), np.minimum(best, top)
-    larger = any(change.mean > _LARGER * change.standard_error for change in (means or (estimate(errors - best), estimate(errors - start))))
+    judged, others = errors.judged, best.judged
+    less = float(1 - judged.mean() / max(others.mean(), 1e-300))
+    sure = less if surely_better(judged, others) else None
+    top = _TAIL * float(np.median(others))
+    bulk, before = np.minimum(judged, top), np.minimum(others, top)
+    changes = (estimate(errors.all - best.all), estimate(errors.all - start.all))
+    larger = any(change.mean > _LARGER * change.standard_error for change in changes)
     if solver.stochastic or larger or not surely_better(bulk, before):
         return sure
     return max(less, float(1 - bulk.mean() / before.mean()))
 
 
-def preferred(solver: Solver, judged: Array, best: Array, start: Array) -> tuple[int, float | None]:
-    """Which of several schedules the judge likes best, and its `gain`; where none gains surely, the least mean error, and None.
-
-    Errors on the judge's noises, shape (S, n) of the schedules, (n,) of the best so far and of the start.
-    """
-    gains = {i: less for i, errors in enumerate(judged) if (less := gain(solver, errors, best, start)) is not None}
+def preferred(solver: Solver, tried: Sequence[Errors], best: Errors, start: Errors) -> tuple[int, float | None]:
+    """Which of several schedules the judge likes best, and its `gain`; where none gains surely, the least mean error, and None."""
+    gains = {i: less for i, errors in enumerate(tried) if (less := gain(solver, errors, best, start)) is not None}
     if not gains:
-        return int(judged.mean(axis=1).argmin()), None
+        return int(np.argmin([errors.judged.mean() for errors in tried])), None
     pick = max(gains, key=gains.__getitem__)
     return pick, gains[pick]
 

@@ -141,8 +141,9 @@ def _normal_equations(e: Tensor, difference: float) -> tuple[Array, Array]:
     return (jacobian @ jacobian.T).cpu().numpy(), (jacobian @ e[0]).cpu().numpy()
 
 
-def robust(errors: Array, tail: float) -> Array:
-    return errors.mean(axis=-1) if not np.isfinite(tail) else (tail * np.log1p(errors / tail)).mean(axis=-1)
+def loss(errors: Array, tail: float) -> Array:
+    """Cauchy's loss of squared errors, `tail ln(1 + error / tail)`, averaged over the last axis; their mean where `tail` is infinite."""
+    return errors.mean(axis=-1) if np.isinf(tail) else (tail * np.log1p(errors / tail)).mean(axis=-1)
 
 
 def _steps(hessian: Array, gradient: Array, dampings: Sequence[float]) -> list[Array]:
@@ -152,24 +153,41 @@ def _steps(hessian: Array, gradient: Array, dampings: Sequence[float]) -> list[A
 
 
 def improved(
-    solver: Solver, denoise: Denoise, levels: Array, search: HeldOut, pace: Pace, *, sigma_max: float, sigma_min: float, tail: float = np.inf
+    solver: Solver,
+    denoise: Denoise,
+    levels: Array,
+    search: HeldOut,
+    pace: Pace,
+    *,
+    sigma_max: float,
+    sigma_min: float,
+    tail: float = np.inf,
 ) -> tuple[Array, float] | None:
-    """The schedule that the search noises like best of one iteration's steps, and its damping; None: they like none better."""
+    """The schedule that the search noises like best of one iteration's steps, and its damping; None: they like none better.
+
+    Args:
+        solver: the method.
+        denoise: the model.
+        levels: the schedule.
+        search: the noises.
+        pace: how boldly it goes.
+        sigma_max: highest level that may be evaluated.
+        sigma_min: lowest level that may be evaluated.
+        tail: squared error from which on a noise counts less and less (`loss`), by reweighted least squares.
+    """
     directions = _directions(solver, levels)
     trials = np.repeat(levels[None], len(directions) + 1, axis=0)
     trials[1:, :-1] *= np.exp(pace.difference * directions)
     e = deviations(solver, denoise, trials, search)
     squares = e[0].square().sum(1)
-    error = float(robust(squares.numpy(), tail))
-    if np.isfinite(tail):
-        e = e * (1 + squares / tail).rsqrt()[:, None]
-    e = e.flatten(1)
-    steps = [step @ directions for step in _steps(*_normal_equations(e, pace.difference), pace.dampings)]
+    error = float(loss(squares.cpu().numpy(), tail))
+    weighed = (e * (1 + squares / tail).rsqrt()[:, None]).flatten(1)
+    steps = [step @ directions for step in _steps(*_normal_equations(weighed, pace.difference), pace.dampings)]
     usual = [_moved(levels, step, sigma_max, _LONGEST_MOVE) for step in steps] + [_stretched(levels, steps[0], sigma_max)]
     short = [_moved(levels, step, sigma_max, _SHORT_MOVE) for step in steps]
     for moved in (usual, short):
         tried = np.stack([_bounded(each, sigma_min) for each in moved])
-        searched = robust(squared_errors(solver, denoise, tried, search), tail)
+        searched = loss(squared_errors(solver, denoise, tried, search), tail)
         choice = int(searched.argmin())
         if searched[choice] < error:
             return tried[choice], (*pace.dampings, pace.dampings[0])[choice]

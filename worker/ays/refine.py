@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.ays.judge import preferred, telling
+from worker.ays.judge import Errors, preferred, telling
 from worker.ays.least_squares import Pace, blend, improved, step_evaluations
 from worker.ays.noise import Array
 from worker.ays.solvers import Denoise, Solver
@@ -83,12 +83,12 @@ def refine(
         iterations: largest number of iterations; none are made where the judge's noises are few and their errors scatter.
         parts: parts of a step that the judge compares.
     """
-    here, best, start = levels, levels, squared_errors(solver, denoise, levels[None], judge)[0]
-    best_judged = start
+    here, best, start = levels, levels, Errors(squared_errors(solver, denoise, levels[None], judge)[0])
+    least = start
     half = seen(len(search))
     halves = search.part(0, half), search.part(len(search) - half, len(search))
     done, doubts, pace = 0, 0, Pace()
-    for _ in range(iterations if len(levels) > 2 and telling(start) else 0):
+    for _ in range(iterations if len(levels) > 2 and telling(start.judged) else 0):
         found = improved(solver, denoise, here, halves[done % 2], pace, sigma_max=sigma_max, sigma_min=sigma_min)
         done += 1
         if found is None:
@@ -96,15 +96,15 @@ def refine(
         end, damping = found
         # Of a step that is too long a part may be sure: both its gain and the standard error of that are linear in a short one.
         blends = np.stack([blend(here, end, fraction) for fraction in parts])
-        judged = squared_errors(solver, denoise, blends, judge)
-        pick, less = preferred(solver, judged, best_judged, start)
+        tried = [Errors(judged) for judged in squared_errors(solver, denoise, blends, judge)]
+        pick, less = preferred(solver, tried, least, start)
         doubts = doubts + 1 if less is None else 0
         if doubts > _DOUBTS:
             break
         pace, here = pace.after(here, blends[pick], damping), blends[pick]
         if less is None:
             continue
-        best, best_judged = here, judged[pick]
+        best, least = here, tried[pick]
         if less < _WORTHWHILE:
             break
-    return Refined(best, best_judged, best is not levels, done)
+    return Refined(best, least.judged, best is not levels, done)

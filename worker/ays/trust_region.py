@@ -6,17 +6,17 @@ more where it matters, so a step that fails is not lost: the region shrinks, and
 Toint 2000). The judge's noises decide what is kept, as in `refine.py`.
 """
 
-import numpy as np, os
+import numpy as np
 
-from worker.ays.judge import preferred, telling, gain
-from worker.ays.least_squares import Pace, blend, improved, robust, largest_move, shaken
+from worker.ays.judge import Errors, gain, telling
+from worker.ays.least_squares import Pace, blend, improved, largest_move, loss, shaken
 from worker.ays.noise import Array
 from worker.ays.refine import Refined
 from worker.ays.solvers import Denoise, Solver
 from worker.ays.surrogate import Surrogate
-from worker.ays.validate import HeldOut, squared_errors, estimate
+from worker.ays.validate import HeldOut, squared_errors
 
-_SHAKEN, _SHAKEN_BY = int(os.environ.get("SH","3")), float(os.environ.get("SB","0.3"))
+_SHAKEN, _SHAKEN_BY = 3, 0.3
 """Schedules around the start that the surrogate first learns from, and by how much of a gap their knots differ from it."""
 _REGION, _GROWTH, _SHRINKAGE = 0.45, 1.5, 0.4
 """Largest move of a knot in an iteration, in gaps, at most and at first; and its factor after a step that held or failed."""
@@ -24,6 +24,9 @@ _ROUNDS, _SETTLED = 8, 1e-3
 """Steps on the surrogate in an iteration, and the relative gain of one below which no further is made."""
 _FAILURES, _DOUBTS = 3, 3
 """Iterations in a row that may fail on the search noises, or that the judge may doubt."""
+_TAIL = 20.0
+"""Medians of the errors from which on a noise counts less in the fit. One that ends in another mode carries a thousand times the error of
+the others; squares alone would turn the fit into a search for what brings two or three of them back."""
 _WORTHWHILE = 0.01
 """Relative gain on the search noises, as the surrogate sees it, below which none is sought."""
 
@@ -44,12 +47,16 @@ def learnable(dim: int, *, grid: int) -> int:
 
 
 def _predicted(
-    solver: Solver, surrogate: Surrogate, levels: Array, region: float, *, sigma_max: float, sigma_min: float, tail: float
-) -> tuple[Array, float] | None:
-    """Where the surrogate's descent from a schedule ends within the region, and the error that it predicts; None: where it began."""
+    solver: Solver, surrogate: Surrogate, levels: Array, region: float, tail: float, *, sigma_max: float, sigma_min: float
+) -> Array | None:
+    """Where the surrogate's descent from a schedule ends within the region; None: where it began, or hardly better."""
     noises = surrogate.noises
-    here, pace = levels, Pace()
-    begin = error = float(robust(squared_errors(solver, surrogate, levels[None], noises)[0], tail))
+
+    def error_of(schedule: Array) -> float:
+        return float(loss(squared_errors(solver, surrogate, schedule[None], noises)[0], tail))
+
+    here, pace, begin = levels, Pace(), error_of(levels)
+    error = begin
     for _ in range(_ROUNDS):
         found = improved(solver, surrogate, here, noises, pace, sigma_max=sigma_max, sigma_min=sigma_min, tail=tail)
         if found is None:
@@ -58,14 +65,19 @@ def _predicted(
         outside = largest_move(levels, end) > region
         if outside:
             end = blend(levels, end, region / largest_move(levels, end))
-        reached = float(robust(squared_errors(solver, surrogate, end[None], noises)[0], tail))
+        reached = error_of(end)
         if reached >= error:
             break
         settled = reached > (1 - _SETTLED) * error
         pace, here, error = pace.after(here, end, damping), end, reached
         if outside or settled:
             break
-    return (here, error) if error < (1 - _WORTHWHILE) * begin else None
+    return here if error < (1 - _WORTHWHILE) * begin else None
+
+
+def _tail(errors: Array) -> float:
+    """Squared error from which on a noise counts less: `_TAIL` medians; infinite where there is no error."""
+    return _TAIL * float(np.median(errors)) or np.inf
 
 
 def descend(
@@ -94,36 +106,30 @@ def descend(
         iterations: largest number of iterations; none are made where the judge's noises are few and their errors scatter.
     """
     span = {"sigma_max": sigma_max, "sigma_min": sigma_min}
-    start = squared_errors(solver, denoise, levels[None], judge)[0]
-    if len(levels) <= 2 or iterations < 1 or not telling(start):
-        return Refined(levels, start, improved=False, iterations=0)
+    judged = squared_errors(solver, denoise, levels[None], judge)[0]
+    if len(levels) <= 2 or iterations < 1 or not telling(judged):
+        return Refined(levels, judged, improved=False, iterations=0)
     watched = surrogate.watching(denoise)
     around = shaken(solver, levels, count=_SHAKEN, part=_SHAKEN_BY, **span)
-    start_searched = squared_errors(solver, watched, np.stack([levels, *around]), search)[0]
-    Q=float(os.environ.get('Q','20')); tail = Q*float(np.median(start_searched)) or np.inf
-    error, best_searched = float(robust(start_searched,tail)), start_searched
-    here, best, best_judged, region = levels, levels, start, _REGION
+    start = Errors(judged, squared_errors(solver, watched, np.stack([levels, *around]), search)[0])
+    here, best, region = levels, levels, _REGION
+    current = least = start
     done, failures, doubts = 0, 0, 0
     while done < iterations and failures < _FAILURES and doubts <= _DOUBTS and len(surrogate) < _MOST_LEARNT:
         surrogate.fit()
-        predicted = _predicted(solver, surrogate, here, region, **span, tail=tail)
-        if predicted is None:
+        tail = _tail(current.searched)
+        end = _predicted(solver, surrogate, here, region, tail, **span)
+        if end is None:
             break
-        end, done = predicted[0], done + 1
+        done += 1
         searched = squared_errors(solver, watched, end[None], search)[0]
-        found = float(robust(searched,tail))
-        if found >= error:
+        if loss(searched, tail) >= loss(current.searched, tail):
             region, failures = _SHRINKAGE * region, failures + 1
             continue
-        tail = Q*float(np.median(searched)) or np.inf
-        found = float(robust(searched,tail))
-        here, error, failures, region = end, found, 0, min(_GROWTH * region, _REGION)
-        judged = squared_errors(solver, denoise, here[None], judge)
-        if os.environ.get("JOINT","1")=="1":
-            allof=np.concatenate([searched, judged[0]])
-            less = gain(solver, judged[0], best_judged, start, means=(estimate(allof-np.concatenate([best_searched,best_judged])), estimate(allof-np.concatenate([start_searched,start]))))
-        else: _, less = preferred(solver, judged, best_judged, start)
-        doubts = 0 if less is not None else doubts + 1
-        if less is not None:
-            best, best_judged, best_searched = here, judged[0], searched
-    return Refined(best, best_judged, improved=best is not levels, iterations=done)
+        here, current = end, Errors(squared_errors(solver, denoise, end[None], judge)[0], searched)
+        region, failures = min(_GROWTH * region, _REGION), 0
+        sure = gain(solver, current, least, start) is not None
+        doubts = 0 if sure else doubts + 1
+        if sure:
+            best, least = here, current
+    return Refined(best, least.judged, improved=best is not levels, iterations=done)
