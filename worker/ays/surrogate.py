@@ -10,8 +10,6 @@ been evaluated so far (kriging: Rasmussen and Williams 2006, http://gaussianproc
 own; they share their lengths, which are those of least leave-one-out error (there, 5.4.2).
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -39,23 +37,8 @@ _NEIGHBOURS = 4
 """Levels of the fine solution that interpolate it."""
 
 
-@dataclass(frozen=True)
-class _Places:
-    """Where evaluations were made, relative to the fine solution.
-
-    Attributes:
-        log: ln sigma, shape (k,).
-        offsets: `x - x_*`, shape (n, k, size).
-        prior: the estimate without f, shape (n, k, size).
-    """
-
-    log: Array
-    offsets: Tensor
-    prior: Tensor
-
-
 class Surrogate:
-    """The denoiser along n starting noises, as far as it is known; a `Denoise` for the samples `noises`."""
+    """The denoiser along n starting noises, as far as it is known: a `Denoise` for the samples `noises`, once `fit` has been called."""
 
     def __init__(self, search: HeldOut) -> None:
         """Begin with the fine solutions alone.
@@ -85,11 +68,12 @@ class Surrogate:
         self._offsets = self._residuals = torch.zeros(count, 0, self._span.size, dtype=torch.float64)
         self._gram = torch.zeros(count, 0, 0, dtype=torch.float64)
         self._chosen = _FIRST
-        self._weights: Tensor | None = None
+        self._weights = self._residuals
+        self._noted: list[tuple[Tensor, Array, Tensor]] = []
 
     def __len__(self) -> int:
-        """Evaluations of every noise that it has learnt from."""
-        return len(self._log)
+        """Evaluations of every noise that it knows of."""
+        return len(self._log) + sum(len(log) for _, log, _ in self._noted)
 
     @property
     def noises(self) -> HeldOut:
@@ -98,40 +82,40 @@ class Surrogate:
         return HeldOut(noise, ends, None, self._indices)
 
     def watching(self, denoise: Denoise) -> Denoise:
-        """The model itself, which this learns from: rows of a call are a multiple of n, row r belongs to noise `r mod n`."""
+        """The model itself, of which this takes note: rows of a call are a multiple of n, row r belongs to noise `r mod n`."""
         inner = along(denoise, self._indices)
 
         def watched(x: Tensor, sigma: Tensor) -> Tensor:
             estimates = inner(x, sigma)
-            self._learn(x, sigma, estimates)
+            self._noted.append((self._by_noise(x), sigma.reshape(-1, len(self._indices))[:, 0].numpy(), self._by_noise(estimates)))
             return estimates
 
         return watched
 
-    def _learn(self, x: Tensor, sigma: Tensor, estimates: Tensor) -> None:
-        found = self._by_noise(estimates)
-        self._span.widen(found)
+    def _learn(self) -> None:
+        """Put what was noted among what is known."""
+        states, levels, found = zip(*self._noted, strict=True)
+        x, estimates, log = torch.cat(states, dim=1), torch.cat(found, dim=1), np.log(np.concatenate(levels))
+        self._noted = []
+        self._span.widen(estimates)
         self._offsets, self._residuals = map(self._span.padded, (self._offsets, self._residuals))
-        places = self._places(self._span.coordinates(self._by_noise(x)), sigma)
-        cross = self._offsets @ places.offsets.mT
-        above, below = torch.cat([self._gram, cross], dim=2), torch.cat([cross.mT, places.offsets @ places.offsets.mT], dim=2)
+        offsets, prior = self._offsets_and_prior(self._span.coordinates(x), log)
+        cross = self._offsets @ offsets.mT
+        above, below = torch.cat([self._gram, cross], dim=2), torch.cat([cross.mT, offsets @ offsets.mT], dim=2)
         self._gram = torch.cat([above, below], dim=1)
-        self._log = np.concatenate([self._log, places.log])
-        self._offsets = torch.cat([self._offsets, places.offsets], dim=1)
-        self._residuals = torch.cat([self._residuals, self._span.coordinates(found) - places.prior], dim=1)
-        self._weights = None
+        self._log = np.concatenate([self._log, log])
+        self._offsets = torch.cat([self._offsets, offsets], dim=1)
+        self._residuals = torch.cat([self._residuals, self._span.coordinates(estimates) - prior], dim=1)
 
     def _by_noise(self, rows: Tensor) -> Tensor:
         """Rows of a call, shape (k n, *shape) -> (n, k, dim)."""
         return rows.reshape(-1, len(self._indices), rows[0].numel()).transpose(0, 1)
 
-    def _places(self, x: Tensor, sigma: Tensor) -> _Places:
-        """Where states lie, from their coordinates, shape (n, k, size), and the levels of a call's rows, shape (k n,)."""
-        log = np.log(sigma.reshape(-1, len(self._indices))[:, 0].numpy())
+    def _offsets_and_prior(self, x: Tensor, log: Array) -> tuple[Tensor, Tensor]:
+        """`x - x_*` and the estimate without f, from coordinates of states, shape (n, k, size) each, and their ln sigma, shape (k,)."""
         states, estimates = self._fine(log)
-        offsets = x - states
         kappa = self._deviation**2 / (self._deviation**2 + np.exp(2 * log))
-        return _Places(log, offsets, estimates + torch.from_numpy(kappa)[:, None] * offsets)
+        return x - states, estimates + torch.from_numpy(kappa)[:, None] * (x - states)
 
     def _fine(self, log: Array) -> tuple[Tensor, Tensor]:
         """States and estimates of the fine solutions, interpolated in ln sigma by cubics, shape (n, k, size) each."""
@@ -147,7 +131,9 @@ class Surrogate:
         )
 
     def fit(self) -> None:
-        """Learn from what has been evaluated since: choose the lengths again, nearby, and solve for the weights."""
+        """Learn from what was noted: choose the lengths again, nearby, and solve for the weights."""
+        if self._noted:
+            self._learn()
         rounds = _FIRST_ROUNDS if self._chosen == _FIRST else _ROUNDS
         tried = {self._chosen: self._solved(self._chosen)}
         for _ in range(rounds):
@@ -201,14 +187,11 @@ class Surrogate:
         Returns:
             Coordinates, shape (k n, size).
         """
-        if self._weights is None:
-            self.fit()
-        assert self._weights is not None
-        places = self._places(self._by_noise(x), sigma)
+        log = np.log(sigma.reshape(-1, len(self._indices))[:, 0].numpy())
+        offsets, prior = self._offsets_and_prior(self._by_noise(x), log)
         known = self._gram.diagonal(dim1=1, dim2=2)
-        products, squares = places.offsets @ self._offsets.mT, places.offsets.square().sum(2)
-        kernel = self._kernel(self._chosen, products, squares, known, places.log)
-        return (places.prior + kernel @ self._weights).transpose(0, 1).reshape(x.shape)
+        kernel = self._kernel(self._chosen, offsets @ self._offsets.mT, offsets.square().sum(2), known, log)
+        return (prior + kernel @ self._weights).transpose(0, 1).reshape(x.shape)
 
 
 def _exists(chosen: tuple[int, int, int]) -> bool:

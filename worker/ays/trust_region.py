@@ -30,8 +30,8 @@ the others; squares alone would turn the fit into a search for what brings two o
 _WORTHWHILE = 0.01
 """Relative gain on the search noises, as the surrogate sees it, below which none is sought."""
 
-_MOST_VALUES = 2**28
-"""Values that a surrogate may keep: two GiB. Large samples are learnt along fewer noises, or not at all."""
+_MOST_VALUES = 2**29
+"""Values that a surrogate may keep: four GiB. Large samples are learnt along fewer noises, or not at all."""
 _MOST_LEARNT = 400
 """Evaluations of a noise that it learns from at most: its equations are of that size."""
 
