@@ -31,7 +31,8 @@ demo: $(READY) ## optimize a schedule for the bundled model, end to end, and sho
 serve: $(READY) ## run the API, a worker and an embedded Redis on 127.0.0.1:8000 until Ctrl-C
 	@exec $(BIN)/ays serve
 
-test: ## all checks and tests; both environments are set up side by side, as pip uses one core
+# Both environments side by side: pip uses one core.
+test: ## all checks and tests
 	@$(MAKE) --no-print-directory --jobs=2 $(READY) $(READY_SERVICE)
 	@$(MAKE) --no-print-directory lint test-all test-service
 
