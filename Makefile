@@ -31,7 +31,10 @@ demo: $(READY) ## optimize a schedule for the bundled model, end to end, and sho
 serve: $(READY) ## run the API, a worker and an embedded Redis on 127.0.0.1:8000 until Ctrl-C
 	@exec $(BIN)/ays serve
 
-test: lint test-all test-service ## all checks and tests
+# Both environments side by side: pip uses one core.
+test: ## all checks and tests
+	@$(MAKE) --no-print-directory --jobs=2 $(READY) $(READY_SERVICE)
+	@$(MAKE) --no-print-directory lint test-all test-service
 
 lint: $(READY) ## style, types and import borders
 	$(BIN)/ruff check .
@@ -44,7 +47,7 @@ test-all: $(READY) ## the tests, those of test-service left out
 
 test-service: $(READY_SERVICE) ## the tests of the service and the client, where torch is not installed
 	@! $(VENV_SERVICE)/bin/python -c 'import torch' 2>/dev/null || { echo "error: torch is installed in $(VENV_SERVICE)"; exit 1; }
-	$(VENV_SERVICE)/bin/python -m pytest tests/service tests/client
+	$(VENV_SERVICE)/bin/python -m pytest -n 2 --dist loadfile tests/service tests/client
 
 test-images: $(READY) ## what both images hold and do, torch included, in environments made as the Dockerfile says
 	$(ONE_THREAD) $(BIN)/python -m pytest -m "images or not images" tests/deploy

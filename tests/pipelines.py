@@ -1,9 +1,11 @@
 """A host in memory, and models of one small law that count, crash or misbehave: what the pipeline's tests share."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -12,6 +14,7 @@ from tests.ays.problems import plane
 from worker.ays.analytic import GaussianMixture
 from worker.ays.denoise import Denoiser
 from worker.ays.noise import VP, NoiseProcess, scaled_linear_betas
+from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
 
 LAW = plane(sigma_min=0.01, sigma_max=1000.0)
@@ -80,6 +83,14 @@ class Counted:
         if self.evaluations > self.until and self.then is not None:
             return self.then(x)
         return self.law.denoise(x.double(), sigma.double()).to(x)
+
+
+@contextmanager
+def small_table() -> Iterator[None]:
+    """The table of two solvers, one of each measure: all of them take seconds, and most tests look at the requested cell or the profile."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.table.SOLVERS", {name: SOLVERS[name] for name in ("dpmpp_2m", "dpmpp_2m_sde")})
+        yield
 
 
 def model(denoiser: Denoiser | None = None, process: NoiseProcess | None = None, **changes: object) -> LoadedModel:

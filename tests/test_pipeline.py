@@ -1,7 +1,7 @@
 """The pipeline: one measurement, the whole table, the requested cell; resumable, repeatable, and clear about what it cannot do."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule, identity
+from tests.pipelines import small_table
 from worker.ays.analytic import power_law_gaussian
 from worker.ays.denoise import DenoiserError
 from worker.ays.noise import VE
@@ -76,7 +77,14 @@ def fast() -> Outcome:
 @pytest.fixture(scope="module")
 def forty() -> Outcome:
     """The same of a profile of three shards."""
-    return optimize(request(paths=40), MODEL, Shelf())
+    with small_table():
+        return optimize(request(paths=40), MODEL, Shelf())
+
+
+@pytest.fixture
+def _small_table() -> Iterator[None]:
+    with small_table():
+        yield
 
 
 def test_the_table_holds_every_cell_and_each_is_a_schedule(fast: Outcome) -> None:
@@ -112,6 +120,7 @@ def test_the_same_request_gives_the_same_answer(fast: Outcome) -> None:
     assert [s.id for s in again.schedules] == [s.id for s in fast.schedules]
 
 
+@pytest.mark.usefixtures("_small_table")
 def test_a_retried_job_goes_on_from_its_shards_and_gives_the_same_profile(forty: Outcome) -> None:
     asked, whole = request(paths=40), forty.profile
     first = Shelf(room=2)
@@ -138,6 +147,7 @@ def test_a_stored_profile_is_not_measured_again_and_only_the_requested_row_comes
     assert neighbour.schedules == [neighbour.requested]
 
 
+@pytest.mark.usefixtures("_small_table")
 def test_an_answer_is_the_same_whichever_job_has_measured_the_profile(forty: Outcome) -> None:
     stored = optimize(request(paths=40, nfe=9), MODEL, Shelf()).profile
     other = optimize(request(paths=40), MODEL, Shelf(stored=stored))
@@ -145,6 +155,7 @@ def test_an_answer_is_the_same_whichever_job_has_measured_the_profile(forty: Out
     assert other.requested == forty.requested
 
 
+@pytest.mark.usefixtures("_small_table")
 def test_a_profile_of_other_weights_is_not_used(fast: Outcome) -> None:
     other = optimize(request(), replace(MODEL, fingerprint="e" * 32), Shelf(stored=fast.profile))
     assert other.profile is not None
@@ -169,6 +180,7 @@ def test_a_chosen_detail_is_optimized_and_judged_but_not_searched_for(fast: Outc
     assert outcome.requested.sigmas[0] <= 20.0 * (1 + 1e-9)
 
 
+@pytest.mark.usefixtures("_small_table")
 def test_a_range_within_the_models_range_is_kept_and_one_outside_is_refused() -> None:
     inside = optimize(request(sigma_min=0.1, sigma_max=5.0), MODEL, Shelf()).requested
     assert (inside.sigma_min, inside.sigma_max) == (0.1, 5.0)
@@ -193,6 +205,7 @@ def test_a_denoiser_that_breaks_is_named() -> None:
         optimize(request(), replace(MODEL, denoiser=Poisoned()), Shelf())
 
 
+@pytest.mark.usefixtures("_small_table")
 def test_data_of_the_wrong_shape_is_refused_and_right_data_is_used() -> None:
     wrong = replace(MODEL, data=lambda n, _generator: torch.zeros(n, 3))
     with pytest.raises(ValueError, match=r"sample_data of model 'spectrum' returned shape \(8, 3\); expected \(8, 24\)"):
@@ -204,6 +217,7 @@ def test_data_of_the_wrong_shape_is_refused_and_right_data_is_used() -> None:
         assert abs(loss - LAW.mmse(level)) < 4.5 * error
 
 
+@pytest.mark.usefixtures("_small_table")
 def test_progress_names_its_stages_in_order_and_never_runs_over() -> None:
     shelf = Shelf()
     optimize(request(effort="standard"), MODEL, shelf)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ays_client.contract import JobRequest, ProfileInfo, Schedule, Terminal, identity
-from tests.pipelines import PROFILE, Counted, Interrupted, Memory, model, request
+from tests.pipelines import PROFILE, Counted, Interrupted, Memory, model, request, small_table
 from worker.ays.choice import Choice
 from worker.ays.denoise import DenoiserError, Evaluator
 from worker.ays.ladder import Candidate
@@ -119,7 +119,8 @@ def test_a_crashed_job_resumes_from_its_shards_to_the_identical_answer(first) ->
         optimize(request(effort="standard"), model(Counted(until=2 * 20 * 32, then=crash)), host)
     assert list(host.kept) == ["0-16"]
     denoiser = Counted()
-    outcome = optimize(request(effort="standard"), model(denoiser), host)
+    with small_table():
+        outcome = optimize(request(effort="standard"), model(denoiser), host)
     assert moments(outcome.profile) == moments(first[0].profile)
     assert outcome.requested.id == first[0].requested.id
     assert denoiser.evaluations == first[2].evaluations - 2 * 16 * 32

@@ -1,10 +1,12 @@
 """A profile grows until the requested schedule is stable, resumes from its shards, and says where it stands."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 
 from ays_client.contract import Effort, JobRequest, ProfileInfo, Solver
-from tests.pipelines import Memory
+from tests.pipelines import Memory, small_table
 from worker.ays.stability import STABLE
 from worker.measure import FEWEST_PATHS, MOST_PATHS
 from worker.models.registry import Registry
@@ -15,6 +17,12 @@ from worker.profile_body import restore
 
 def request(**fields: object) -> JobRequest:
     return JobRequest(**{"model": "mixture", "nfe": 5, "solver": Solver.DPMPP_2M_SDE, "effort": Effort.FAST, "grid": 32} | fields)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _small_table() -> Iterator[None]:
+    with small_table():
+        yield
 
 
 @pytest.fixture(scope="module")

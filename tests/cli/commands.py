@@ -18,9 +18,13 @@ _PATH = os.pathsep.join(filter(None, (str(REPOSITORY), os.environ.get("PYTHONPAT
 
 
 def environment(**changes: str) -> dict[str, str]:
-    """The tests' environment without any setting of ours but `changes`."""
+    """The tests' environment without any setting of ours but `changes`.
+
+    Workers take one thread, as the tests that run beside this one need the other cores: threads that wait for one another on a
+    core that another process has spend several times the work.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AYS_")}
-    return {**kept, **changes}
+    return {**kept, "AYS_THREADS": "1", **changes}
 
 
 def ays(*words: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
