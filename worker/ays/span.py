@@ -9,6 +9,8 @@ from torch import Tensor
 
 WHOLE = 512
 """Most values of a sample that is its own coordinates."""
+_NEW = 1e-9
+"""Part of the longest vector below which nothing is new."""
 
 
 class Span:
@@ -29,12 +31,16 @@ class Span:
         """Make the spans hold these, too, shape (n, k, dim)."""
         if self._whole:
             return
-        rest = vectors.transpose(1, 2)
+        columns = vectors.mT
+        rest = columns
         # Twice is enough (Kahan): what is left of the first pass is rounding.
         for _ in range(2):
-            rest = rest - self._basis @ (self._basis.transpose(1, 2) @ rest)
-        directions = torch.linalg.qr(rest).Q
-        self._basis = torch.cat([self._basis, directions - self._basis @ (self._basis.transpose(1, 2) @ directions)], dim=2)
+            rest = rest - self._basis @ (self._basis.mT @ rest)
+        directions, sizes, _ = torch.linalg.svd(rest, full_matrices=False)
+        new = sizes > _NEW * columns.norm(dim=1).amax(dim=1, keepdim=True)
+        # Where one span has fewer new directions than another, a zero stands in their place.
+        directions = (directions * new[:, None])[:, :, : int(new.sum(1).max())]
+        self._basis = torch.cat([self._basis, directions - self._basis @ (self._basis.mT @ directions)], dim=2)
         self.size = self._basis.shape[2]
 
     def coordinates(self, vectors: Tensor) -> Tensor:

@@ -174,8 +174,9 @@ class Surrogate:
         near = products / (here[:, None] * there)
         a, b = squares / here**2 / 2, known / there**2 / 2
         alike = torch.from_numpy(np.exp(-(((log[:, None] - self._log) / span) ** 2) / 2))
-        apart = (near - a[:, :, None] - b[:, None, :]).clamp_(max=0.0).exp_()
-        return (apart - (-a).exp()[:, :, None] * (-b).exp()[:, None, :]) * alike
+        # e^-(apart) - e^-a e^-b, without the cancellation of small offsets; where the clamp is felt, the first factor is 0.
+        apart = (near - a[:, :, None] - b[:, None, :]).clamp_(max=0.0)
+        return -apart.exp_() * (-near.clamp_(min=-700.0)).expm1_() * alike
 
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The estimate as far as it is known.
