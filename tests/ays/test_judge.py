@@ -38,7 +38,7 @@ def test_the_bulk_of_the_noises_decides_where_their_tail_hides_what_they_gain() 
 def test_one_noise_more_in_another_mode_is_enough_for_a_doubt() -> None:
     """Alone it is one standard error of the paired difference, or just less, whatever the others gain."""
     assert gains(ODE, LESS + flip(500.0), BEST, BEST) is None
-    assert gains(ODE, LESS + flip(500.0), BEST + flip(500.0), BEST) is None  # one more than at the start, though not than the best
+    assert gains(ODE, LESS + flip(0.0, 8.0), BEST, LESS + flip(0.0, 7.0)) is None  # surely larger than at the start
     assert gains(ODE, LESS, BEST, BEST + flip(500.0)) == BULK
     assert gains(ODE, LESS + flip(500.0, -999.0), BEST, BEST) is not None  # one comes, one goes
 

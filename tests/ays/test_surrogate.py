@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from tests.ays.problems import evaluator, plane, spectrum
-from worker.ays.analytic import GaussianMixture
 from worker.ays.denoise import Denoiser, Evaluator
 from worker.ays.least_squares import shaken
 from worker.ays.noise import Array
@@ -44,16 +43,16 @@ def test_what_it_has_seen_it_knows(law: Denoiser, terminal: str) -> None:
     known, search = taught(law, schedules, terminal=terminal)
     assert 16 < len(known) <= 24  # what begins alike is evaluated once
     true, found = (squared_errors(SOLVER, each, schedules, noises) for each, noises in ((law.denoise, search), (known, known.noises)))
-    assert found == pytest.approx(true, rel=1e-3, abs=1e-9)
+    assert found == pytest.approx(true, rel=0.01, abs=1e-9)
 
 
 def test_what_it_has_not_seen_it_foretells_far_better_than_a_jacobian() -> None:
-    """From schedules 0.3 of a gap away, it learns those up to 0.2 away in other directions; the mixture's samples bend within that."""
-    law, steps = GaussianMixture(plane().means, torch.full((3,), 0.03), torch.ones(3), sigma_min=0.05, sigma_max=20.0), 8
+    """From three schedules 0.3 of a gap away to those up to 0.4 away in other directions: the mixture's samples bend within that."""
+    law, steps = plane(), 8
     known, search = taught(law, around(law, 3, 0.3))
     middle = np.append(log_grid(law.sigma_max, law.sigma_min, steps + 1)[:-1], 0.0)
     generator = np.random.default_rng(0)
-    factors = np.exp(0.2 * np.log(middle[0] / middle[1]) * generator.uniform(-1, 1, (12, steps)))
+    factors = np.exp(0.4 * np.log(middle[0] / middle[1]) * generator.uniform(-1, 1, (12, steps)))
     factors[:, 0] = np.minimum(factors[:, 0], 1.0)
     factors[:, -1] = np.maximum(factors[:, -1], 1.0)
     unseen = np.column_stack([middle[:-1] * factors, np.zeros(12)])

@@ -66,20 +66,22 @@ def test_the_judge_never_gets_surely_worse_and_the_schedule_stays_one(name: str,
     assert 0 <= found.iterations <= 6
 
 
-@pytest.mark.parametrize(("name", "steps"), [("dpmpp_2m", 6), ("unipc", 6), ("ddim", 8)])
+@pytest.mark.parametrize(("name", "steps"), [("dpmpp_2m", 5), ("ddim", 8)])
 def test_it_ends_lower_than_derivatives_of_the_model_at_fewer_evaluations(name: str, steps: int) -> None:
-    """On fresh noises of the mixture, from the same start, judged alike."""
+    """On fresh noises of the mixture, from the same starts, judged alike."""
     law, solver = plane(), SOLVERS[name]
-    start = np.append(20.0 * (0.05 / 20.0) ** np.linspace(0, 1, steps) ** 0.7, 0.0)
-    search, judge, fresh = (noises(law, solver, "zero", stream, n) for stream, n in zip(Stream, (0, 24, 24, 256), strict=False) if n)
+    search, judge, fresh = (noises(law, solver, "zero", *drawn) for drawn in ((Stream.SEARCH, 40), (Stream.JUDGE, 40), (Stream.FRESH, 256)))
     given = {"search": search, "judge": judge, "sigma_max": law.sigma_max, "sigma_min": law.sigma_min}
-    asked, learnt = evaluator(law), evaluator(law)
-    old = refine(solver, asked, start, **given, iterations=6)
-    new = descend(solver, learnt, start, **given, surrogate=Surrogate(search), iterations=10)
-    assert learnt.evaluations < asked.evaluations
-    before, slow, fast = (squared_errors(solver, law.denoise, each[None], fresh).mean() for each in (start, old.levels, new.levels))
-    assert fast < 1.02 * slow
-    assert fast < 0.7 * before
+    asked, learnt, ratios = evaluator(law), evaluator(law), []
+    for bend in (0.5, 0.7, 1.0):
+        start = np.append(20.0 * (0.05 / 20.0) ** np.linspace(0, 1, steps) ** bend, 0.0)
+        old = refine(solver, asked, start, **given, iterations=4)
+        new = descend(solver, learnt, start, **given, surrogate=Surrogate(search), iterations=12)
+        before, slow, fast = (squared_errors(solver, law.denoise, each[None], fresh).mean() for each in (start, old.levels, new.levels))
+        assert fast < 0.5 * before
+        ratios.append(fast / slow)
+    assert np.exp(np.log(ratios).mean()) < 0.9
+    assert learnt.evaluations < 0.9 * asked.evaluations
 
 
 def test_a_curved_valley_is_followed_to_its_end() -> None:

@@ -3,7 +3,7 @@ r"""A denoiser learnt along given noises, so that a search may ask it for nothin
 All students of one starting noise stay near its fine solution, and each evaluation of one tells what the others would have met. Around
 the fine solution, whose states $x_*(\sigma)$ and estimates $D_*(\sigma)$ are known,
 
-    D(x, sigma) = D_*(sigma) + kappa (x - x_*(sigma)) + f(x - x_*(sigma), ln sigma),   kappa = s^2 / (s^2 + sigma^2),   (theory 21)
+    D(x, sigma) = D_*(sigma) + kappa (x - x_*(sigma)) + f(x - x_*(sigma), ln sigma),   kappa = s^2 / (s^2 + sigma^2),   (theory L)
 
 where kappa is what Gaussian data of variance $s^2$ would have, and f is a Gaussian process, zero on the fine solution, given what has
 been evaluated so far (kriging: Rasmussen and Williams 2006, http://gaussianprocess.org/gpml, chapter 2). Each noise has a process of its

@@ -1,9 +1,9 @@
 r"""Refinement on a learnt denoiser: least squares that costs nothing, tried on the model within a region of trust.
 
-A Jacobian by differences takes `N (N + 3) / 2` evaluations of every noise. Here a `Surrogate` gives it, which learns from what the
-students of the same noises have met, and an iteration costs the evaluations of the one schedule that it ends with. Their states teach it
-more where it matters, so a step that fails is not lost: the region shrinks, and the next step knows better (trust regions: Conn, Gould,
-Toint 2000). The judge's noises decide what is kept, as in `refine.py`.
+A Jacobian by differences takes `N (N + 3) / 2` evaluations of every noise. Here a `Surrogate` (theory L) gives it, which learns from what
+the students of the same noises have met, and an iteration costs the evaluations of the one schedule that it ends with. Their states teach
+it most where the search is, so a step that fails is not lost: the region shrinks, and the next step knows better (trust regions: Conn,
+Gould, Toint 2000). The judge's noises decide what is kept, as in `refine.py`.
 """
 
 import numpy as np
