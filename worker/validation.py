@@ -129,7 +129,7 @@ def plan(
     again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
     starts += again
     # Few noises are not halved; the most are.
-    learnt = bool(_learnt(solver, shape, grid=grid, noises=_MOST_NOISES[effort]))
+    learnt = _most_learnt(solver, shape, grid=grid) > 0
     opening = starts * opening_evaluations(solver, steps) if learnt else 0
     per_noise = starts * _iteration(effort, solver, steps, _MOST_NOISES[effort], learnt=learnt) / _MOST_NOISES[effort]
     before = 2 * grid + _RACED * _CANDIDATES * cost + opening
@@ -151,10 +151,10 @@ def budgeted(effort: Effort, solver: Solver, steps: int) -> float:
     return BUDGET[effort] * max(2.0 if solver.stochastic else 1.0, steps / _BUDGETED_STEPS)
 
 
-def _learnt(solver: Solver, shape: tuple[int, ...], *, grid: int, noises: int) -> int:
-    """Along how many of so many search noises the model is learnt; 0: its derivatives are asked for."""
+def _most_learnt(solver: Solver, shape: tuple[int, ...], *, grid: int) -> int:
+    """Along how many noises of the search the model may be learnt; 0: its derivatives are asked for."""
     room = 0 if solver.stochastic else learnable(math.prod(shape), grid=grid)
-    return min(noises, room) if room >= _CALM_NOISES else 0
+    return room if room >= _CALM_NOISES else 0
 
 
 def _iteration(effort: Effort, solver: Solver, steps: int, noises: int, *, learnt: bool) -> int:
@@ -187,6 +187,7 @@ class Validator:
         self._plan, self._effort = self._planned(), request.effort
         self._span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
         self._stock = stock_schedules(self._steps, **self._span, terminal=self._terminal, process=model.process)
+        self._most_learnt = _most_learnt(self._solver, shape, grid=grid)
         self._surrogate: Surrogate | None = None
         self._start = denoise.evaluations
 
@@ -227,8 +228,9 @@ class Validator:
         self._plan = self._planned(rungs=len(candidates), spread=spread)
         more = range(len(pilot), self._plan.noises)
         search = pilot.joined(self._hold_out(Stream.SEARCH, more)) if more else pilot
-        learnt = _learnt(self._solver, self._denoise.shape, grid=len(self._profile.levels), noises=len(search))
-        self._surrogate = Surrogate(search.part(0, learnt)) if learnt else None
+        if self._most_learnt:
+            self._surrogate = Surrogate(search.part(0, self._most_learnt))
+            search = replace(search, path=None)
         return search, self._hold_out(Stream.JUDGE, range(self._plan.noises))
 
     def _spread(self, levels: Array, noises: HeldOut) -> float:
@@ -306,7 +308,7 @@ class Validator:
             indices=indices,
             seed=self._seed,
             stream=stream,
-            keep_path=stream is Stream.SEARCH and not self._solver.stochastic,
+            keep_path=stream is Stream.SEARCH and indices.start < self._most_learnt,
         )
 
     def _errors(self, levels: Array, noises: HeldOut) -> Array:

@@ -49,8 +49,9 @@ class Surrogate:
         Raises:
             ValueError: the paths are not there.
         """
-        if search.path is None:
-            msg = "received noises without the paths of their fine solutions; expected hold_out(..., keep_path=True)"
+        kept = 0 if search.path is None else search.path.states.shape[1]
+        if search.path is None or kept < len(search):
+            msg = f"received {len(search)} noises with the paths of {kept} fine solutions; expected all; draw them with keep_path=True"
             raise ValueError(msg)
         self._indices, path = search.indices, search.path
         states, estimates, noise, ends = (

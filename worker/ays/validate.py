@@ -68,7 +68,7 @@ class HeldOut:
         reference: fine solutions at the terminal level, shape (n, *shape).
         brownian: the paths that drove them, for stochastic solvers.
         indices: which samples they are, length n; a conditional model's conditions follow from them.
-        path: the fine solutions on their way, where they were kept.
+        path: the fine solutions of the first of them on their way, as many as were kept.
     """
 
     noise: Tensor
@@ -88,11 +88,11 @@ class HeldOut:
         return HeldOut(self.noise[start:stop], self.reference[start:stop], paths, self.indices[start:stop], kept)
 
     def joined(self, other: "HeldOut") -> "HeldOut":
-        """These noises, then those of another that was solved on the same grid; their ways, if both were kept."""
+        """These noises, then those of another that was solved on the same grid."""
         paths = self.brownian
         if paths is not None and other.brownian is not None:
             paths = replace(paths, w=torch.cat([paths.w, other.brownian.w], dim=1))
-        kept = self.path.joined(other.path) if self.path is not None and other.path is not None else None
+        kept = self.path.joined(other.path) if self.path is not None and other.path is not None else self.path
         noise, reference = torch.cat([self.noise, other.noise]), torch.cat([self.reference, other.reference])
         return HeldOut(noise, reference, paths, self.indices + other.indices, kept)
 
