@@ -148,15 +148,15 @@ class Surrogate:
         self._weights = tried[self._chosen][1]
 
     def _solved(self, chosen: tuple[int, int, int]) -> tuple[float, Tensor]:
-        """Leave-one-out error of some lengths, and the weights of the evaluations, shape (n, m, size)."""
+        """Leave-one-out error of some lengths, infinite where rounding makes them unsolvable, and the weights, shape (n, m, size)."""
         squares = self._gram.diagonal(dim1=1, dim2=2)
         kernel = self._kernel(chosen, self._gram, squares, squares, self._log)
         own = kernel.diagonal(dim1=1, dim2=2)
-        factor = torch.linalg.cholesky(kernel + torch.diag_embed(_NUGGET * (own + own.mean(1, keepdim=True)) + 1e-300))
+        factor, failed = torch.linalg.cholesky_ex(kernel + torch.diag_embed(_NUGGET * (own + own.mean(1, keepdim=True)) + 1e-300))
         inverse = torch.cholesky_inverse(factor)
         weights = inverse @ self._residuals
         left_out = weights / inverse.diagonal(dim1=1, dim2=2)[..., None]
-        return float(left_out.square().sum()), weights
+        return float("inf") if bool(failed.any()) else float(left_out.square().sum()), weights
 
     def _kernel(self, chosen: tuple[int, int, int], products: Tensor, squares: Tensor, known: Tensor, log: Array) -> Tensor:
         """Covariance of f at k places and at the m known ones, shape (n, k, m).
