@@ -137,9 +137,7 @@ def test_noises_without_their_paths_are_refused_in_words() -> None:
     law = plane()
     levels = log_grid(law.sigma_max, law.sigma_min, 16)
     bare = hold_out(SOLVER, law.denoise, law.shape, levels=levels, terminal="zero", indices=range(2), seed=0, stream=Stream.SEARCH)
-    with pytest.raises(
-        ValueError, match="received 2 noises with the paths of 0 fine solutions; expected all; draw them"
-    ):
+    with pytest.raises(ValueError, match="received 2 noises with the paths of 0 fine solutions; expected all; draw them"):
         Surrogate(bare)
     some = fine(law, law.denoise, n=3).joined(bare)
     with pytest.raises(ValueError, match="received 5 noises with the paths of 3"):
