@@ -75,9 +75,13 @@ def _predicted(
     return here if error < (1 - _WORTHWHILE) * begin else None
 
 
-def _tail(errors: Array) -> float:
-    """Squared error from which on a noise counts less: `_TAIL` medians; infinite where there is no error."""
-    return _TAIL * float(np.median(errors)) or np.inf
+def _tail(solver: Solver, errors: Array) -> float:
+    """Squared error from which on a noise counts less: `_TAIL` medians; infinite where there is no error, and for one-step solvers.
+
+    Errors of a longer memory cancel for the bulk of the noises; those of one step add up, and push more noises to another mode the larger
+    they are.
+    """
+    return _TAIL * float(np.median(errors)) or np.inf if solver.multistep else np.inf
 
 
 def descend(
@@ -117,7 +121,7 @@ def descend(
     done, failures, doubts = 0, 0, 0
     while done < iterations and failures < _FAILURES and doubts <= _DOUBTS and len(surrogate) < _MOST_LEARNT:
         surrogate.fit()
-        tail = _tail(current.searched)
+        tail = _tail(solver, current.searched)
         end = _predicted(solver, surrogate, here, region, tail, **span)
         if end is None:
             break
