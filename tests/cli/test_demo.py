@@ -28,8 +28,9 @@ def test_demo_and_its_second_run(tmp_path: Path):
     assert first.returncode == 0, first.stderr
     assert "digits: 8 evaluations, dpmpp_2m (optimized, validated)" in first.stdout
     assert "stock: edm" in first.stdout
-    assert ratio(first.stdout) < 0.6
-    assert usual_ratio(first.stdout) < 0.3
+    # A few of the noises end as another digit and carry most of the mean, whose standard error is half of it; half of them tell more.
+    assert ratio(first.stdout) < 0.8
+    assert usual_ratio(first.stdout) < 0.2
     assert first.stdout.splitlines()[-1].endswith(": out/digits-8-dpmpp_2m.png")
     picture = tmp_path / "out/digits-8-dpmpp_2m.png"
     assert picture.read_bytes().startswith(b"\x89PNG")
