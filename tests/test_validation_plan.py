@@ -48,6 +48,7 @@ def test_an_sde_spends_twice_the_budget_on_noises() -> None:
     ode, sde = (plan(Effort.STANDARD, SOLVERS[name], 8, **SIZES) for name in ("dpmpp_2m", "dpmpp_2m_sde"))
     assert budgeted(Effort.STANDARD, SOLVERS["dpmpp_2m_sde"], 5) == 2 * budgeted(Effort.STANDARD, SOLVERS["dpmpp_2m"], 5)
     assert sde.noises > ode.noises
+    assert sde.total > 1.2 * ode.total
 
 
 def test_more_steps_may_spend_what_as_many_samples_cost() -> None:

@@ -86,6 +86,7 @@ class Plan:
         iterations: refinement iterations of one start.
         starts: candidates that are refined.
         imitated: fine solutions that another candidate imitates.
+        learnt: search noises along which the model may be learnt; 0: its derivatives are asked for.
         total: evaluations expected at most.
     """
 
@@ -93,6 +94,7 @@ class Plan:
     iterations: int
     starts: int
     imitated: int
+    learnt: int
     total: int
 
 
@@ -128,9 +130,10 @@ def plan(
     # Of a few steps an iteration is cheap beside a fine solution, and the first start's often fails on the judge's noises.
     again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
     starts += again
-    # Few noises are not halved; the most are.
-    learnt = _most_learnt(solver, shape, grid=grid) > 0
+    along = _most_learnt(solver, shape, grid=grid)
+    learnt = along > 0
     opening = starts * opening_evaluations(solver, steps) if learnt else 0
+    # Few noises are not halved; the most are.
     per_noise = starts * _iteration(effort, solver, steps, _MOST_NOISES[effort], learnt=learnt) / _MOST_NOISES[effort]
     before = 2 * grid + _RACED * _CANDIDATES * cost + opening
     once = imitating + _HEAT * rungs * cost
@@ -143,7 +146,7 @@ def plan(
     noises = int(np.clip(min(room / (before + reserved * per_noise), enough), fewest, _MOST_NOISES[effort]))
     one = starts * _iteration(effort, solver, steps, noises, learnt=learnt)
     iterations = int(np.clip((room - before * noises) // one, 0, _ITERATIONS))
-    return Plan(noises, iterations, starts, count, once + int(noises * before + iterations * one))
+    return Plan(noises, iterations, starts, count, along, once + int(noises * before + iterations * one))
 
 
 def budgeted(effort: Effort, solver: Solver, steps: int) -> float:
@@ -187,7 +190,6 @@ class Validator:
         self._plan, self._effort = self._planned(), request.effort
         self._span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
         self._stock = stock_schedules(self._steps, **self._span, terminal=self._terminal, process=model.process)
-        self._most_learnt = _most_learnt(self._solver, shape, grid=grid)
         self._surrogate: Surrogate | None = None
         self._start = denoise.evaluations
 
@@ -228,8 +230,8 @@ class Validator:
         self._plan = self._planned(rungs=len(candidates), spread=spread)
         more = range(len(pilot), self._plan.noises)
         search = pilot.joined(self._hold_out(Stream.SEARCH, more)) if more else pilot
-        if self._most_learnt:
-            self._surrogate = Surrogate(search.part(0, self._most_learnt))
+        if self._plan.learnt:
+            self._surrogate = Surrogate(search.part(0, self._plan.learnt))
             search = replace(search, path=None)
         return search, self._hold_out(Stream.JUDGE, range(self._plan.noises))
 
@@ -258,9 +260,9 @@ class Validator:
         pool: list[tuple[Candidate, Refined]] = []
         if self._solver.stochastic:
             return pool
-        noises = self._plan.noises
-        one = _iteration(self._effort, self._solver, self._steps, noises, learnt=self._surrogate is not None)
-        opening = noises * opening_evaluations(self._solver, self._steps) if self._surrogate is not None else 0
+        noises, learnt = self._plan.noises, self._plan.learnt > 0
+        one = _iteration(self._effort, self._solver, self._steps, noises, learnt=learnt)
+        opening = noises * opening_evaluations(self._solver, self._steps) if learnt else 0
         for candidate in others[:_MORE_STARTS]:
             iterations = min((self._plan.total - self._spent() - opening) // one, _ITERATIONS)
             if iterations > 0:
@@ -308,7 +310,7 @@ class Validator:
             indices=indices,
             seed=self._seed,
             stream=stream,
-            keep_path=stream is Stream.SEARCH and indices.start < self._most_learnt,
+            keep_path=stream is Stream.SEARCH and indices.start < self._plan.learnt,
         )
 
     def _errors(self, levels: Array, noises: HeldOut) -> Array:

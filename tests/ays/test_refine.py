@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.ays.problems import evaluator, flow_profile, forward_profile, plane, spectrum
+from tests.ays.refinements import assert_by_the_rules, noises, scattered
 from worker.ays.analytic import power_law_gaussian
 from worker.ays.choice import Choice
 from worker.ays.judge import Errors, gain, surely_better
@@ -17,12 +18,7 @@ from worker.ays.paths import Stream
 from worker.ays.profile import log_grid
 from worker.ays.refine import iteration_evaluations, refine, seen
 from worker.ays.solvers import SOLVERS, Denoise, Solver, sample
-from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
-
-
-def noises(law, solver: Solver, terminal: str, stream: Stream, n: int = 20) -> HeldOut:
-    levels = log_grid(law.sigma_max, law.sigma_min, 48)
-    return hold_out(solver, law.denoise, law.shape, levels=levels, terminal=terminal, indices=range(n), seed=0, stream=stream)
+from worker.ays.validate import estimate, hold_out, squared_errors
 
 
 def run(law, solver: Solver, start: np.ndarray, *, terminal: str = "zero", iterations: int = 3, denoise: Denoise | None = None, **kw):
@@ -40,20 +36,8 @@ def test_the_judge_never_gets_surely_worse_and_the_schedule_stays_one(name: str,
     profile = (forward_profile if solver.stochastic else flow_profile)(law, points=32, paths=4)
     start = optimal_levels(profile, solver, 5, terminal=terminal, choice=Choice(1.8, ratio_bound=2.0))
     found, used = run(law, solver, start, terminal=terminal)
-    before = squared_errors(solver, law.denoise, start[None], used["judge"])[0]
-    change = estimate(found.judged - before)
-    assert change.mean <= (0 if solver.stochastic else change.standard_error)
-    assert found.judged == pytest.approx(squared_errors(solver, law.denoise, found.levels[None], used["judge"])[0], rel=1e-9)
-    assert (
-        found.improved
-        == (gain(solver, Errors(found.judged), Errors(before), Errors(before)) is not None)
-        == (not np.array_equal(found.levels, start))
-    )
-    assert found.levels.shape == start.shape
-    assert np.all(np.diff(found.levels) < 0)
-    assert found.levels[:-1].min() >= law.sigma_min * (1 - 1e-9)
-    assert found.levels[0] <= law.sigma_max * (1 + 1e-12)
-    assert found.levels[-1] == start[-1]
+    before = Errors(assert_by_the_rules(found, start, solver, law, used["judge"]))
+    assert found.improved == (gain(solver, Errors(found.judged), before, before) is not None)
     assert 1 <= found.iterations <= 3
 
 
@@ -161,10 +145,7 @@ def test_a_few_noises_that_scatter_decide_nothing() -> None:
     """Sixteen noises would like another schedule by far, but their own errors differ so much that they cannot speak for others."""
     law, solver = plane(), SOLVERS["ddim"]
     start = np.append(log_grid(20.0, 0.05, 5), 0.0)
-    judge = noises(law, solver, "zero", Stream.JUDGE, 16)
-    content = sample(solver, law.denoise, start, judge.noise)
-    content[:4] = judge.reference[:4]
-    found, _ = run(law, solver, start, judge=replace(judge, reference=content))
+    found, _ = run(law, solver, start, judge=scattered(law, solver, start))
     assert found.iterations == 0
     assert np.array_equal(found.levels, start)
     assert run(law, solver, start)[0].improved

@@ -127,9 +127,11 @@ class Surrogate:
         factors = (log[:, None, None] - nodes[:, None, :]) / apart
         factors[:, np.arange(_NEIGHBOURS), np.arange(_NEIGHBOURS)] = 1.0
         weights = torch.from_numpy(factors.prod(axis=2))
-        return tuple(  # type: ignore[return-value]
-            self._span.padded(torch.einsum("kj,nkjd->nkd", weights, each[:, index])) for each in (self._states, self._estimates)
-        )
+
+        def interpolated(nodes: Tensor) -> Tensor:
+            return self._span.padded(torch.einsum("kj,nkjd->nkd", weights, nodes[:, index]))
+
+        return interpolated(self._states), interpolated(self._estimates)
 
     def fit(self) -> None:
         """Learn from what was noted: choose the lengths again, nearby, and solve for the weights."""
