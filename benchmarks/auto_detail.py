@@ -38,6 +38,8 @@ from worker.validation import Validator
 COUNTS = (5, 8, 12)
 HEATS = (0, 64, 128, 256, 512, 1024)
 """Fresh noises between which candidates are dropped."""
+COMPARED = range(1024, 2048)
+"""Those on which pick, answer and best are compared."""
 
 _SURE = 4.0
 """Standard errors of the paired difference by which what is dropped is worse than the best."""
@@ -45,24 +47,6 @@ _NEAR = 1.05
 """Error beside the best's that counts as good as the best."""
 _PAGE = Path("docs/results/auto_detail.md")
 _NOTES = Path(__file__).with_name("auto_detail_notes.md")
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """A schedule that is judged.
-
-    Attributes:
-        name: what it was optimized for, or `pick` and `answer`.
-        levels: shape (N + 1,).
-    """
-
-    name: str
-    levels: Array
-
-    @property
-    def ours(self) -> bool:
-        """Whether it is compared with the ladder, and not of it."""
-        return self.name in ("pick", "answer")
 
 
 @dataclass(frozen=True)
@@ -97,32 +81,30 @@ def measured(model_id: str, solver: str, nfe: int) -> Row:
     request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver))
     verdict = Validator(request, model, profile, denoise, Stages(Nowhere())).search()
     assert verdict.raced is not None
-    entries = [Entry("pick", verdict.raced), Entry("answer", verdict.levels)]
-    entries += [Entry(titled(each), each.levels) for each in candidates]
-    errors = judged(entries, model, solver, denoise)
-    best = min((entry for entry in errors if not entry.ours), key=lambda entry: errors[entry].mean())
-    pick, answer = (errors[entry] for entry in entries[:2])
-    ratios = (ratio(pick, errors[best]), ratio(answer, errors[best]))
-    return Row(model_id, solver, nfe, named(verdict.raced, candidates, model, nfe), best.name, *ratios)
+    best = in_hindsight(candidates, model, solver, denoise)
+    noises = fresh(model, solver, denoise, COMPARED)
+    levels = np.stack([verdict.raced, verdict.levels, best.levels])
+    pick, answer, least = squared_errors(SOLVERS[solver], denoise, levels, noises)
+    names = named(verdict.raced, candidates, model, nfe), titled(best)
+    return Row(model_id, solver, nfe, *names, ratio(pick, least), ratio(answer, least))
 
 
-def judged(entries: Sequence[Entry], model: LoadedModel, solver: str, denoise: Evaluator) -> dict[Entry, Array]:
-    """Errors on all fresh noises of what may be the best, and of ours."""
-    alive, errors = list(entries), np.zeros((len(entries), 0))
+def in_hindsight(candidates: Sequence[Candidate], model: LoadedModel, solver: str, denoise: Evaluator) -> Candidate:
+    """The candidate of least mean error."""
+    alive, errors = list(candidates), np.zeros((len(candidates), 0))
     for start, stop in itertools.pairwise(HEATS):
         noises = fresh(model, solver, denoise, range(start, stop))
-        new = squared_errors(SOLVERS[solver], denoise, np.stack([entry.levels for entry in alive]), noises)
+        new = squared_errors(SOLVERS[solver], denoise, np.stack([each.levels for each in alive]), noises)
         errors = np.concatenate([errors, new], axis=1)
-        kept = possible(alive, errors)
+        kept = possible(errors)
         alive, errors = list(itertools.compress(alive, kept)), errors[kept]
-    return dict(zip(alive, errors, strict=True))
+    return alive[int(errors.mean(axis=1).argmin())]
 
 
-def possible(entries: Sequence[Entry], errors: Array) -> Array:
-    """Which entries are ours, or may still be the best of the ladder; shape (S,)."""
-    ours = np.array([entry.ours for entry in entries])
-    lead = errors - errors[np.where(ours, np.inf, errors.mean(axis=1)).argmin()]
-    return ours | (lead.mean(axis=1) <= _SURE * lead.std(axis=1, ddof=1) / np.sqrt(lead.shape[1]))
+def possible(errors: Array) -> Array:
+    """Which candidates may still be the best, from errors of shape (S, n); shape (S,)."""
+    lead = errors - errors[errors.mean(axis=1).argmin()]
+    return lead.mean(axis=1) <= _SURE * lead.std(axis=1, ddof=1) / np.sqrt(lead.shape[1])
 
 
 def titled(candidate: Candidate) -> str:
