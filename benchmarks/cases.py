@@ -72,7 +72,7 @@ CASES = (
         seeds=(0,),
         limits=(),
     ),
-    Case("digits", "handwritten digits 8 x 8, DDPM network", noises=128, chunk=128, seeds=(0,), limits=(8,)),
+    Case("digits", "handwritten digits 8 x 8, DDPM network", noises=256, chunk=128, seeds=(0, 1, 2), limits=(8,)),
     Case("gaussian-3072", "Gaussian with a 1/f^2 spectrum in 3,072 dimensions (exact)", noises=128, chunk=32, density=True),
     Case(
         "mixture",

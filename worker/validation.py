@@ -47,8 +47,9 @@ _FEW_STEPS = 6
 """Steps up to which a second start is refined, whatever the first one leaves."""
 _MORE_STARTS = 3
 """Starts that are refined at most with what the others have left: a descent ends in one of many minima, and early on a judge's doubt."""
-_HEAT, _CANDIDATES = 4, 6
-"""Noises that the whole ladder runs on, and candidates that run on: noises and iterations are worth more than a seventh (measured)."""
+_HEAT, _CANDIDATES = {False: 4, True: 8}, {False: 6, True: 9}
+"""Noises that the whole ladder runs on, and candidates that run on, of an ODE and of an SDE (measured): refinement changes an ODE's pick so
+much that noises and iterations are worth more than a seventh; what an SDE's race picks is most of its answer."""
 _RACED = 0.85
 """Noises that a candidate is charged for in the race, in multiples of the search's. Where those are few the heats cost up to twice as much;
 an ODE's whole validation spends 0.9 to 1.3 of the budget, 1.1 on average (measured)."""
@@ -135,8 +136,8 @@ def plan(
     opening = starts * opening_evaluations(solver, steps) if learnt else 0
     # Few noises are not halved; the most are.
     per_noise = starts * _iteration(effort, solver, steps, _MOST_NOISES[effort], learnt=learnt) / _MOST_NOISES[effort]
-    before = 2 * grid + _RACED * _CANDIDATES * cost + opening
-    once = imitating + _HEAT * rungs * cost
+    before = 2 * grid + _RACED * _CANDIDATES[solver.stochastic] * cost + opening
+    once = imitating + _HEAT[solver.stochastic] * rungs * cost
     room = max(0, budget - once)
     enough = min(spread, 1e3) ** 2 / _PRECISION[effort] ** 2 / 2
     if not solver.stochastic and spread >= _CALM:
@@ -199,7 +200,7 @@ class Validator:
         self._plan = self._planned(rungs=len(found))
         self._stages.enter("validate", self._plan.total)
         search, judge = self._draw(found)
-        raced = heat(self._solver, self._denoise, found, search.part(0, _HEAT), _CANDIDATES) if found else []
+        raced = self._heat(found, search) if found else []
         candidates = [*off_grid(self._profile, raced), *self._imitation()]
         outcome = race(self._solver, self._denoise, candidates, self._stock, search.joined(judge))
         self._stages.enter("refine", max(0, self._plan.total - self._spent()))
@@ -212,6 +213,11 @@ class Validator:
         candidate, refined = self._surest(pool, outcome.errors[0], search)
         verdict = self._conclude(candidate, refined, outcome.best_stock, search, judge)
         return replace(verdict, raced=outcome.ranking[0].levels)
+
+    def _heat(self, found: Sequence[Candidate], search: HeldOut) -> list[Candidate]:
+        """Whom of the ladder the race has room for."""
+        stochastic = self._solver.stochastic
+        return heat(self._solver, self._denoise, found, search.part(0, _HEAT[stochastic]), _CANDIDATES[stochastic])
 
     def check(self, candidate: Candidate) -> Verdict:
         """Measure the errors of a given schedule, and of the stock ones, on the judge's noises."""

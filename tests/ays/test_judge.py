@@ -60,13 +60,21 @@ def test_the_largest_gain_is_preferred_and_where_none_is_sure_the_least_mean() -
     assert preferred(SDE, doubtful, start, start) == (1, None)
 
 
+def test_half_a_standard_error_convinces_of_an_sde_alone() -> None:
+    wide = np.where(np.arange(40) % 2, -1.0, 0.8)  # 0.7 standard errors
+    assert surely_better(SDE, wide, np.zeros(40))
+    assert not surely_better(ODE, wide, np.zeros(40))
+    assert not surely_better(SDE, wide + 0.05, np.zeros(40))  # 0.35 of them
+
+
 def test_few_noises_must_be_twice_as_sure_and_say_nothing_where_they_scatter() -> None:
     others = np.zeros(19)
     change = np.append(np.full(18, -0.1), 1.4)  # mean -0.021, standard error 0.08
-    assert not surely_better(others + change, others)
+    assert not surely_better(ODE, others + change, others)
     wide = np.where(np.arange(40) % 2, -1.0, 0.65)  # 1.3 standard errors
-    assert surely_better(wide, np.zeros(40))
-    assert not surely_better(wide[:18], np.zeros(18))
+    assert surely_better(ODE, wide, np.zeros(40))
+    assert not surely_better(ODE, wide[:18], np.zeros(18))
+    assert not surely_better(SDE, wide[:18], np.zeros(18))
     assert telling(np.append(np.ones(18), [1000.0, 1.0]))
     assert not telling(np.append(np.ones(17), 1000.0))
     assert telling(np.linspace(1.0, 1.2, 8))

@@ -124,7 +124,7 @@ def test_a_step_in_doubt_is_gone_on_from_and_kept_only_with_what_follows(monkeyp
     assert found.judged.mean() < stopped.judged.mean() / 10
     through, _ = run(law, solver, start, iterations=stopped.iterations)
     assert np.array_equal(through.levels, stopped.levels)  # where a doubt comes last, what was sure before is kept
-    assert surely_better(found.judged, squared_errors(solver, law.denoise, stopped.levels[None], used["judge"])[0])
+    assert surely_better(solver, found.judged, squared_errors(solver, law.denoise, stopped.levels[None], used["judge"])[0])
 
 
 def test_each_iteration_sees_the_other_half_of_the_search_noises() -> None:

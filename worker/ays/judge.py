@@ -13,9 +13,9 @@ from worker.ays.noise import Array
 from worker.ays.solvers import Solver
 from worker.ays.validate import estimate
 
-_SURE, _SURER = 1.0, 2.0
-"""Standard errors of the paired difference that make an improvement sure: as a rule; and on few noises, which are likely to miss the tail
-of the errors."""
+_SURE, _SURER = {False: 1.0, True: 0.5}, 2.0
+"""Standard errors of the paired difference that make an improvement sure: as a rule, of an ODE and of an SDE; and on few noises, which are
+likely to miss the tail of the errors. An SDE's errors scatter so much that the search's own gain is the better half of the evidence."""
 _TAIL = 3.0
 """Medians of the errors at which an ODE's are clipped, to hear what the bulk of the noises says beside their tail."""
 _LARGER = 0.9
@@ -42,10 +42,10 @@ class Errors:
         return np.concatenate([self.searched, self.judged])
 
 
-def surely_better(errors: Array, others: Array) -> bool:
-    """Whether squared errors are smaller than others on the same noises, beyond doubt by chance; shapes (n,)."""
+def surely_better(solver: Solver, errors: Array, others: Array) -> bool:
+    """Whether squared errors of a method are smaller than others on the same noises, beyond doubt by chance; shapes (n,)."""
     change = estimate(errors - others)
-    return change.mean < -(_SURER if len(errors) < _FEW else _SURE) * change.standard_error
+    return change.mean < -(_SURER if len(errors) < _FEW else _SURE[solver.stochastic]) * change.standard_error
 
 
 def gain(solver: Solver, errors: Errors, best: Errors, start: Errors) -> float | None:
@@ -63,12 +63,12 @@ def gain(solver: Solver, errors: Errors, best: Errors, start: Errors) -> float |
     """
     judged, others = errors.judged, best.judged
     less = float(1 - judged.mean() / max(others.mean(), 1e-300))
-    sure = less if surely_better(judged, others) else None
+    sure = less if surely_better(solver, judged, others) else None
     top = _TAIL * float(np.median(others))
     bulk, before = np.minimum(judged, top), np.minimum(others, top)
     changes = (estimate(errors.all - best.all), estimate(errors.all - start.all))
     larger = any(change.mean > _LARGER * change.standard_error for change in changes)
-    if solver.stochastic or larger or not surely_better(bulk, before):
+    if solver.stochastic or larger or not surely_better(solver, bulk, before):
         return sure
     return max(less, float(1 - bulk.mean() / before.mean()))
 

@@ -26,7 +26,8 @@ _FINE_LEVELS = 256
 _FIRST_RUNG = 12
 _SAME = 0.2
 _TIE = 0.5
-_BEATEN = 1.0
+_BEATEN = {False: 1.0, True: 0.5}
+"""Standard errors by which the default of an ODE, and of an SDE, is beaten: the more noises there are, the fewer it takes (measured)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,21 +221,21 @@ def race(solver: Solver, denoise: Denoise, optimized: Sequence[Candidate], stock
             order = np.array([*kept, *(i for i in dict.fromkeys(seeded) if i not in kept)])
         alive, errors = [alive[i] for i in order], errors[order]
         entered = entered[order]
-    first = _first_of_the_tied(errors, entered)
+    first = _first_of_the_tied(errors, entered, _BEATEN[solver.stochastic])
     ranking = [alive[first], *alive[:first], *alive[first + 1 :]]
     best_stock = next(candidate for candidate in ranking if candidate.stock)
     return Race(ranking, np.concatenate([errors[[first]], np.delete(errors, first, axis=0)]), best_stock)
 
 
-def _first_of_the_tied(errors: Array, entered: Index) -> int:
-    """The default, unless another beats it by `_BEATEN` standard errors of the paired difference; then the first that `_TIE` cannot tell.
+def _first_of_the_tied(errors: Array, entered: Index, beaten: float) -> int:
+    """The default, unless another beats it by so many standard errors of the paired difference; then the first that `_TIE` cannot tell.
 
     A few heavy-tailed noises cannot tell neighbours apart; without this the winner is the luckiest of many, and worse than the default.
     """
     difference = errors - errors[0]
     spread = difference.std(axis=1, ddof=1) / np.sqrt(errors.shape[1]) if errors.shape[1] > 1 else np.zeros(len(errors))
     lead, default = difference.mean(axis=1), int(entered.argmin())
-    if lead[default] <= _BEATEN * spread[default]:
+    if lead[default] <= beaten * spread[default]:
         return default
     tied = np.flatnonzero(lead <= _TIE * spread)
     return int(tied[entered[tied].argmin()])
