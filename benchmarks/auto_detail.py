@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from ays_client.contract import JobRequest, Solver, Variant
+from ays_client.contract import JobRequest, Solver
 from benchmarks.cases import KEPT, SOLVER_NAMES
-from benchmarks.quality import MODELS, Nowhere, fresh, ratio
+from benchmarks.hosts import Nowhere, Shelf
+from benchmarks.quality import MODELS, fresh, ratio
 from benchmarks.records import Records, code_digest
 from worker.ays.denoise import Evaluator
 from worker.ays.ladder import Candidate, ladder, off_grid
@@ -28,7 +29,6 @@ from worker.ays.noise import Array
 from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import SOLVERS
 from worker.ays.validate import squared_errors
-from worker.measure import measure
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
 from worker.pipeline import BATCH
@@ -76,9 +76,9 @@ def measured(model_id: str, solver: str, nfe: int) -> Row:
     """One cell."""
     model = Registry(None).load(model_id)
     denoise = Evaluator(model.denoiser, batch=BATCH)
-    profile = measure(Variant(model=model_id), model, denoise, Nowhere()).of(SOLVERS[solver].measure)
-    candidates = off_grid(profile, ladder(profile, SOLVERS[solver], nfe, terminal="zero"))
     request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver))
+    profile, _ = Shelf().measured(request, model, denoise)
+    candidates = off_grid(profile, ladder(profile, SOLVERS[solver], nfe, terminal="zero"))
     verdict = Validator(request, model, profile, denoise, Stages(Nowhere())).search()
     assert verdict.raced is not None
     best = in_hindsight(candidates, model, solver, denoise)

@@ -16,7 +16,7 @@ from dataclasses import replace
 import torch
 
 from ays_client.contract import JobRequest
-from benchmarks.quality import Nowhere
+from benchmarks.hosts import Nowhere
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream, starting_noise
 from worker.device import gpu

@@ -14,7 +14,6 @@ import itertools
 import json
 import resource
 import time
-from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
@@ -24,7 +23,8 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 
-from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule, Solver, Variant
+from ays_client.contract import Effort, JobRequest, Solver
+from benchmarks.hosts import Nowhere, Shelf
 from benchmarks.report import write_report
 from worker.ays.choice import default_choice
 from worker.ays.cost import StepCost, tabulate
@@ -36,7 +36,6 @@ from worker.ays.profile import log_grid, measure_flow, merge
 from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, hold_out, squared_errors
-from worker.measure import Measured, measure
 from worker.models.digits.data import digits
 from worker.models.frechet import frechet_distance
 from worker.models.loaded import LoadedModel
@@ -58,35 +57,6 @@ LADDER = {Effort.STANDARD: "ladder", Effort.MAX: "ladder of max"}
 """What the race of an effort found best, before refinement."""
 
 
-class Nowhere:
-    """A host that keeps nothing."""
-
-    def report(self, progress: Progress) -> None:
-        """Show nothing."""
-
-    def gather(
-        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
-    ) -> dict[str, str]:
-        """All are measured here."""
-        del arrived, ahead
-        return {shard: measure(shard) for shard in shards}
-
-    def checkpoint(self) -> str | None:
-        """Nobody was here before."""
-        return None
-
-    def keep(self, checkpoint: str) -> None:
-        """And nobody comes after."""
-
-    def profile(self) -> ProfileInfo | None:
-        """None is stored."""
-        return None
-
-    def validated(self) -> list[Schedule]:
-        """None were."""
-        return []
-
-
 @dataclass
 class Cell:
     """Schedules of one model, solver and NFE by name, with their errors on every fresh noise."""
@@ -97,18 +67,18 @@ class Cell:
     samples: dict[str, list[torch.Tensor]] = field(default_factory=dict)
 
 
-def schedules(model: LoadedModel, solver: str, nfe: int, measured: Measured, denoise: Evaluator) -> Cell:
+def schedules(model: LoadedModel, solver: str, nfe: int, shelf: Shelf, denoise: Evaluator) -> Cell:
     """What a job of every effort would answer, and the stock rules."""
     low, high = model.process.sigma_min, model.process.sigma_max
     levels = stock_schedules(nfe, sigma_max=high, sigma_min=low, terminal="zero", process=model.process)
     method = SOLVERS[solver]
-    profile = measured.of(method.measure)
+    request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver))
+    profile, _ = shelf.measured(request, model, denoise)
     found = {f"stock {name}": value for name, value in levels.items()}
     found["fast"] = Optimizer(profile, method, "zero", default_choice(profile, method), steps_max=nfe).levels(nfe)
     evaluations = {"fast": 0}
     for effort in (Effort.STANDARD, Effort.MAX) if nfe in MAX_COUNTS else (Effort.STANDARD,):
-        request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver), effort=effort)
-        verdict = Validator(request, model, profile, denoise, Stages(Nowhere())).search()
+        verdict = Validator(request.model_copy(update={"effort": effort}), model, profile, denoise, Stages(Nowhere())).search()
         found[effort.value], evaluations[effort.value] = verdict.levels, verdict.evaluations
         assert verdict.raced is not None
         found[LADDER[effort]] = verdict.raced
@@ -142,9 +112,9 @@ def run(task: tuple[str, bool]) -> list[dict[str, object]]:
     torch.set_num_threads(1)
     model = Registry(None).load(model_id)
     denoise = Evaluator(model.denoiser, batch=BATCH)
-    measured = measure(Variant(model=model_id), model, denoise, Nowhere())
+    shelf = Shelf()
     solvers = [name for name in SOLVER_NAMES if SOLVERS[name].stochastic == stochastic]
-    cells = {(solver, nfe): schedules(model, solver, nfe, measured, denoise) for solver in solvers for nfe in COUNTS}
+    cells = {(solver, nfe): schedules(model, solver, nfe, shelf, denoise) for solver in solvers for nfe in COUNTS}
     first = fresh(model, solvers[0], denoise, range(LIMIT_NOISES))
     for (solver, nfe), cell in cells.items():
         if nfe in LIMIT_COUNTS:

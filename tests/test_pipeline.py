@@ -169,7 +169,7 @@ def test_a_validated_schedule_is_no_worse_than_any_stock_schedule_for_the_judge(
     assert error is not None
     assert error.ours.mean <= min(stock.mean for stock in error.stock.values())
     least = 16 * (2 * 24 + 7 * (6 + 6 + 2 + 5))  # sixteen noises: fine solutions, the race of six and stock, the verdict
-    budget = budgeted(Effort.STANDARD, SOLVERS[solver], SOLVERS[solver].steps(7)) * 8 * 24
+    budget = budgeted(Effort.STANDARD, SOLVERS[solver].steps(7)) * 8 * 24
     assert outcome.requested.provenance.evaluations < budget + least
 
 

@@ -50,7 +50,7 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
         journal = Journal(host, fingerprint=model.fingerprint, denoise=denoise, stages=stages)
         return PaperSearch(request, model, denoise, stages, journal).outcome()
     stages.enter("profile", planned_evaluations(request.variant))
-    measured = measure(request.variant, model, denoise, host, enough=partial(_stable, request), elsewhere=stages.elsewhere)
+    measured = measure(request.variant, model, denoise, host, enough=partial(stable, request), elsewhere=stages.elsewhere)
     levels = measured.info.levels
     origin = Origin(request.variant, model, sigma_max=levels[0], sigma_min=levels[-1], profile=measured.info)
     known = [] if measured.new else host.validated()
@@ -101,7 +101,7 @@ def _requested(
     return validated(origin, verdict, place, effort=request.effort, trusted=trusted)
 
 
-def _stable(request: JobRequest, flow: Profile, forward: Profile) -> bool:
+def stable(request: JobRequest, flow: Profile, forward: Profile) -> bool:
     """Whether the requested schedule would hardly change with more paths."""
     solver = SOLVERS[request.solver]
     profile = forward if solver.measure == "forward" else flow

@@ -26,8 +26,8 @@ from worker.models.loaded import LoadedModel
 from worker.stages import Stages
 
 BUDGET = {Effort.STANDARD: 10, Effort.MAX: 50}
-"""Evaluations that validation and refinement of up to `_BUDGETED_STEPS` steps may spend, in multiples of a path measure's profile (about);
-twice that for an SDE, whose errors scatter more. More steps may spend the more: every sample, of which it takes as many, costs more."""
+"""Evaluations that validation and refinement of up to `_BUDGETED_STEPS` steps may spend, in multiples of a path measure's profile of
+`FEWEST_PATHS` (about). More steps may spend the more: every sample, of which it takes as many, costs more."""
 _BUDGETED_STEPS = 5
 
 _CALM, _CALM_NOISES = 0.15, 8
@@ -44,7 +44,7 @@ _PARTS = {Effort.STANDARD: PARTS, Effort.MAX: (*PARTS, 0.15)}
 _RESERVED = {False: 3, True: 6}
 """Iterations that noises may not take the budget of, of both kinds."""
 _FEW_STEPS = 6
-"""Steps up to which a second start is refined, whatever the first one leaves."""
+"""Steps up to which a second start is refined, whatever the first one leaves, unless errors hardly scatter."""
 _MORE_STARTS = 3
 """Starts that are refined at most with what the others have left: a descent ends in one of many minima, and early on a judge's doubt."""
 _HEAT, _CANDIDATES = {False: 4, True: 8}, {False: 6, True: 9}
@@ -124,12 +124,12 @@ def plan(
         rungs: candidates of the ladder, which all run in the first heat.
         spread: standard deviation of the squared error over its mean, as a pilot measured it.
     """
-    budget, starts = budgeted(effort, solver, steps) * grid * paths, _STARTS[effort]
+    budget, starts = budgeted(effort, steps) * grid * paths, _STARTS[effort]
     cost = solver.evaluations(steps)
     count = 0 if solver.stochastic else imitated(shape, grid=grid, steps=steps)
     imitating = imitation_evaluations(count, grid=grid, steps=steps)
     # Of a few steps an iteration is cheap beside a fine solution, and the first start's often fails on the judge's noises.
-    again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS
+    again = effort is Effort.STANDARD and not solver.stochastic and steps <= _FEW_STEPS and spread >= _CALM
     starts += again
     along = _most_learnt(solver, shape, grid=grid)
     learnt = along > 0
@@ -150,9 +150,9 @@ def plan(
     return Plan(noises, iterations, starts, count, along, once + int(noises * before + iterations * one))
 
 
-def budgeted(effort: Effort, solver: Solver, steps: int) -> float:
+def budgeted(effort: Effort, steps: int) -> float:
     """Evaluations that validation and refinement may spend, in multiples of those of a path measure's profile."""
-    return BUDGET[effort] * max(2.0 if solver.stochastic else 1.0, steps / _BUDGETED_STEPS)
+    return BUDGET[effort] * max(1.0, steps / _BUDGETED_STEPS)
 
 
 def _most_learnt(solver: Solver, shape: tuple[int, ...], *, grid: int) -> int:
@@ -262,9 +262,9 @@ class Validator:
         return [Candidate("imitation", levels)]
 
     def _more(self, others: Sequence[Candidate], search: HeldOut, judge: HeldOut) -> list[tuple[Candidate, Refined]]:
-        """Further starts, refined with the evaluations that are left; an SDE's gain nothing (measured)."""
+        """Further starts, refined with the evaluations that are left; an SDE's gain nothing, nor where few noises say it all (measured)."""
         pool: list[tuple[Candidate, Refined]] = []
-        if self._solver.stochastic:
+        if self._solver.stochastic or self._plan.noises <= _CALM_NOISES:
             return pool
         noises, learnt = self._plan.noises, self._plan.learnt > 0
         one = _iteration(self._effort, self._solver, self._steps, noises, learnt=learnt)

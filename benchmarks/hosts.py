@@ -1,0 +1,70 @@
+"""Where a computation of a benchmark runs: a host that keeps nothing, and one that keeps what it has measured."""
+
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+
+from ays_client.contract import JobRequest, ProfileInfo, Progress, Schedule
+from worker.ays.denoise import Evaluator
+from worker.ays.profile import Profile
+from worker.ays.solvers import SOLVERS
+from worker.measure import measure
+from worker.models.loaded import LoadedModel
+from worker.pipeline import stable
+
+
+class Nowhere:
+    """A host that keeps nothing."""
+
+    def report(self, progress: Progress) -> None:
+        """Show nothing."""
+
+    def gather(
+        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """All are measured here."""
+        del arrived, ahead
+        return {shard: measure(shard) for shard in shards}
+
+    def checkpoint(self) -> str | None:
+        """Nobody was here before."""
+        return None
+
+    def keep(self, checkpoint: str) -> None:
+        """And nobody comes after."""
+
+    def profile(self) -> ProfileInfo | None:
+        """None is stored."""
+        return None
+
+    def validated(self) -> list[Schedule]:
+        """None were."""
+        return []
+
+
+class Shelf(Nowhere):
+    """A host of one model and seed that measures each shard once, for many requests that are answered as if each was the first."""
+
+    def __init__(self) -> None:
+        """Nothing is measured yet."""
+        self._kept: dict[str, tuple[str, float]] = {}
+        self._gathered: list[str] = []
+
+    def gather(
+        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
+    ) -> dict[str, str]:
+        """What is not there is measured here."""
+        del arrived, ahead
+        for shard in shards:
+            if shard not in self._kept:
+                started = time.process_time()
+                body = measure(shard)
+                self._kept[shard] = body, time.process_time() - started
+        self._gathered += shards
+        return {shard: self._kept[shard][0] for shard in shards}
+
+    def measured(self, request: JobRequest, model: LoadedModel, denoise: Evaluator) -> tuple[Profile, float]:
+        """The profile that a job of this request would measure, of its solver's path measure, and the CPU seconds of its shards."""
+        self._gathered = []
+        found = measure(request.variant, model, denoise, self, enough=partial(stable, request))
+        return found.of(SOLVERS[request.solver].measure), sum(self._kept[shard][1] for shard in self._gathered)
