@@ -215,9 +215,10 @@ class Validator:
         return replace(verdict, raced=outcome.ranking[0].levels)
 
     def _heat(self, found: Sequence[Candidate], search: HeldOut) -> list[Candidate]:
-        """Whom of the ladder the race has room for."""
+        """Whom of the ladder the race has room for; half of few noises, which are few where each says much, tell that."""
         stochastic = self._solver.stochastic
-        return heat(self._solver, self._denoise, found, search.part(0, _HEAT[stochastic]), _CANDIDATES[stochastic])
+        few = search.part(0, min(_HEAT[stochastic], len(search) // 2))
+        return heat(self._solver, self._denoise, found, few, _CANDIDATES[stochastic])
 
     def check(self, candidate: Candidate) -> Verdict:
         """Measure the errors of a given schedule, and of the stock ones, on the judge's noises."""
