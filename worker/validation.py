@@ -209,7 +209,8 @@ class Validator:
             # A few heavy-tailed noises may have made a stock schedule win: the judge shall see our best as well.
             starts = [*starts, *[candidate for candidate in (*outcome.ranking, *candidates) if not candidate.stock][:1]]
         pool = [self._refine(candidate, search, judge, self._plan.iterations) for candidate in starts]
-        pool += self._more([candidate for candidate in outcome.ranking if candidate not in starts], search, judge)
+        if not self._settled(pool):
+            pool += self._more([candidate for candidate in outcome.ranking if candidate not in starts], search, judge)
         candidate, refined = self._surest(pool, outcome.errors[0], search)
         verdict = self._conclude(candidate, refined, outcome.best_stock, search, judge)
         return replace(verdict, raced=outcome.ranking[0].levels)
@@ -262,11 +263,13 @@ class Validator:
         )
         return [Candidate("imitation", levels)]
 
+    def _settled(self, pool: Sequence[tuple[Candidate, Refined]]) -> bool:
+        """Whether further starts gain nothing (measured): an SDE's, and where few noises say it all and one descent has come off."""
+        return self._solver.stochastic or (self._plan.noises <= _CALM_NOISES and any(refined.improved for _, refined in pool))
+
     def _more(self, others: Sequence[Candidate], search: HeldOut, judge: HeldOut) -> list[tuple[Candidate, Refined]]:
-        """Further starts, refined with the evaluations that are left; an SDE's gain nothing, nor where few noises say it all (measured)."""
+        """Further starts, refined with the evaluations that are left."""
         pool: list[tuple[Candidate, Refined]] = []
-        if self._solver.stochastic or self._plan.noises <= _CALM_NOISES:
-            return pool
         noises, learnt = self._plan.noises, self._plan.learnt > 0
         one = _iteration(self._effort, self._solver, self._steps, noises, learnt=learnt)
         opening = noises * opening_evaluations(self._solver, self._steps) if learnt else 0
