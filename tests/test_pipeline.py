@@ -17,9 +17,10 @@ from worker.ays.noise import VE
 from worker.ays.solvers import SOLVERS
 from worker.measure import RangeError, planned_evaluations
 from worker.models.loaded import LoadedModel
+from worker.models.registry import Registry
 from worker.outcome import Outcome
 from worker.pipeline import optimize
-from worker.validation import budgeted
+from worker.validation import Validator, budgeted
 
 LAW = power_law_gaussian(24, sigma_min=0.02, sigma_max=20.0)
 MODEL = LoadedModel(
@@ -171,6 +172,18 @@ def test_a_validated_schedule_is_no_worse_than_any_stock_schedule_for_the_judge(
     least = 16 * (2 * 24 + 7 * (6 + 6 + 2 + 5))  # sixteen noises: fine solutions, the race of six and stock, the verdict
     budget = budgeted(Effort.STANDARD, SOLVERS[solver].steps(7)) * 8 * 24
     assert outcome.requested.provenance.evaluations < budget + least
+
+
+@pytest.mark.usefixtures("_small_table")
+def test_where_calm_errors_first_descent_gains_nothing_another_start_is_refined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 2M's eight steps on Gaussian data the race's winner is such a start; the optimum cancels nearly all of the error."""
+    law, asked = Registry(None).load("gaussian"), {"model": "gaussian", "nfe": 8, "solver": "dpmpp_2m", "effort": "standard", "grid": 64}
+    found = optimize(JobRequest(**asked), law, Shelf()).requested
+    assert found.error is not None
+    assert found.error.ours.mean < 1e-3 * min(stock.mean for stock in found.error.stock.values())
+    monkeypatch.setattr(Validator, "_settled", lambda *_: True)
+    alone = optimize(JobRequest(**asked), law, Shelf()).requested
+    assert not alone.provenance.refined
 
 
 def test_a_chosen_detail_is_optimized_and_judged_but_not_searched_for(fast: Outcome) -> None:

@@ -38,6 +38,8 @@ def test_calm_errors_leave_the_budget_to_refinement() -> None:
     calm, usual = (plan(Effort.STANDARD, SOLVERS["dpmpp_2m"], 8, **SIZES, spread=spread) for spread in (0.1, 0.3))
     assert (calm.noises, usual.noises) == (8, 46)
     assert calm.iterations > 2 * usual.iterations
+    calm, usual = (plan(Effort.STANDARD, SOLVERS["dpmpp_2m"], 5, **SIZES, spread=spread) for spread in (0.1, 0.3))
+    assert (calm.starts, usual.starts) == (1, 2)
 
 
 def test_an_unknown_spread_and_an_infinite_one_are_planned_alike() -> None:
