@@ -4,42 +4,21 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ays_client.contract import JobRequest, ProfileInfo, Progress, Schedule
+from ays_client.contract import JobRequest, Progress
 from worker.ays.denoise import Evaluator
 from worker.ays.profile import Profile
 from worker.ays.solvers import SOLVERS
+from worker.local import LocalHost
 from worker.measure import measure
 from worker.models.loaded import LoadedModel
 from worker.pipeline import stable
 
 
-class Nowhere:
-    """A host that keeps nothing."""
+class Nowhere(LocalHost):
+    """A host that keeps nothing and shows nothing."""
 
     def report(self, progress: Progress) -> None:
-        """Show nothing."""
-
-    def gather(
-        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
-    ) -> dict[str, str]:
-        """All are measured here."""
-        del arrived, ahead
-        return {shard: measure(shard) for shard in shards}
-
-    def checkpoint(self) -> str | None:
-        """Nobody was here before."""
-        return None
-
-    def keep(self, checkpoint: str) -> None:
-        """And nobody comes after."""
-
-    def profile(self) -> ProfileInfo | None:
-        """None is stored."""
-        return None
-
-    def validated(self) -> list[Schedule]:
-        """None were."""
-        return []
+        """Say nothing."""
 
 
 class Shelf(Nowhere):

@@ -27,7 +27,7 @@ _FIRST_RUNG = 12
 _SAME = 0.2
 _TIE = 0.5
 _BEATEN = {False: 1.0, True: 0.5}
-"""Standard errors by which the default of an ODE, and of an SDE, is beaten: the more noises there are, the fewer it takes (measured)."""
+"""Standard errors by which the default of an ODE, and of an SDE, is beaten (measured)."""
 
 
 @dataclass(frozen=True, eq=False)
