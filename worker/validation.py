@@ -215,12 +215,6 @@ class Validator:
         verdict = self._conclude(candidate, refined, outcome.best_stock, search, judge)
         return replace(verdict, raced=outcome.ranking[0].levels)
 
-    def _heat(self, found: Sequence[Candidate], search: HeldOut) -> list[Candidate]:
-        """Whom of the ladder the race has room for; half of few noises, which are few where each says much, tell that."""
-        stochastic = self._solver.stochastic
-        few = search.part(0, min(_HEAT[stochastic], len(search) // 2))
-        return heat(self._solver, self._denoise, found, few, _CANDIDATES[stochastic])
-
     def check(self, candidate: Candidate) -> Verdict:
         """Measure the errors of a given schedule, and of the stock ones, on the judge's noises."""
         self._stages.enter("validate", self._plan.noises * (len(self._profile.levels) + self._steps * (1 + len(self._stock))))
@@ -247,6 +241,12 @@ class Validator:
         """Standard deviation of the squared error over its mean."""
         errors = self._errors(levels, noises)
         return float(errors.std(ddof=1) / max(errors.mean(), 1e-300))
+
+    def _heat(self, found: Sequence[Candidate], search: HeldOut) -> list[Candidate]:
+        """Whom of the ladder the race has room for; half of few noises, which are few where each says much, tell that."""
+        stochastic = self._solver.stochastic
+        few = search.part(0, min(_HEAT[stochastic], len(search) // 2))
+        return heat(self._solver, self._denoise, found, few, _CANDIDATES[stochastic])
 
     def _imitation(self) -> list[Candidate]:
         """The candidate that imitates fine solutions, where any can be."""
