@@ -25,7 +25,6 @@ class Process:
             "AYS_REDIS_URL": url,
             "AYS_WORKER_NAME": self.name,
             "AYS_LEASE_SECONDS": "2",
-            "AYS_DRAIN_SECONDS": "1",
             **environment,
         }
         with self.stderr.open("wb") as log:
@@ -46,7 +45,12 @@ class Process:
             process.kill()
         psutil.wait_procs(kept, timeout=10)
 
-    def end(self, *, seconds=20):
+    def ask_to_end(self):
+        """Ask, and wait until it has heard; a shard in hand goes on for half of its drain time."""
+        self.popen.send_signal(signal.SIGTERM)
+        until(lambda: self.said("the worker is asked to end"), what="hearing the signal")
+
+    def end(self, *, seconds=60):
         self.popen.send_signal(signal.SIGTERM)
         return self.popen.wait(seconds)
 

@@ -1,5 +1,3 @@
-import signal
-
 from ays_client.contract import Effort, JobState, Variant, identity
 from ays_store import Measurement, Queue
 from tests.store.bodies import profile, request, validated
@@ -94,14 +92,13 @@ def test_a_worker_asked_to_end_gives_its_job_back(start, ask, reaches, gate, sto
 
 
 def test_a_worker_asked_to_end_stores_the_shard_in_hand(start, ask, reaches, gate, store, deeds, redis):
-    first = start(AYS_DRAIN_SECONDS="60")
+    first = start()
     gate(1)
     job_id = ask(request(paths=3))
     until(lambda: any(redis.hexists(key, "1-2") for key in redis.scan_iter("ays:1:shards:held:*")), what="second shard in hand")
-    first.popen.send_signal(signal.SIGTERM)
-    until(lambda: first.said("the worker is asked to end"))
+    first.ask_to_end()
     gate(2)
-    assert first.popen.wait(20) == 0
+    assert first.popen.wait(60) == 0
     assert deeds() == ["load toy", "step 0", "step 1"]
     assert (store.jobs.get(job_id).state, store.jobs.get(job_id).attempts) == (JobState.QUEUED, 0)
     gate()

@@ -63,11 +63,13 @@ def test_a_killed_process_gives_its_job_back_at_once(start, ask, reaches, gate, 
     assert deeds() == ["load toy", "step 0", "load toy", "step 1"]
 
 
-def test_a_keeper_asked_to_end_asks_its_process(start, ask, deeds, store):
+def test_a_keeper_asked_to_end_asks_its_process(start, ask, gate, deeds, store):
     worker = start(module=KEPT)
     job_id = ask(request(paths=2))
     until(lambda: "load toy" in deeds())
-    assert worker.end() == 0
+    worker.ask_to_end()
+    gate(1)
+    assert worker.popen.wait(60) == 0
     job = store.jobs.get(job_id)
     assert (job.state, job.attempts, job.live_workers) == (JobState.QUEUED, 0, 0)
 
@@ -76,17 +78,18 @@ def test_asked_twice_a_worker_does_not_wait(start, ask, deeds):
     worker = start(module=KEPT)
     ask(request(model="stuck"))
     until(lambda: "stuck" in deeds())
-    worker.popen.send_signal(signal.SIGTERM)
-    until(lambda: worker.said("the worker is asked to end"))
+    worker.ask_to_end()
     assert worker.end() == 128 + signal.SIGTERM
 
 
-def test_a_process_without_its_keeper_gives_its_job_back_and_ends(start, ask, deeds, store, computing):
+def test_a_process_without_its_keeper_gives_its_job_back_and_ends(start, ask, gate, deeds, store, computing):
     worker = start(module=KEPT)
     job_id = ask(request(paths=2))
     until(lambda: "load toy" in deeds())
     pid = computing()
     worker.kill()
+    until(lambda: worker.said("the worker is asked to end"))
+    gate(1)
     until(lambda: store.jobs.get(job_id).state == JobState.QUEUED)
     assert store.jobs.get(job_id).attempts == 0
     until(lambda: not _runs(pid))
