@@ -13,7 +13,7 @@ from redis import Redis
 
 from ays_store import keys, shard_scripts
 from ays_store.bodies import pack, unpack
-from ays_store.damage import Place, leaving_out
+from ays_store.damage import Place, leaving_out, reading
 from ays_store.limits import HELPERS_MAX, LEASE_SECONDS, SHARDS_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
@@ -71,18 +71,31 @@ class Shards:
             return text(unpack(raw, Place(keys.shards(of.profile_id), of.field(shard))))
         return ""
 
-    def offer(self, of: Measurement, model: str, shards: Sequence[str]) -> list[str] | None:
+    def edition(self, of: Measurement, model: str) -> bytes:
+        """Returns what is another value as soon as a job has stored the whole profile anew.
+
+        Args:
+            of: The measurement.
+            model: Id of its model.
+        """
+        place = Place(keys.variants(model), of.profile_id)
+        with leaving_out(), reading(place):
+            return self._redis.hget(place.key, place.field) or b""
+        return b""
+
+    def offer(self, of: Measurement, model: str, shards: Sequence[str], *, edition: bytes = b"") -> list[str] | None:
         """Says that some shards are wanted; to say it again changes nothing.
 
         Args:
             of: The measurement.
             model: Id of its model.
             shards: Their names.
+            edition: That of a stored profile that will not do; empty: whatever is stored will.
 
         Returns:
-            Those that are finished already; None, and nothing is offered, when another job has stored the whole profile meanwhile.
+            Those that are finished already; None, and nothing is offered, when another job has stored a whole profile meanwhile.
         """
-        found = self._offer(of.profile_id, of.fingerprint, SHARDS_SECONDS, model, *shards)
+        found = self._offer(of.profile_id, of.fingerprint, SHARDS_SECONDS, model, edition, *shards)
         return None if found is None else [text(shard) for shard in found]
 
     def withdraw(self, of: Measurement, shards: Sequence[str]) -> None:

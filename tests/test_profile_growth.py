@@ -63,6 +63,23 @@ def test_a_growing_profile_goes_on_from_its_shards(mixture, grown) -> None:
     assert second.profile.moments == first.profile.moments
 
 
+def test_a_stored_profile_that_is_not_enough_for_a_later_request_grows(mixture, grown) -> None:
+    first, _ = grown
+    easy = optimize(request(solver=Solver.EULER), mixture, Memory())
+    assert easy.profile.paths == FEWEST_PATHS
+    later = optimize(request(), mixture, Memory(stored=easy.profile))
+    assert later.requested.id == first.requested.id
+    assert (later.profile.paths, later.profile.moments) == (first.profile.paths, first.profile.moments)
+    assert len(later.schedules) == len(first.schedules), "the whole table is made of it"
+
+
+def test_a_stored_profile_of_a_fixed_number_of_paths_stays(mixture) -> None:
+    stored = optimize(request(paths=16), mixture, Memory()).profile
+    later = optimize(request(paths=16, nfe=6), mixture, Memory(stored=stored))
+    assert later.profile is None
+    assert later.requested.provenance.stable is False
+
+
 def test_a_stored_profile_still_knows_the_error_of_a_cost(mixture, grown) -> None:
     first, whole = grown
     shelf = Memory(kept=dict(whole.kept), stored=ProfileInfo.model_validate_json(first.profile.model_dump_json()))

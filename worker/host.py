@@ -54,7 +54,7 @@ class JobHost:
     ) -> dict[str, str] | None:
         """Returns the bodies of shards by name: finished earlier, measured here, or by workers that have nothing else to do.
 
-        None when another job has stored the whole profile meanwhile.
+        None when another job has stored a whole profile since `profile` looked for one.
 
         Args:
             shards: Their names.
@@ -89,6 +89,7 @@ class JobHost:
 
     def profile(self) -> ProfileInfo | None:
         """Returns the stored profile of this variant, or a twin's, if it was measured with these weights; a damaged one is none."""
+        self._sharing.look()
         found = (self._readable(profile_id) for profile_id in (self._profile_id, *self._twins))
         return next((profile for profile in found if profile is not None and profile.fingerprint == self._fingerprint), None)
 

@@ -101,28 +101,26 @@ def measure(
     enough: Enough | None = None,
     elsewhere: Callable[[int], None] | None = None,
 ) -> Measured:
-    """Return the variant's profile: the stored one if it is of these weights, else a new one, from finished shards where there are any.
+    """Return the variant's profile: the stored one if it will do, else a new one, from finished shards where there are any.
 
-    A stored profile of the same weights under another name is taken over as a new one of this name; nothing is measured.
+    A stored profile of the same weights under another name is taken over as a new one of this name; nothing is measured. One that may
+    grow and is not enough for this request is measured anew, with as many paths as if this request had been the first.
 
     Args:
         variant: what is measured; with `paths: auto` the number of paths doubles until there are enough, or 256.
         model: the model.
         denoise: its counting evaluator.
         host: where shards are kept, and measured.
-        enough: whether these profiles, flow and forward, will do; None: the first ones will.
+        enough: whether these profiles, flow and forward, will do; None: any will.
         elsewhere: told how many evaluations others have done for it.
     """
-    stored = host.profile()
-    if stored is not None and stored.fingerprint == model.fingerprint:
-        info = stored.model_copy(update={"id": identity(variant), "variant": variant})
-        restored = _restored(info)
-        if restored is not None:
-            return Measured(*restored, info, new=info.id != stored.id)
+    stored = _stored(variant, model, host)
+    rounds = _rounds(variant, shard_paths(denoise.shape, variant.grid), beyond=stored.info.paths if stored else 0)
+    if stored is not None and (not rounds or enough is None or enough(stored.flow, stored.forward)):
+        return stored
     levels = log_grid(*level_range(variant, model), variant.grid)
     started = time.monotonic()
     shards: list[Shard] = []
-    rounds = _rounds(variant, shard_paths(denoise.shape, variant.grid))
     while True:
         names, *more = rounds
         bodies = host.gather(
@@ -164,10 +162,14 @@ def measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, name
     return json.dumps([flow.to_json(), forward.to_json()])
 
 
-def _restored(info: ProfileInfo) -> tuple[Profile, Profile] | None:
-    """Both profiles of a stored body; None when its levels and matrices do not fit each other: it is measured anew."""
+def _stored(variant: Variant, model: LoadedModel, host: Host) -> Measured | None:
+    """The stored profile of these weights; None where there is none, or its levels and matrices do not fit each other."""
+    stored = host.profile()
+    if stored is None or stored.fingerprint != model.fingerprint:
+        return None
+    info = stored.model_copy(update={"id": identity(variant), "variant": variant})
     try:
-        return restore(info, "flow"), restore(info, "forward")
+        return Measured(restore(info, "flow"), restore(info, "forward"), info, new=info.id != stored.id)
     except (KeyError, ValueError):
         return None
 
@@ -183,11 +185,16 @@ def _pair(body: str, levels: Array) -> list[Shard]:
     return [replace(shard, levels=levels) for shard in pair] if same else []
 
 
-def _rounds(variant: Variant, step: int) -> list[list[str]]:
-    """Names of the shards that are measured before anybody asks whether they are enough, `step` paths in each but the last."""
+def _rounds(variant: Variant, step: int, *, beyond: int) -> list[list[str]]:
+    """Names of the shards that are measured before anybody asks whether they are enough, `step` paths in each but the last of a doubling.
+
+    The first question is asked of more than `beyond` paths; none are left where there may be no more.
+    """
     doublings = range((MOST_PATHS // FEWEST_PATHS).bit_length())
     ends = [FEWEST_PATHS * 2**i for i in doublings] if variant.paths == "auto" else [variant.paths]
-    return [[f"{first}-{min(first + step, end)}" for first in range(start, end, step)] for start, end in pairwise([0, *ends])]
+    rounds = [[f"{first}-{min(first + step, end)}" for first in range(start, end, step)] for start, end in pairwise([0, *ends])]
+    passed = sum(end <= beyond for end in ends)
+    return [list(chain(*rounds[: passed + 1])), *rounds[passed + 1 :]] if passed < len(rounds) else []
 
 
 def _paths(name: str) -> range:

@@ -53,7 +53,7 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
     measured = measure(request.variant, model, denoise, host, enough=partial(stable, request), elsewhere=stages.elsewhere)
     levels = measured.info.levels
     origin = Origin(request.variant, model, sigma_max=levels[0], sigma_min=levels[-1], profile=measured.info)
-    known = [] if measured.new else host.validated()
+    known = host.validated()
     profile = measured.of(SOLVERS[request.solver].measure)
     requested = _requested(request, origin, profile, partial(Validator, request, model, profile, denoise, stages), known)
     stages.enter("table")

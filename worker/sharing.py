@@ -38,11 +38,16 @@ class Sharing:
         self._worker = worker
         self._store = store
         self._queue = queue
+        self._edition = b""
+
+    def look(self) -> None:
+        """Takes note of what is stored of the profile now: whoever gathers after that has no use for it."""
+        self._edition = self._store.shards.edition(self._of, self._model)
 
     def gather(
         self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
     ) -> dict[str, str] | None:
-        """Returns the bodies of shards by name, whoever has measured them; None when another job has stored the whole profile meanwhile.
+        """Returns the bodies of shards by name, whoever has measured them; None when another job has stored a whole profile meanwhile.
 
         Args:
             shards: Their names.
@@ -77,7 +82,7 @@ class Sharing:
         return bodies
 
     def _offer(self, shards: Sequence[str]) -> list[str] | None:
-        return self._store.shards.offer(self._of, self._model, shards)
+        return self._store.shards.offer(self._of, self._model, shards, edition=self._edition)
 
     def _offer_ahead(self, ahead: Sequence[str], *, idle: int) -> list[str]:
         """Offers a shard to each idle worker for which nothing is missing."""

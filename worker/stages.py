@@ -22,8 +22,8 @@ class Host(Protocol):
     ) -> dict[str, str] | None:
         """Bodies (JSON) of shards of this variant and these weights by name; what is not stored yet, `measure` measures here or elsewhere.
 
-        `arrived` is told of each that was measured elsewhere meanwhile; those in `ahead` may be needed next. None: the whole profile has
-        been stored meanwhile.
+        `arrived` is told of each that was measured elsewhere meanwhile; those in `ahead` may be needed next. None: a whole profile has
+        been stored since `profile` looked for one.
         """
 
     def checkpoint(self) -> str | None:

@@ -132,6 +132,26 @@ def test_shards_of_a_profile_that_another_job_has_just_stored_are_not_offered(st
     assert redis.zcard(f"ays:1:shards:open:{OF.profile_id}/f1") == 3
 
 
+def test_shards_are_offered_beside_a_stored_profile_that_will_not_do(store, running):
+    job_id, token = running
+    wanted = schedule()
+    assert store.results.commit(job_id, token, profile=profile(), schedules=[wanted], requested_schedule_id=wanted.id)
+    edition = store.shards.edition(OF, "toy")
+    assert store.shards.offer(OF, "toy", SHARDS, edition=edition) == []
+    other, _ = store.jobs.submit(request(nfe=5))
+    token = store.jobs.start(other.id, "other")
+    newer = profile(created_at=2.0)
+    assert store.results.commit(other.id, token, profile=newer, schedules=[wanted], requested_schedule_id=wanted.id)
+    assert store.shards.offer(OF, "toy", SHARDS, edition=edition) is None, "another job has stored a profile since"
+    assert store.shards.edition(OF, "toy") != edition
+
+
+def test_an_edition_that_cannot_be_read_is_none(store, redis):
+    assert store.shards.edition(OF, "toy") == b""
+    redis.set("ays:1:variants:toy", "x")
+    assert store.shards.edition(OF, "toy") == b""
+
+
 def test_what_is_not_wanted_any_more_is_given_to_nobody_and_kept_when_somebody_is_at_it(store, running):
     job_id, _ = running
     assert store.shards.take(OF, job_id, "a") == "0-16"

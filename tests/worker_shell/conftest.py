@@ -121,6 +121,17 @@ def reaches(store):
 
 
 @pytest.fixture
+def forget(redis):
+    """Drops all jobs and results; the workers stay."""
+
+    def drop():
+        kept = ("models", "worker")
+        redis.delete(*(key for key in redis.scan_iter("ays:1:*") if not key.decode().removeprefix("ays:1:").startswith(kept)))
+
+    return drop
+
+
+@pytest.fixture
 def gate(redis):
     """Lets the toy do its steps."""
     return lambda steps=1000: redis.set(GATE, steps)

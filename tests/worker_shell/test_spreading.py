@@ -13,7 +13,7 @@ def models(tmp_path):
     return str(file)
 
 
-def test_one_worker_and_two_give_the_same_schedule_bit_for_bit(start, ask, reaches, store, redis, models):
+def test_one_worker_and_two_give_the_same_schedule_bit_for_bit(start, ask, reaches, store, forget, models):
     # Of a solver whose profile grows to four shards, the last two of them in one round.
     request = JobRequest(model="sleeping", nfe=8, solver="dpmpp_2m_sde", grid=24, effort=Effort.FAST)
 
@@ -23,8 +23,7 @@ def test_one_worker_and_two_give_the_same_schedule_bit_for_bit(start, ask, reach
         profile, schedule = store.results.profile(identity(request.variant)), store.results.schedule(job.schedule_id)
         table = store.results.cells(profile.id)
         measured = profile.model_copy(update={"seconds": 0.0, "created_at": 0.0})
-        kept = ("models", "worker")
-        redis.delete(*(key for key in redis.scan_iter("ays:1:*") if not key.decode().removeprefix("ays:1:").startswith(kept)))
+        forget()
         return schedule, table, measured
 
     first = start(module="worker", AYS_MODELS=models, AYS_THREADS="1")
