@@ -17,15 +17,11 @@ PROFILE = identity(EASY.variant)
 
 
 @pytest.fixture
-def worker(start, tmp_path):
+def answered(start, ask, reaches, store, tmp_path):
+    """Asks a worker, and returns what is stored then: the schedule, and the profile without its times."""
     file = tmp_path / "models.toml"
     file.write_text(MODELS_FILE.format(seconds=0.001))
-    return start(module="worker", AYS_MODELS=str(file), AYS_THREADS="1")
-
-
-@pytest.fixture
-def answered(worker, ask, reaches, store):
-    """Asks, and returns what is stored then: the schedule, and the profile without its times."""
+    start(module="worker", AYS_MODELS=str(file), AYS_THREADS="1")
 
     def answer(request):
         job = reaches(ask(request), JobState.SUCCEEDED, seconds=60)
