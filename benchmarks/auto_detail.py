@@ -1,9 +1,9 @@
 """Does `detail = auto` pick a good value? `python -m benchmarks.auto_detail`: the race's pick against every candidate of the ladder.
 
 For every model, solver and NFE the *pick* is what the race of `standard` found best, before refinement touched it, and the *answer* is what
-the job gives, refined. The *ladder* is all that `ladder` proposes, off the grid as the race polishes it. All are judged on 1,024 fresh
-noises that neither profile nor search nor judge has seen; what is surely worse than the best after 64, 128 or more of them is not judged
-further. The best is known in hindsight, from those noises themselves.
+the job gives, refined; *max* is the answer of `max`. The *ladder* is all that `ladder` proposes, off the grid as the race polishes it. All
+are judged on 1,024 fresh noises that neither profile nor search nor judge has seen; what is surely worse than the best after 64, 128 or
+more of them is not judged further. The best is known in hindsight, from those noises themselves.
 
 Writes `docs/results/auto_detail.md`. Cells that the same code has measured before are kept in `out/bench/auto_detail/`.
 """
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ays_client.contract import JobRequest, Solver
+from ays_client.contract import Effort, JobRequest, Solver
 from benchmarks.cases import KEPT, SOLVER_NAMES
 from benchmarks.hosts import Nowhere, Shelf
 from benchmarks.quality import MODELS, fresh, ratio
@@ -61,6 +61,7 @@ class Row:
         best: what the best of the ladder was optimized for.
         pick_over_ladder: the pick beside the best of the ladder.
         answer_over_ladder: the answer beside the best of the ladder.
+        max_over_ladder: the same of `max`.
     """
 
     model: str
@@ -70,6 +71,7 @@ class Row:
     best: str
     pick_over_ladder: tuple[float, float]
     answer_over_ladder: tuple[float, float]
+    max_over_ladder: tuple[float, float]
 
 
 def measured(model_id: str, solver: str, nfe: int) -> Row:
@@ -79,14 +81,15 @@ def measured(model_id: str, solver: str, nfe: int) -> Row:
     request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver))
     profile, _ = Shelf().measured(request, model, denoise)
     candidates = off_grid(profile, ladder(profile, SOLVERS[solver], nfe, terminal="zero"))
-    verdict = Validator(request, model, profile, denoise, Stages(Nowhere())).search()
+    efforts = [request.model_copy(update={"effort": effort}) for effort in (Effort.STANDARD, Effort.MAX)]
+    verdict, most = (Validator(each, model, profile, denoise, Stages(Nowhere())).search() for each in efforts)
     assert verdict.raced is not None
     best = in_hindsight(candidates, model, solver, denoise)
     noises = fresh(model, solver, denoise, COMPARED)
-    levels = np.stack([verdict.raced, verdict.levels, best.levels])
-    pick, answer, least = squared_errors(SOLVERS[solver], denoise, levels, noises)
+    levels = np.stack([verdict.raced, verdict.levels, most.levels, best.levels])
+    *ours, least = squared_errors(SOLVERS[solver], denoise, levels, noises)
     names = named(verdict.raced, candidates, model, nfe), titled(best)
-    return Row(model_id, solver, nfe, *names, ratio(pick, least), ratio(answer, least))
+    return Row(model_id, solver, nfe, *names, *(ratio(errors, least) for errors in ours))
 
 
 def in_hindsight(candidates: Sequence[Candidate], model: LoadedModel, solver: str, denoise: Evaluator) -> Candidate:
@@ -139,23 +142,23 @@ def page(rows: Sequence[Row]) -> str:
         "| error beside the best of the ladder | geometric mean | worst | at most 5 % more | more, by a standard error |",
         "|" + "---|" * 5,
     ]
-    lines += [summary(rows, ours) for ours in ("pick", "answer")]
-    head = ("model", "solver", "NFE", "pick", "best of the ladder", "pick / best", "answer / best")
+    lines += [summary(rows, *ours) for ours in (("the pick", "pick"), ("the answer", "answer"), ("the answer of `max`", "max"))]
+    head = ("model", "solver", "NFE", "pick", "best of the ladder", "pick / best", "answer / best", "max / best")
     lines += ["", _NOTES.read_text(), "| " + " | ".join(head) + " |", "|" + "---|" * len(head), *map(line, rows)]
     return "\n".join(lines) + "\n"
 
 
-def summary(rows: Sequence[Row], ours: str) -> str:
+def summary(rows: Sequence[Row], title: str, ours: str) -> str:
     """A line on all ratios of one kind."""
     value, error = np.array([getattr(row, f"{ours}_over_ladder") for row in rows]).T
     near, far = int((value <= _NEAR).sum()), int((value - error > _NEAR).sum())
-    return f"| the {ours} | {np.exp(np.log(value).mean()):.3f} | {value.max():.2f} | {near} of {len(rows)} | {far} |"
+    return f"| {title} | {np.exp(np.log(value).mean()):.3f} | {value.max():.2f} | {near} of {len(rows)} | {far} |"
 
 
 def line(row: Row) -> str:
     """A line on one cell."""
     best = "the pick" if row.best == row.picked else row.best
-    ratios = [f"{value:.3f} ± {error:.3f}" for value, error in (row.pick_over_ladder, row.answer_over_ladder)]
+    ratios = [f"{value:.3f} ± {error:.3f}" for value, error in (row.pick_over_ladder, row.answer_over_ladder, row.max_over_ladder)]
     return "| " + " | ".join([row.model, row.solver, str(row.nfe), row.picked, best, *ratios]) + " |"
 
 

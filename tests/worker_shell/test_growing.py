@@ -17,31 +17,51 @@ PROFILE = identity(EASY.variant)
 
 
 @pytest.fixture
-def answered(start, ask, reaches, store, tmp_path):
-    """Asks a worker, and returns what is stored then: the schedule, and the profile without its times."""
+def work(start, tmp_path):
+    """Starts a worker."""
     file = tmp_path / "models.toml"
     file.write_text(MODELS_FILE.format(seconds=0.001))
-    start(module="worker", AYS_MODELS=str(file), AYS_THREADS="1")
-
-    def answer(request):
-        job = reaches(ask(request), JobState.SUCCEEDED, seconds=60)
-        profile = store.results.profile(PROFILE)
-        return store.results.schedule(job.schedule_id), profile.model_copy(update={"seconds": 0.0, "created_at": 0.0})
-
-    return answer
+    return lambda: start(module="worker", AYS_MODELS=str(file), AYS_THREADS="1")
 
 
-def test_a_later_request_gets_what_it_would_have_got_as_the_first(answered, forget):
-    first = answered(HARD)
+@pytest.fixture
+def answers(ask, reaches, store):
+    """Asks for all at once; returns the schedules, and the profile without its times, that are stored then."""
+
+    def answered(*requests):
+        jobs = [reaches(job_id, JobState.SUCCEEDED, seconds=60) for job_id in [ask(request) for request in requests]]
+        profile = store.results.profile(PROFILE).model_copy(update={"seconds": 0.0, "created_at": 0.0})
+        return *(store.results.schedule(job.schedule_id) for job in jobs), profile
+
+    return answered
+
+
+def test_a_later_request_gets_what_it_would_have_got_as_the_first(work, answers, forget):
+    work()
+    first = answers(HARD)
     forget()
-    _, small = answered(EASY)
-    later = answered(HARD)
+    _, small = answers(EASY)
+    later = answers(HARD)
     assert small.paths < later[1].paths
     assert later == first
 
 
-def test_a_damaged_profile_is_measured_again(answered, redis):
-    _, whole = answered(EASY)
+def test_two_requests_at_once_get_what_each_would_have_got_alone(work, answers, forget):
+    work()
+    easy, _ = answers(EASY)
+    forget()
+    hard, whole = answers(HARD)
+    forget()
+    work()
+    *both, stored = answers(HARD, EASY)
+    assert both[0] == hard
+    # Whoever comes later may find more paths than it needs.
+    assert both[1] == easy or stored == whole
+
+
+def test_a_damaged_profile_is_measured_again(work, answers, redis):
+    work()
+    _, whole = answers(EASY)
     redis.set(f"ays:1:profile:{PROFILE}", b"damaged")
-    _, again = answered(of("ddim"))
+    _, again = answers(of("ddim"))
     assert again == whole
