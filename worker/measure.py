@@ -104,7 +104,7 @@ def measure(
     """Return the variant's profile: the stored one if it will do, else a new one, from finished shards where there are any.
 
     A stored profile of the same weights under another name is taken over as a new one of this name; nothing is measured. One that may
-    grow and is not enough for this request is measured anew, with as many paths as if this request had been the first.
+    grow and is not enough for this request is measured anew with twice as many paths, and so on, as for a first request.
 
     Args:
         variant: what is measured; with `paths: auto` the number of paths doubles until there are enough, or 256.
