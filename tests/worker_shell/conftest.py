@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from ays_store import Queue, Store
+from benchmarks.scale_out import MODELS_FILE
 from tests.store.waiting import until
 from tests.worker_shell.toy import GATE, LOG
 
@@ -86,6 +87,18 @@ def start(redis_url, store, tmp_path):
     yield begin
     for process in started:
         process.kill_all()
+
+
+@pytest.fixture
+def start_real(start, tmp_path):
+    """Starts a worker of the real pipeline that offers the model `sleeping`, which takes its time over a call."""
+
+    def begin(*, seconds, module="worker"):
+        file = tmp_path / "models.toml"
+        file.write_text(MODELS_FILE.format(seconds=seconds))
+        return start(module=module, AYS_MODELS=str(file), AYS_THREADS="1")
+
+    return begin
 
 
 def _live(store, process):

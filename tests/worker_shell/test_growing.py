@@ -3,7 +3,7 @@
 import pytest
 
 from ays_client.contract import Effort, JobRequest, JobState, identity
-from benchmarks.scale_out import MODELS_FILE
+from tests.store.bodies import untimed
 
 
 def of(solver, **fields):
@@ -17,11 +17,9 @@ PROFILE = identity(EASY.variant)
 
 
 @pytest.fixture
-def work(start, tmp_path):
+def work(start_real):
     """Starts a worker."""
-    file = tmp_path / "models.toml"
-    file.write_text(MODELS_FILE.format(seconds=0.001))
-    return lambda: start(module="tests.worker_shell.small", AYS_MODELS=str(file), AYS_THREADS="1")
+    return lambda: start_real(seconds=0.001, module="tests.worker_shell.small")
 
 
 @pytest.fixture
@@ -30,8 +28,7 @@ def answers(ask, reaches, store):
 
     def answered(*requests):
         jobs = [reaches(job_id, JobState.SUCCEEDED, seconds=60) for job_id in [ask(request) for request in requests]]
-        profile = store.results.profile(PROFILE).model_copy(update={"seconds": 0.0, "created_at": 0.0})
-        return *(store.results.schedule(job.schedule_id) for job in jobs), profile
+        return *(store.results.schedule(job.schedule_id) for job in jobs), untimed(store.results.profile(PROFILE))
 
     return answered
 

@@ -92,7 +92,7 @@ def test_a_worker_asked_to_end_gives_its_job_back(start, ask, reaches, gate, sto
 
 
 def test_a_worker_asked_to_end_stores_the_shard_in_hand(start, ask, reaches, gate, store, deeds, redis):
-    first = start()
+    first = start(AYS_DRAIN_SECONDS="60")
     gate(1)
     job_id = ask(request(paths=3))
     until(lambda: any(redis.hexists(key, "1-2") for key in redis.scan_iter("ays:1:shards:held:*")), what="second shard in hand")

@@ -4,24 +4,14 @@ import json
 import os
 import signal
 
-import pytest
-
 from ays_client.contract import JobRequest, JobState
-from benchmarks.scale_out import MODELS_FILE
 from tests.store.waiting import until
 
 
-@pytest.fixture
-def models(tmp_path):
-    file = tmp_path / "models.toml"
-    file.write_text(MODELS_FILE.format(seconds=0.003))
-    return str(file)
-
-
-def test_a_killed_search_goes_on_and_ends_with_the_same_bytes(start, ask, reaches, store, redis, models):
+def test_a_killed_search_goes_on_and_ends_with_the_same_bytes(start_real, ask, reaches, store, redis, forget):
     chosen = {"samples": 64, "sweeps": 3, "candidates": 5, "midpoint_sweeps": 1}
     request = JobRequest(model="sleeping", nfe=6, grid=16, method="paper", effort="fast", paper=chosen)
-    worker = start(module="worker", AYS_MODELS=models, AYS_THREADS="1")
+    worker = start_real(seconds=0.003)
 
     def answer(job_id):
         job = reaches(job_id, JobState.SUCCEEDED, seconds=60)
@@ -30,7 +20,7 @@ def test_a_killed_search_goes_on_and_ends_with_the_same_bytes(start, ask, reache
     undisturbed, whole = answer(ask(request))
     assert not list(redis.scan_iter("ays:1:checkpoint:*"))
     until(lambda: not list(redis.scan_iter("rq:job:*")), what="the end of RQ's own bookkeeping")
-    redis.delete(*(key for key in redis.scan_iter("ays:1:*") if not key.startswith((b"ays:1:models", b"ays:1:worker"))))
+    forget()
 
     job_id = ask(request)
     known = until(lambda: _steps(store, job_id, 3), what="a finished sweep")

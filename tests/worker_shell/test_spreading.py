@@ -1,19 +1,10 @@
 """Real workers and a real pipeline: what comes out does not depend on how many there are."""
 
-import pytest
-
 from ays_client.contract import Effort, JobRequest, JobState, identity
-from benchmarks.scale_out import MODELS_FILE
+from tests.store.bodies import untimed
 
 
-@pytest.fixture
-def models(tmp_path):
-    file = tmp_path / "models.toml"
-    file.write_text(MODELS_FILE.format(seconds=0.01))
-    return str(file)
-
-
-def test_one_worker_and_two_give_the_same_schedule_bit_for_bit(start, ask, reaches, store, forget, models):
+def test_one_worker_and_two_give_the_same_schedule_bit_for_bit(start_real, ask, reaches, store, forget):
     # Of a solver whose profile grows to four shards, the last two of them in one round.
     request = JobRequest(model="sleeping", nfe=8, solver="dpmpp_2m_sde", grid=24, effort=Effort.FAST)
 
@@ -22,13 +13,12 @@ def test_one_worker_and_two_give_the_same_schedule_bit_for_bit(start, ask, reach
         job = reaches(ask(request), JobState.SUCCEEDED, seconds=60)
         profile, schedule = store.results.profile(identity(request.variant)), store.results.schedule(job.schedule_id)
         table = store.results.cells(profile.id)
-        measured = profile.model_copy(update={"seconds": 0.0, "created_at": 0.0})
         forget()
-        return schedule, table, measured
+        return schedule, table, untimed(profile)
 
-    first = start(module="worker", AYS_MODELS=models, AYS_THREADS="1")
+    first = start_real(seconds=0.01)
     alone = answer()
-    second = start(module="worker", AYS_MODELS=models, AYS_THREADS="1")
+    second = start_real(seconds=0.01)
     together = answer()
     assert together == alone
     assert alone[2].paths >= 64
