@@ -270,20 +270,56 @@ class Event(_Body):
     schedule_url: str | None = None
 
 
+Interval = Annotated[tuple[float, float], Field(description="95 % confidence interval [low, high]")]
+
+
 class Estimate(_Body):
-    """A Monte-Carlo estimate: mean and the standard error of that mean."""
+    """A Monte-Carlo estimate of a mean.
+
+    Attributes:
+        mean: the mean over the noise samples.
+        standard_error: its standard error.
+        interval: 95 % confidence interval of the mean; null where it is known by its standard error alone.
+        median: the median over the noise samples, beside a mean that a few of them may carry.
+    """
 
     mean: float
     standard_error: float
+    interval: Interval | None = None
+    median: float | None = None
+
+
+class Ratio(_Body):
+    """A ratio of two means over the same noise samples, with the 95 % confidence interval of that ratio."""
+
+    value: float
+    interval: Interval
 
 
 class Error(_Body):
-    """Mean squared distance of a sample, summed over its dimensions, to the fine solution from the same noise."""
+    """Mean squared distance of a sample, summed over its dimensions, to the reference from the same starting noise.
+
+    All of it comes from the report's noise samples, which took part in no choice.
+    """
 
     ours: Estimate
     stock: dict[str, Estimate] = Field(description="the same for the stock schedules at this NFE")
-    noises: int = Field(description="number of held-out starting noises, seen neither by the profile nor by the search")
-    median_pair_ratio: float | None = Field(None, description="median over noises of ours / best stock")
+    noises: int = Field(description="number of the report's starting noises; no choice depended on any of them")
+    best_stock: str | None = Field(None, description="stock schedule with the smallest validation error, the one that `ratio` compares with")
+    ratio: Ratio | None = Field(None, description="mean error, ours over the best stock schedule's, on the same noises; null: that has none")
+    median_ratio: float | None = Field(None, description="median over noises of the same ratio")
+    reference_error: float | None = Field(None, description="mean squared error of the reference itself, by Richardson's estimate")
+    psnr_db: float | None = Field(None, description="peak signal-to-noise ratio against the reference in dB; null: unknown range of data")
+    equivalent_nfe: dict[str, float] | None = Field(
+        None, description="evaluations with which the best stock schedule, or the best fixed solver, has the same error"
+    )
+
+
+class Klub(_Body):
+    """KL upper bound (exponent p = 0) of the schedule and of the stock schedules, from the profile, with its standard error."""
+
+    ours: Estimate
+    stock: dict[str, Estimate]
 
 
 class Sweep(_Body):
@@ -348,9 +384,15 @@ class Schedule(_Body):
     sigma_max: float
     prediction_type: str | None = None
     guidance_scale: float | None = None
+    weights: list[list[float]] | None = Field(
+        None,
+        description="solver fitted: for each step the weights of the last evaluations of the denoiser, newest first, which sum to 1; "
+        "null for every other solver",
+    )
     source: Source
     validated: bool
     error: Error | None = None
+    klub: Klub | None = None
     provenance: Provenance
     formats: dict[str, str] = Field(default_factory=dict, description="links to the same levels in other tools' formats")
 

@@ -26,6 +26,7 @@ class Solver(StrEnum):
     ER_SDE_1 = "er_sde_1"
     ER_SDE_2 = "er_sde_2"
     ER_SDE_3 = "er_sde_3"
+    FITTED = "fitted"
 
 
 @dataclass(frozen=True)
@@ -173,4 +174,6 @@ CARDS: Mapping[Solver, Card] = {
     Solver.ER_SDE_1: Card(order=1, stochastic=True, exact=False, kdiffusion="sample_er_sde(max_stage=1) (ComfyUI)"),
     Solver.ER_SDE_2: Card(order=2, stochastic=True, exact=False, kdiffusion="sample_er_sde(max_stage=2) (ComfyUI)"),
     Solver.ER_SDE_3: Card(order=2, stochastic=True, exact=False, kdiffusion="sample_er_sde(max_stage=3) (ComfyUI)"),
+    # Levels and weights of one model and guidance, so no scheduler of diffusers runs it by its name alone.
+    Solver.FITTED: Card(order=1),
 }
