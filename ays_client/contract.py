@@ -305,8 +305,12 @@ class Error(_Body):
     ours: Estimate
     stock: dict[str, Estimate] = Field(description="the same for the stock schedules at this NFE")
     noises: int = Field(description="number of the report's starting noises; no choice depended on any of them")
-    best_stock: str | None = Field(None, description="stock schedule with the smallest validation error, the one that `ratio` compares with")
-    ratio: Ratio | None = Field(None, description="mean error, ours over the best stock schedule's, on the same noises; null: that has none")
+    best_stock: str | None = Field(
+        None, description="stock schedule with the smallest validation error, the one that `ratio` compares with"
+    )
+    ratio: Ratio | None = Field(
+        None, description="mean error, ours over the best stock schedule's, on the same noises; null: that has none"
+    )
     median_ratio: float | None = Field(None, description="median over noises of the same ratio")
     reference_error: float | None = Field(None, description="mean squared error of the reference itself, by Richardson's estimate")
     psnr_db: float | None = Field(None, description="peak signal-to-noise ratio against the reference in dB; null: unknown range of data")
