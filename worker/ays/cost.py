@@ -221,6 +221,8 @@ class CostTable:
         to_zero: `to_zero[i]`, the closing step from level i, to noise level 0, shape (G,).
         to_last: `to_last[i]`, a closing step without memory to the last level; inf for the last; shape (G,).
         pair_to_last: `pair_to_last[k, i]`, the same after an evaluation at k; None for one-step solvers; shape (G, G).
+        pair_to_zero: `pair_to_zero[k, i]`, the closing step to noise level 0 after an evaluation at k; None: as without memory; shape
+            (G, G).
     """
 
     levels: Array
@@ -230,6 +232,7 @@ class CostTable:
     to_zero: Array
     to_last: Array
     pair_to_last: Array | None
+    pair_to_zero: Array | None = None
 
 
 def tabulate(cost: StepCost) -> CostTable:

@@ -117,7 +117,7 @@ def _solve_pairs(table: CostTable, steps_max: int, to_zero: bool, ratio_bound: f
     first = np.full((steps_max, g), g - 1, dtype=np.intp)
     follow = np.full((steps_max, g, g), g - 1, dtype=np.intp)
     value[0] = _closing(table, to_zero)
-    ahead = np.broadcast_to(table.to_zero, (g, g)) if to_zero else close
+    ahead = (np.broadcast_to(table.to_zero, (g, g)) if table.pair_to_zero is None else table.pair_to_zero) if to_zero else close
     total = np.empty_like(pair)  # megabytes: one place for all rounds
     for n in range(1, steps_max):
         start = table.step + ahead

@@ -12,7 +12,7 @@ from worker.ays.solvers.ipndm import IPNDM
 from worker.ays.solvers.rollout import Denoise, sample, trajectory
 from worker.ays.solvers.unipc import UNIPC, UNIPC_3
 
-__all__ = ["ER", "ODE", "SDE", "SOLVERS", "Denoise", "Noise", "Solver", "Stage", "first_order", "reference", "sample", "trajectory"]
+__all__ = ["DDIM", "ER", "ODE", "SDE", "SOLVERS", "Denoise", "Noise", "Solver", "Stage", "first_order", "reference", "sample", "trajectory"]
 
 _ALL = (
     *(EULER, DDIM, HEUN, DPMPP_2S, DPMPP_2M, DPMPP_3M, UNIPC, UNIPC_3, DEIS, IPNDM),

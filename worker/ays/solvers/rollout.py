@@ -35,8 +35,13 @@ def _start(solver: Solver, levels: Array, noise: Tensor, brownian: Brownian | No
 class _Rollout:
     """State of S schedules run side by side from the same n starting noises; equal prefixes are evaluated once."""
 
-    def __init__(self, solver: Solver, denoise: Denoise, sigmas: Array, x: Tensor, noise: Brownian | None) -> None:
+    def __init__(
+        self, solver: Solver, denoise: Denoise, sigmas: Array, x: Tensor, noise: Brownian | None, weights: Array | None = None
+    ) -> None:
         self.solver, self.denoise, self.sigmas, self.noise = solver, denoise, sigmas, noise
+        self.weights = weights
+        # What the evaluations up to a step depend on, column by column.
+        self.settings = sigmas[:, :-1, None] if weights is None else np.concatenate([sigmas[:, :-1, None], weights], axis=2)
         self.x = _start(solver, sigmas[:, 0], x, noise)
         self.started = self.x
         self.past: list[Tensor] = []
@@ -48,7 +53,8 @@ class _Rollout:
         """D of every schedule at `levels`, which the knots up to `step` determine; shape (S, n, *shape)."""
         if len(levels) == 1:
             return self.denoise(x[0], torch.full((x.shape[1],), float(levels[0]), dtype=x.dtype, device=x.device)).unsqueeze(0)
-        _, first, group = np.unique(self.sigmas[:, : step + 1], axis=0, return_index=True, return_inverse=True)
+        decided = np.concatenate([self.settings[:, :step].reshape(len(x), -1), levels[:, None]], axis=1)
+        _, first, group = np.unique(decided, axis=0, return_index=True, return_inverse=True)
         rows = x[torch.from_numpy(first)]
         sigma = torch.from_numpy(levels[first]).to(x).repeat_interleave(x.shape[1])
         estimate = self.denoise(rows.flatten(0, 1), sigma).reshape(rows.shape)
@@ -62,7 +68,10 @@ class _Rollout:
             self._correct(estimate, step)
         self._remember(estimate, now)
         self.started = self.x
-        if np.all(then == 0):
+        if self.weights is not None:
+            self.used = min(self.solver.history, step + 1)
+            self.x = self._step(self.past[: self.used], self.weights[:, step, : self.used].T, now, then)
+        elif np.all(then == 0):
             self.x = estimate
         elif self.solver.stage is not None and step < self.steps - 1:
             self.x = self._two_stages(estimate, now, then, step)
@@ -118,7 +127,9 @@ class _Rollout:
         return moved + _column(process.scale(then), effective) * increment.to(self.x)
 
 
-def sample(solver: Solver, denoise: Denoise, sigmas: Array, noise: Tensor, *, brownian: Brownian | None = None) -> Tensor:
+def sample(
+    solver: Solver, denoise: Denoise, sigmas: Array, noise: Tensor, *, brownian: Brownian | None = None, weights: Array | None = None
+) -> Tensor:
     """Run one or several schedules from the same starting noises.
 
     Args:
@@ -127,12 +138,15 @@ def sample(solver: Solver, denoise: Denoise, sigmas: Array, noise: Tensor, *, br
         sigmas: levels, strictly decreasing, the last may be 0, shape (S, N + 1) or (N + 1,).
         noise: standard normal starting noises, shape (n, *shape), float64; the start is `sigma_0 noise`.
         brownian: paths of the same n samples in the solver's own clock, for stochastic solvers.
+        weights: of each step's past evaluations, newest first, in place of the solver's own, shape (S, N, history) or (N, history);
+            those of evaluations that a step does not have yet are ignored. A step to level 0 then returns the combination.
 
     Returns:
         Samples at the last level, shape (S, n, *shape) or (n, *shape).
     """
     table = np.atleast_2d(np.asarray(sigmas, dtype=np.float64))
-    run = _Rollout(solver, denoise, table, noise, brownian)
+    per_step = None if weights is None else np.asarray(weights, dtype=np.float64).reshape(*table[:, 1:].shape, -1)
+    run = _Rollout(solver, denoise, table, noise, brownian, per_step)
     for step in range(table.shape[1] - 1):
         run.advance(step)
     return run.x if np.ndim(sigmas) == 2 else run.x[0]
