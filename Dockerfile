@@ -43,7 +43,7 @@ EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=3s --start-period=10s --retries=3 \
   CMD ["python", "-c", "import os, urllib.request as r; r.urlopen(f'http://127.0.0.1:{os.environ[\"AYS_PORT\"]}/healthz', timeout=2)"]
 STOPSIGNAL SIGTERM
-CMD ["python", "-m", "service"]
+CMD ["python", "-P", "-m", "service"]
 
 
 FROM base AS worker
@@ -52,6 +52,6 @@ USER 10001
 WORKDIR /home/ays
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
-  CMD ["python", "-m", "worker.alive"]
+  CMD ["python", "-P", "-m", "worker.process.alive"]
 STOPSIGNAL SIGTERM
-CMD ["python", "-m", "worker"]
+CMD ["python", "-P", "-m", "worker"]

@@ -31,9 +31,9 @@ from worker.ays.solvers import SOLVERS
 from worker.ays.validate import squared_errors
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
-from worker.pipeline import BATCH
-from worker.stages import Stages
-from worker.validation import Validator
+from worker.tasks.pipeline import BATCH
+from worker.tasks.stages import Stages
+from worker.tasks.validation import Validator
 
 COUNTS = (5, 8, 12)
 HEATS = (0, 64, 128, 256, 512, 1024)

@@ -37,7 +37,14 @@ UNSEEDED = {"edm", "log_snr", "time_uniform", "trailing", "leading", "beta", "pu
 
 VP_ONLY = {"trailing", "leading"}
 
-_SOLVING = ("worker/ays", "worker/validation.py", "worker/measure.py", "worker/table.py", "benchmarks/ours.py", "benchmarks/rough.py")
+_SOLVING = (
+    "worker/ays",
+    "worker/tasks/validation.py",
+    "worker/tasks/measure.py",
+    "worker/tasks/table.py",
+    "benchmarks/ours.py",
+    "benchmarks/rough.py",
+)
 _SHARED = ("benchmarks/baselines/problem.py", "benchmarks/baselines/teacher.py", "worker/ays/imitation.py")
 _JUDGING = ("worker/ays/paths.py", "benchmarks/judging.py", "benchmarks/rough.py", "benchmarks/classifier.py")
 

@@ -11,7 +11,7 @@ from ays_client import apply_schedule
 from ays_client.contract import Schedule
 from benchmarks.rows import Row, errors, generate, starting_noise
 from worker.ays.denoise import Evaluator
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample
 from worker.models.digits import PIPELINE
 from worker.models.digits.data import digits

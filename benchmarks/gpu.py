@@ -19,13 +19,13 @@ from ays_client.contract import JobRequest
 from benchmarks.hosts import Nowhere
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream, starting_noise
-from worker.device import gpu
 from worker.models.builtin import FASHION
 from worker.models.diffusers_entry import DiffusersEntry
 from worker.models.diffusers_model import load_diffusers
 from worker.models.hub import Hub
 from worker.models.registry import Registry
-from worker.pipeline import BATCH, optimize
+from worker.process.device import gpu
+from worker.tasks.pipeline import BATCH, optimize
 
 KINDS = {
     "float32": FASHION,

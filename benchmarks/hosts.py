@@ -6,12 +6,12 @@ from functools import partial
 
 from ays_client.contract import JobRequest, Progress
 from worker.ays.denoise import Evaluator
-from worker.ays.profile import Profile
+from worker.ays.profile.profile import Profile
 from worker.ays.solvers import SOLVERS
-from worker.local import LocalHost
-from worker.measure import measure
 from worker.models.loaded import LoadedModel
-from worker.pipeline import stable
+from worker.process.local import LocalHost
+from worker.tasks.measure import measure
+from worker.tasks.pipeline import stable
 
 
 class Nowhere(LocalHost):

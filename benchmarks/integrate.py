@@ -20,9 +20,9 @@ from ays_client.contract import JobRequest, Schedule
 from benchmarks import digits_pipelines, fashion_pipelines
 from benchmarks.records import Records, code_digest
 from benchmarks.rows import draw, table
-from worker.local import LocalHost
 from worker.models.registry import Registry
-from worker.pipeline import optimize
+from worker.process.local import LocalHost
+from worker.tasks.pipeline import optimize
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 MODELS: dict[str, tuple[ModuleType, Path]] = {

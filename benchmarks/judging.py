@@ -10,7 +10,7 @@ from benchmarks.cases import Case, judge_of, load, negative_log_density
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, hold_out
 from worker.models.frechet import Moments, frechet

@@ -9,9 +9,9 @@ from worker.ays.choice import default_choice
 from worker.ays.denoise import Evaluator
 from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
-from worker.stages import Stages
-from worker.table import Optimizer
-from worker.validation import Validator
+from worker.tasks.stages import Stages
+from worker.tasks.table import Optimizer
+from worker.tasks.validation import Validator
 
 _BATCH = 256
 

@@ -27,12 +27,12 @@ from ays_client.contract import Effort, JobRequest, Solver
 from benchmarks.hosts import Nowhere, Shelf
 from benchmarks.report import write_report
 from worker.ays.choice import default_choice
-from worker.ays.cost import StepCost, tabulate
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
 from worker.ays.optimize import solve
 from worker.ays.paths import Stream, starting_noise
-from worker.ays.profile import log_grid, measure_flow, merge
+from worker.ays.profile.cost import StepCost, tabulate
+from worker.ays.profile.profile import log_grid, measure_flow, merge
 from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, hold_out, squared_errors
@@ -40,10 +40,10 @@ from worker.models.digits.data import digits
 from worker.models.frechet import frechet_distance
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
-from worker.pipeline import BATCH
-from worker.stages import Stages
-from worker.table import Optimizer
-from worker.validation import Validator
+from worker.tasks.pipeline import BATCH
+from worker.tasks.stages import Stages
+from worker.tasks.table import Optimizer
+from worker.tasks.validation import Validator
 
 MODELS = ("digits", "mixture", "gaussian")
 SOLVER_NAMES = ("ddim", "dpmpp_2m", "sddim", "dpmpp_2m_sde")

@@ -23,6 +23,7 @@ from typing import Literal
 import psutil
 
 from ays_client.contract import Effort, JobRequest, JobState, Solver, identity
+from ays_process.commands import module_command
 from ays_store import Queue, Store
 from service.embedded_redis import EmbeddedRedis
 
@@ -34,7 +35,9 @@ factory = "benchmarks.sleeping:sleeping"
 seconds = {seconds}
 """
 
-PAGE = Path(__file__).parents[1] / "docs" / "operating.md"
+ROOT = Path(__file__).parents[1]
+
+PAGE = ROOT / "docs" / "operating.md"
 
 _SHARE = 0.9
 """Of the ideal speed-up, at least."""
@@ -101,8 +104,15 @@ def measure(workers: int, request: JobRequest, models: Path, folder: Path) -> Ru
 @contextlib.contextmanager
 def processes(workers: int, url: str, models: Path) -> Iterator[None]:
     """Worker processes of one thread each, ended at the end."""
-    environment = os.environ | {"AYS_REDIS_URL": url, "AYS_MODELS": str(models), "AYS_THREADS": "1", "AYS_LOG_LEVEL": "warning"}
-    started = [subprocess.Popen([sys.executable, "-m", "worker"], env=environment) for _ in range(workers)]
+    environment = os.environ | {
+        # The model is of `benchmarks`, which is not installed.
+        "PYTHONPATH": str(ROOT),
+        "AYS_REDIS_URL": url,
+        "AYS_MODELS": str(models),
+        "AYS_THREADS": "1",
+        "AYS_LOG_LEVEL": "warning",
+    }
+    started = [subprocess.Popen(module_command("worker"), env=environment) for _ in range(workers)]
     try:
         yield
     finally:

@@ -2,12 +2,12 @@
 
 import os
 import socket
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 from ays_client import Client, ServiceError
+from ays_process.commands import module_command
 from ays_process.environment import BAD_CONFIGURATION, with_redis
 from ays_process.pauses import Pauses
 from service.child import Child
@@ -89,7 +89,7 @@ class Stack:
         for name in names:
             module = "service" if name == "api" else "worker"
             log = self._logs / f"{name}.log" if self._logs else None
-            self._children.append(Child(name, [sys.executable, "-m", module], environment=environment, log=log))
+            self._children.append(Child(name, module_command(module), environment=environment, log=log))
         for child in self._children:
             child.start()
 

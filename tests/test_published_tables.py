@@ -7,7 +7,7 @@ from diffusers.schedulers import AysSchedules
 from ays_client.contract import Terminal
 from ays_client.published import PUBLISHED
 from ays_process.environment import BAD_CONFIGURATION
-from worker.process import main
+from worker.process.compute import main
 
 # Diffusers turns torch tensors into arrays in a way that numpy 2 announces to end, and computes its tables in float32.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")

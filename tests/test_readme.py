@@ -19,7 +19,7 @@ from ays_process.environment import variables_of
 from service.cli.app import app
 from service.settings import Settings as ServiceSettings
 from tests.cli.commands import REPOSITORY, environment, running
-from worker.settings import Settings as WorkerSettings
+from worker.process.settings import Settings as WorkerSettings
 
 README = (REPOSITORY / "README.md").read_text()
 API = (REPOSITORY / "docs/api.md").read_text()

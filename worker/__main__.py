@@ -4,8 +4,8 @@ import sys
 
 from ays_process.environment import BAD_CONFIGURATION, ConfigurationError
 from ays_process.logs import configure_logs
-from worker.keeper import Keeper
-from worker.settings import QUIET, load_settings
+from worker.process.settings import QUIET, load_settings
+from worker.process.supervisor import Supervisor
 
 
 def main() -> int:
@@ -16,7 +16,7 @@ def main() -> int:
         print(error, file=sys.stderr)
         return BAD_CONFIGURATION
     configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
-    return Keeper(settings, module="worker.process").run()
+    return Supervisor(settings, module="worker.process.compute").run()
 
 
 if __name__ == "__main__":

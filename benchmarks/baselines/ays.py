@@ -12,12 +12,12 @@ from itertools import islice
 import numpy as np
 
 from benchmarks.baselines.problem import Problem, closed
-from worker.ays.klub_estimator import KlubEstimator
 from worker.ays.noise import Array
-from worker.ays.paper import BASE_STEPS, Neighbourhood, descend, optimize_midpoints, subdivide
+from worker.ays.paper.coordinate_search import BASE_STEPS, Neighbourhood, descend, optimize_midpoints, subdivide
+from worker.ays.paper.importance_sampling import GaussianProposal
+from worker.ays.paper.klub_estimator import KlubEstimator
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
-from worker.ays.proposal import GaussianProposal
+from worker.ays.profile.profile import log_grid
 from worker.ays.schedule import edm, resample, time_uniform
 from worker.ays.solvers import Solver
 from worker.ays.validate import hold_out, squared_errors

@@ -15,7 +15,7 @@ from benchmarks.baselines import entropic, gits, oss, stock
 from benchmarks.baselines.problem import Problem
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import Solver
 from worker.ays.validate import HeldOut, deviations, hold_out, squared_errors
 

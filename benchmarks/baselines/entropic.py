@@ -2,17 +2,17 @@ r"""Rescaled entropic time: equal steps of `integral sigma dH[x_0 | x_sigma]` (h
 
 Stancevic, Handke and Ambrogioni 2025. The entropy grows with $dH = mmse(\sigma) / \sigma^3\, d\sigma$, so the time is
 $\int mmse(\sigma) / \sigma^2\, d\sigma$: a denoising-loss curve, one evaluation for each sample and level, is all that is needed. The
-formula is that of `worker.ays.curve`.
+formula is that of `worker.ays.profile.curve`.
 """
 
 import numpy as np
 import torch
 
 from benchmarks.baselines.problem import Problem, closed
-from worker.ays.curve import Curve, entropic
 from worker.ays.noise import Array
 from worker.ays.paths import Stream, forward_paths
-from worker.ays.profile import log_grid
+from worker.ays.profile.curve import Curve, entropic
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import Solver
 
 POINTS, SAMPLES = 64, 64

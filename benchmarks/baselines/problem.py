@@ -11,7 +11,7 @@ from torch import Tensor
 from worker.ays.denoise import Denoiser, Evaluator
 from worker.ays.noise import Array, NoiseProcess
 from worker.ays.paths import Stream, data_generator, starting_noise
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, Solver, sample
 from worker.models.loaded import LoadedModel, SampleData
 

@@ -11,7 +11,7 @@ import torch
 from benchmarks.baselines.problem import Problem, even
 from worker.ays.noise import Array
 from worker.ays.paths import Stream, forward_paths
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import Solver
 
 POINTS, SAMPLES = 64, 32

@@ -15,9 +15,9 @@ import torch
 from style import INK, MUTED, OURS, arguments, panels
 
 from worker.ays.analytic import AnisotropicGaussian, Gaussian, power_law_gaussian
-from worker.ays.klub_estimator import KlubEstimates
 from worker.ays.noise import Array
-from worker.ays.paper import Neighbourhood, descend
+from worker.ays.paper.coordinate_search import Neighbourhood, descend
+from worker.ays.paper.klub_estimator import KlubEstimates
 from worker.ays.schedule import edm
 
 STEPS = 10

@@ -18,13 +18,13 @@ from ays_client.contract import JobRequest, Progress
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import EDM, Array
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.schedule import edm, log_snr
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import hold_out, squared_errors
-from worker.local import LocalHost
 from worker.models.loaded import LoadedModel, SampleData
-from worker.pipeline import optimize
+from worker.process.local import LocalHost
+from worker.tasks.pipeline import optimize
 
 SPAN = {"sigma_max": Network.sigma_max, "sigma_min": Network.sigma_min}
 STEPS = 6

@@ -18,13 +18,13 @@ from torch import Tensor
 
 from worker.ays.analytic import GaussianMixture
 from worker.ays.denoise import Evaluator
-from worker.ays.klub_estimator import KlubEstimator
 from worker.ays.ladder import ladder
 from worker.ays.noise import Array
-from worker.ays.paper import Neighbourhood, best, descend, optimize_midpoints, stop_early, subdivide
+from worker.ays.paper.coordinate_search import Neighbourhood, best, descend, optimize_midpoints, stop_early, subdivide
+from worker.ays.paper.importance_sampling import GaussianProposal
+from worker.ays.paper.klub_estimator import KlubEstimator
 from worker.ays.paths import Stream, brownian, starting_noise
-from worker.ays.profile import log_grid, measure_flow, measure_forward, merge
-from worker.ays.proposal import GaussianProposal
+from worker.ays.profile.profile import log_grid, measure_flow, measure_forward, merge
 from worker.ays.schedule import edm, log_snr, resample
 from worker.ays.solvers import SOLVERS, Solver, sample
 

@@ -11,6 +11,7 @@ from ays_client.client import Fallback
 from ays_client.contract import Effort, JobRequest, Method, Priority, Solver, Source, Terminal
 from ays_client.curve import CurveRequest
 from ays_client.formats import Format, render
+from ays_process.commands import module_command
 from ays_process.environment import names_redis
 from ays_store.api_keys import Scope
 from service.cli.archive import export_archive, import_archive
@@ -70,7 +71,7 @@ def serve(
 @app.command()
 def worker() -> None:
     """Run one worker on the Redis that AYS_REDIS_URL names."""
-    os.execv(sys.executable, [sys.executable, "-m", "worker"])
+    os.execv(sys.executable, module_command("worker"))
 
 
 @app.command()

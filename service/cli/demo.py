@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 from ays_client.contract import JobRequest, Schedule, Solver
+from ays_process.commands import module_command
 from service.child import die_with_parent
 from service.cli.exits import CommandError, ExitCode
 from service.cli.optimize import through_api
@@ -63,7 +64,7 @@ def picture(schedule: Schedule, out: Path) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "schedule.json"
         source.write_text(schedule.model_dump_json())
-        command = [sys.executable, "-m", "worker.picture", str(source), str(path)]
+        command = module_command("worker.tasks.picture", str(source), str(path))
         done = subprocess.run(command, capture_output=True, text=True, check=False, preexec_fn=die_with_parent())
     if done.returncode != 0:
         words = done.stderr.strip().splitlines()

@@ -2,12 +2,12 @@
 
 import json
 import subprocess
-import sys
 import tempfile
 
 from ays_client import Client, JobFailed
 from ays_client.contract import Job, JobRequest, JobState, Priority, Progress, Schedule
 from ays_client.curve import CurveRequest
+from ays_process.commands import module_command
 from service.child import die_with_parent
 from service.cli.connect import connect
 from service.cli.exits import CommandError, ExitCode
@@ -64,7 +64,7 @@ def in_process(request: JobRequest | CurveRequest) -> Schedule:
     """
     with tempfile.TemporaryFile() as complaints, ProgressDisplay() as display:
         process = subprocess.Popen(
-            [sys.executable, "-m", "worker.local"],
+            module_command("worker.process.local"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,

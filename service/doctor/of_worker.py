@@ -3,9 +3,9 @@
 import importlib.util
 import json
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Set
 
+from ays_process.commands import module_command
 from ays_process.environment import variables_of
 from ays_process.finding import Finding, Verdict, fail, ok
 from service.settings import Settings
@@ -25,7 +25,7 @@ def worker_checkup(environment: Mapping[str, str]) -> tuple[Set[str], Iterator[F
     """
     if importlib.util.find_spec("worker") is None or importlib.util.find_spec("torch") is None:
         return frozenset(), iter([ok("worker", "not installed here; workers run elsewhere")])
-    command = [sys.executable, "-m", "worker.checkup"]
+    command = module_command("worker.process.checkup")
     try:
         ended = subprocess.run(command, env=dict(environment), capture_output=True, text=True, timeout=_PATIENCE_SECONDS, check=False)
         first, *lines = [json.loads(line) for line in ended.stdout.splitlines()]

@@ -1,4 +1,4 @@
-// Costs of steps from a profile, as worker/ays/cost.py computes them (docs/theory.md, 6 and 12): all of it is arithmetic on the matrix K
+// Costs of steps from a profile, as worker/ays/profile/cost.py computes them (docs/theory.md, 6 and 12): all of it is arithmetic on the matrix K
 // of second moments that the API serves, so the page can show what any schedule costs, and why, without asking anybody. A functional of D
 // is a list of terms `[level, coefficient]`: values in D itself, integrals in the integral of D from the top down.
 

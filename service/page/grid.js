@@ -1,4 +1,4 @@
-// What is read off a profile for all costs (worker/ays/integrals.py, docs/theory.md, 5 and 6): K at noise levels of one's own, and its
+// What is read off a profile for all costs (worker/ays/profile/integrals.py, docs/theory.md, 5 and 6): K at noise levels of one's own, and its
 // cumulative integrals over ln sigma.
 
 /** Terms of the series that replace quotients which cancel: relative error below 1e-15 at |a| < 0.05. */
@@ -40,7 +40,7 @@ const levelAt = (levels, position) => {
 
 /**
  * K on a finer grid: bilinear in ln sigma; within a cell on the diagonal of a forward profile by triangles, since
- * `E ||D_a - D_b||^2` is linear in the distance there (worker/ays/profile.py, refine_grid).
+ * `E ||D_a - D_b||^2` is linear in the distance there (worker/ays/profile/profile.py, refine_grid).
  *
  * @param {{levels: number[], moments: number[][], origin: number[] | null, measure: "flow" | "forward"}} profile
  * @param {number[]} places  Rising positions on the measured grid, in [0, G - 1]; whole numbers are measured levels.

@@ -9,7 +9,7 @@ from worker.ays.analytic import AnisotropicGaussian, GaussianMixture
 from worker.ays.denoise import Denoiser, Evaluator
 from worker.ays.noise import Array
 from worker.ays.paths import Stream, data_generator
-from worker.ays.profile import Profile, Shard, log_grid, measure_flow, measure_forward, merge
+from worker.ays.profile.profile import Profile, Shard, log_grid, measure_flow, measure_forward, merge
 
 
 def spectrum(dim: int = 5, *, sigma_min: float = 0.02, sigma_max: float = 20.0) -> AnisotropicGaussian:

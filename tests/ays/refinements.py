@@ -8,7 +8,7 @@ import pytest
 from worker.ays.denoise import Denoiser
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.refine import Refined
 from worker.ays.solvers import Solver, sample
 from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors

@@ -13,8 +13,8 @@ from scipy.optimize import minimize, minimize_scalar
 
 from tests.ays.problems import line, plane, spectrum
 from worker.ays.analytic import AnisotropicGaussian, Gaussian, GaussianMixture, grid_mixture, power_law_gaussian
-from worker.ays.cost import klub
-from worker.ays.profile import log_grid
+from worker.ays.profile.cost import klub
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample
 
 Law = AnisotropicGaussian | GaussianMixture

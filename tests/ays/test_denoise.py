@@ -8,7 +8,7 @@ from torch import Tensor
 from tests.ays.problems import plane
 from worker.ays.denoise import DenoiserError, Evaluator, along
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid, measure_flow, measure_forward
+from worker.ays.profile.profile import log_grid, measure_flow, measure_forward
 from worker.ays.solvers import SOLVERS
 from worker.ays.validate import hold_out, squared_errors
 

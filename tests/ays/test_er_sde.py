@@ -8,7 +8,7 @@ from worker.ays.analytic import AnisotropicGaussian, GaussianMixture, grid_mixtu
 from worker.ays.choice import Choice
 from worker.ays.ladder import optimal_levels
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import ER, SDE, SOLVERS
 from worker.ays.validate import hold_out, squared_errors
 

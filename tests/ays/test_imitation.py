@@ -12,7 +12,7 @@ from worker.ays.imitation import TRAJECTORIES, imitated, imitation, imitation_ev
 from worker.ays.ladder import optimal_levels
 from worker.ays.noise import Array
 from worker.ays.paths import Stream, starting_noise
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.schedule import Terminal
 from worker.ays.solvers import SOLVERS, trajectory
 from worker.ays.validate import hold_out, squared_errors

@@ -7,12 +7,12 @@ import pytest
 
 from tests.ays.problems import evaluator, flow_profile, forward_profile, plane
 from worker.ays.choice import Choice, default_choice
-from worker.ays.cost import StepCost, tabulate
 from worker.ays.ladder import Candidate, fineness, heat, ladder, off_grid, optimal_levels, race
 from worker.ays.noise import VE
 from worker.ays.optimize import solve
 from worker.ays.paths import Stream
-from worker.ays.profile import refine_grid
+from worker.ays.profile.cost import StepCost, tabulate
+from worker.ays.profile.profile import refine_grid
 from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import HeldOut, hold_out, squared_errors
@@ -47,7 +47,7 @@ def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -
         assert np.all(np.diff(candidate.levels) < 0)
         assert candidate.levels[-1] == (0 if terminal == "zero" else profile.levels[-1])
         if candidate.name == "entropic":
-            continue  # of no cost; tests/ays/test_curve.py has its closed form
+            continue  # of no cost; tests/ays/profile/test_curve.py has its closed form
         cost, short = (StepCost(profile, m, detail=choice.detail, knee=choice.knee) for m in (method, method.truncated(2)))
         solution = solve(tabulate(short), steps_max=5, to_zero=terminal == "zero", ratio_bound=choice.ratio_bound)
         optima = [solution.knots(5, start=start).tolist() for start in (None, 0)]

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from tests.ays.problems import exact_forward_profile, flow_profile, forward_profile, plane, spectrum
 from worker.ays.analytic import Gaussian, power_law_gaussian
 from worker.ays.choice import Choice
-from worker.ays.cost import CostTable, StepCost, tabulate
 from worker.ays.ladder import optimal_levels
 from worker.ays.optimize import polish, polish_all, solve
 from worker.ays.paths import Stream
-from worker.ays.profile import Profile, log_grid, refine_grid
+from worker.ays.profile.cost import CostTable, StepCost, tabulate
+from worker.ays.profile.profile import Profile, log_grid, refine_grid
 from worker.ays.solvers import SOLVERS, reference
 from worker.ays.validate import hold_out, squared_errors
 

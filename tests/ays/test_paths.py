@@ -9,7 +9,7 @@ import torch
 from tests.ays.problems import line, plane, spectrum
 from worker.ays.analytic import AnisotropicGaussian, GaussianMixture
 from worker.ays.paths import Stream, brownian, data_generator, forward_paths, starting_noise
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 
 LEVELS = np.array([4.0, 2.0, 1.0, 0.5, 0.25])
 

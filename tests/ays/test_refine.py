@@ -15,7 +15,7 @@ from worker.ays.choice import Choice
 from worker.ays.judge import Errors, gain, surely_better
 from worker.ays.ladder import optimal_levels
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.refine import iteration_evaluations, refine, seen
 from worker.ays.solvers import SOLVERS, Denoise, Solver, sample
 from worker.ays.validate import estimate, hold_out, squared_errors

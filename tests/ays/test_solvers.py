@@ -23,7 +23,7 @@ from tests.ays.problems import evaluator, plane, spectrum
 from worker.ays.analytic import Gaussian, GaussianMixture
 from worker.ays.noise import VP, scaled_linear_betas
 from worker.ays.paths import Brownian, Clock, Stream, brownian, inverse_square, starting_noise
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample, trajectory
 
 LAW = plane()

@@ -9,7 +9,7 @@ from worker.ays.denoise import Denoiser, Evaluator
 from worker.ays.least_squares import shaken
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, Denoise
 from worker.ays.surrogate import Surrogate
 from worker.ays.validate import HeldOut, deviations, hold_out, squared_errors

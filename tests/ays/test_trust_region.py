@@ -14,7 +14,7 @@ from worker.ays.ladder import optimal_levels
 from worker.ays.least_squares import blend, largest_move, loss, shaken
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.refine import Refined, refine
 from worker.ays.solvers import SOLVERS, Solver, sample
 from worker.ays.surrogate import Surrogate

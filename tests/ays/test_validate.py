@@ -8,7 +8,7 @@ import torch
 
 from tests.ays.problems import evaluator, plane, spectrum
 from worker.ays.paths import Stream
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import deviations, estimate, hold_out, squared_errors
 

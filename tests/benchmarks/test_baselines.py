@@ -12,7 +12,7 @@ from benchmarks.baselines.teacher import teacher
 from tests.ays.problems import plane, spectrum
 from worker.ays.analytic import AnisotropicGaussian, Gaussian, GaussianMixture
 from worker.ays.noise import VE, VP, Array, linear_betas
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.schedule import edm
 from worker.ays.solvers import SOLVERS
 from worker.ays.validate import squared_errors

@@ -44,7 +44,7 @@ def _computing(fleet: Fleet, rng: random.Random) -> int:
     return fleet.computing(rng.choice(fleet.workers))
 
 
-def _keeper(fleet: Fleet, rng: random.Random) -> int:
+def _supervisor(fleet: Fleet, rng: random.Random) -> int:
     return fleet.pid(rng.choice(fleet.workers))
 
 
@@ -96,8 +96,8 @@ def _fill_disk(fleet: Fleet, rng: random.Random) -> Struck:
 
 FAULTS: dict[str, Fault] = {
     "worker killed": _signal(signal.SIGKILL, _computing),
-    "worker's keeper killed": _signal(signal.SIGKILL, _keeper),
-    "worker drained": _signal(signal.SIGTERM, _keeper),
+    "worker's supervisor killed": _signal(signal.SIGKILL, _supervisor),
+    "worker drained": _signal(signal.SIGTERM, _supervisor),
     "worker frozen": _stop(_computing, 1, 8),
     "service killed": _signal(signal.SIGKILL, _service),
     "service frozen": _stop(_service, 0.5, 3),

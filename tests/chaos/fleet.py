@@ -6,7 +6,6 @@ import os
 import resource
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 from redis.connection import parse_url
 
 from ays_client import Client, ServiceError
+from ays_process.commands import module_command
 from ays_store import Store
 from service.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 from service.stack import free_port
@@ -96,7 +96,7 @@ class Fleet:
             store.close()
 
     def pid(self, name: str) -> int:
-        """Process id; of a worker its keeper's."""
+        """Process id; of a worker its supervisor's."""
         return self.redis.pid if name == "redis" else self._processes[name].pid
 
     def computing(self, worker: str) -> int:
@@ -145,6 +145,7 @@ class Fleet:
             "AYS_LOG_LEVEL": "debug" if name in self._workers else "info",
             "AYS_THREADS": "1",
             "OMP_NUM_THREADS": "1",
+            "PYTHONPATH": str(ROOT),
         }
         if name in self._workers:
             environment |= {
@@ -156,7 +157,7 @@ class Fleet:
         else:
             environment |= {"AYS_PORT": str(self._ports[name])}
         with (self.folder / f"{name}.log").open("ab") as log:
-            command = [sys.executable, "-m", "worker" if name in self._workers else "service"]
+            command = module_command("worker" if name in self._workers else "service")
             self._processes[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     def _ready(self, url: str) -> bool:

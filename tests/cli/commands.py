@@ -3,12 +3,13 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+from ays_process.commands import module_command
 
 REPOSITORY = Path(__file__).parents[2]
 SECONDS = 600.0
@@ -30,7 +31,7 @@ def environment(**changes: str) -> dict[str, str]:
 def ays(*words: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
     """Run a command to its end."""
     return subprocess.run(
-        [sys.executable, "-m", "service.cli", *words],
+        module_command("service.cli", *words),
         cwd=cwd,
         env=environment(PYTHONPATH=_PATH, **settings),
         capture_output=True,
@@ -74,7 +75,7 @@ def running(*words: str, cwd: Path, **settings: str) -> Iterator[Running]:
     out, err = cwd / f"{words[0]}.out", cwd / f"{words[0]}.err"
     streams: list[IO[bytes]] = [out.open("wb"), err.open("wb")]
     process = subprocess.Popen(
-        [sys.executable, "-m", "service.cli", *words],
+        module_command("service.cli", *words),
         cwd=cwd,
         env=environment(PYTHONPATH=_PATH, **settings),
         stdout=streams[0],

@@ -41,6 +41,9 @@ def models_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, models_toml: Path) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
+    # A user's files with the names of our packages are never run in their place.
+    for name in ("worker", "service"):
+        (folder / f"{name}.py").write_text("raise SystemExit(99)")
     with running("serve", "--port", "0", cwd=folder, AYS_MODELS=str(models_toml)) as command:
         command.wait_for("ready; Ctrl-C stops everything")
         yield Served(command.out.split()[1], folder, command)

@@ -126,6 +126,14 @@ def test_local_needs_neither_service_nor_redis(tmp_path: Path, models_toml: Path
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_worker_py_in_the_current_folder_is_not_ours(tmp_path: Path, models_toml: Path):
+    for name in ("worker", "service", "ays_client"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit(99)")
+    done = ays("optimize", "small", "--effort", "fast", "--local", "--json", cwd=tmp_path, AYS_MODELS=str(models_toml))
+    assert done.returncode == 0, done.stderr
+    assert Schedule.model_validate_json(done.stdout).model == "small"
+
+
 @pytest.mark.parametrize(
     ("model", "status", "message"),
     [("nope", 2, "expected one of digits, fashion, mixture, gaussian, small"), ("faulty", 4, "NaN or infinity from denoise")],

@@ -9,7 +9,7 @@ import yaml
 from ays_process.environment import variables_of
 from service.settings import Settings as ServiceSettings
 from tests.deploy.dockerfile import ROOT, stages
-from worker.settings import Settings as WorkerSettings
+from worker.process.settings import Settings as WorkerSettings
 
 FILES = ["docker-compose.yml", "deploy/compose/gpu.yml"]
 COMPOSE = yaml.safe_load((ROOT / "docker-compose.yml").read_text())

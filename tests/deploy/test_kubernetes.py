@@ -10,7 +10,7 @@ from ays_client.contract import Priority
 from ays_store.stats import Stats
 from service.metrics import Metrics
 from tests.deploy.dockerfile import ROOT, stages
-from worker.settings import Settings as WorkerSettings
+from worker.process.settings import Settings as WorkerSettings
 
 FOLDER = ROOT / "deploy" / "kubernetes"
 KUSTOMIZATION = yaml.safe_load((FOLDER / "kustomization.yaml").read_text())
@@ -94,7 +94,7 @@ def test_images_are_those_of_the_dockerfile_and_their_commands_are_kept():
         (container,) = PODS[name]["spec"]["containers"]
         assert container["image"] in {image["name"] for image in KUSTOMIZATION["images"]}
         assert "command" not in container
-        assert final[name].command("CMD") == ["python", "-m", name]
+        assert final[name].command("CMD") == ["python", "-P", "-m", name]
     assert PODS["worker"]["spec"]["containers"][0]["readinessProbe"]["exec"]["command"] == final["worker"].command("HEALTHCHECK")
 
 

@@ -18,7 +18,7 @@ from tests.deploy.dockerfile import ROOT
 from tests.service.receiver import SECRET, TOKEN, WEBHOOKS, Receiver
 from tests.service.server import Server
 from tests.store.waiting import until
-from tests.worker_shell.conftest import Process
+from tests.worker.conftest import Process
 
 USERS = ("service", "worker", "operator")
 

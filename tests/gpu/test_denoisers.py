@@ -11,7 +11,7 @@ from torch import Tensor
 from tests.gpu.twins import QUIET, TF32, answer, bundled, distance, on_cpu, tiny
 from tests.models.cases import save
 from tests.models.families import FAMILIES
-from tests.pipelines import model as plane
+from tests.worker.tasks.pipelines import model as plane
 from worker.models.errors import ModelError
 from worker.models.network import best_device
 from worker.models.probe import probe

@@ -12,9 +12,9 @@ from tests.gpu.twins import QUIET, TF32, bundled
 from tests.models.families import random
 from worker.ays.batches import CudaMemory
 from worker.ays.denoise import Evaluator
-from worker.fatal import ends_process
 from worker.models.registry import Registry
-from worker.warm_models import WarmModels
+from worker.runtime.fatal import ends_process
+from worker.runtime.warm_models import WarmModels
 
 # One process: limits hold for all of it, and one test fills the GPU.
 pytestmark = [pytest.mark.gpu, pytest.mark.xdist_group("memory"), *QUIET]

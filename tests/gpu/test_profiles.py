@@ -7,13 +7,13 @@ import torch
 from ays_client.contract import JobRequest
 from tests.ays.problems import evaluator, flow_shard, plane, spectrum
 from tests.gpu.twins import QUIET, bundled, on_cpu
-from tests.pipelines import Memory
+from tests.worker.tasks.pipelines import Memory
 from worker.ays.analytic import AnisotropicGaussian, GaussianMixture
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream, data_generator
-from worker.ays.profile import Shard, log_grid, measure_forward
-from worker.measure import measure
+from worker.ays.profile.profile import Shard, log_grid, measure_forward
 from worker.models.loaded import LoadedModel
+from worker.tasks.measure import measure
 
 pytestmark = [pytest.mark.gpu, *QUIET]
 

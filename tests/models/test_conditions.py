@@ -14,14 +14,14 @@ from torch import Tensor
 from ays_client.contract import JobRequest, identity
 from tests.models.cases import build, load, save
 from tests.models.families import FAMILIES, PROMPTS, random
-from tests.pipelines import Memory
+from tests.worker.tasks.pipelines import Memory
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream
-from worker.measure import Measured, clean_samples, measure, shard_paths
 from worker.models.errors import ModelError
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
-from worker.pipeline import optimize
+from worker.tasks.measure import Measured, clean_samples, measure, shard_paths
+from worker.tasks.pipeline import optimize
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")  # of diffusers' own pipelines
 

@@ -7,7 +7,7 @@ from diffusers import DDPMPipeline
 
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream, starting_noise
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample, trajectory
 from worker.models.digits import PIPELINE
 from worker.models.registry import Registry

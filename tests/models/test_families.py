@@ -10,14 +10,14 @@ import torch
 from ays_client.contract import JobRequest
 from tests.models.cases import Case, assert_same, build, load, watch
 from tests.models.families import FAMILIES, PROMPTS, random
-from tests.pipelines import Memory
+from tests.worker.tasks.pipelines import Memory
 from worker.ays.choice import default_choice
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream
 from worker.ays.solvers import SOLVERS, sample
 from worker.ays.validate import hold_out
-from worker.measure import measure
-from worker.table import Optimizer
+from worker.tasks.measure import measure
+from worker.tasks.table import Optimizer
 
 SCALE = 3.0
 

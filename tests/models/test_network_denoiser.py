@@ -9,16 +9,16 @@ import torch
 from diffusers import DDIMScheduler, DDPMPipeline, DDPMScheduler, EDMDPMSolverMultistepScheduler, EDMEulerScheduler, UNet2DModel
 
 from ays_client.contract import JobRequest
-from tests.pipelines import Memory
+from tests.worker.tasks.pipelines import Memory
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import SIGMA_CAP, VP
-from worker.measure import measure
 from worker.models.diffusers_entry import DiffusersEntry
 from worker.models.diffusers_model import load_diffusers
 from worker.models.digits.train import scheduler, unet
 from worker.models.hub import Hub
 from worker.models.loaded import LoadedModel
-from worker.pipeline import optimize
+from worker.tasks.measure import measure
+from worker.tasks.pipeline import optimize
 
 
 def load(path: Path) -> LoadedModel:

@@ -15,13 +15,13 @@ from torch import Tensor
 from ays_client.contract import JobRequest
 from tests.models.cases import load, save
 from tests.models.families import FAMILIES, random
-from tests.pipelines import Memory
+from tests.worker.tasks.pipelines import Memory
 from worker.ays.denoise import Evaluator
-from worker.measure import Measured, measure
 from worker.models.compiled import CompiledNetwork
 from worker.models.errors import ModelError
 from worker.models.loaded import LoadedModel
 from worker.models.network import to_channels_last
+from worker.tasks.measure import Measured, measure
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning"),  # of diffusers' own pipelines

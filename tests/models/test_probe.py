@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.pipelines import LAW, model
+from tests.worker.tasks.pipelines import LAW, model
 from worker.models.errors import ModelError
 from worker.models.probe import probe
 

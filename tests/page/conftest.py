@@ -7,7 +7,7 @@ from tests.cli.conftest import MODELS
 from tests.page.browser import ARGUMENTS, Tab, executable
 from tests.service.server import Server
 from tests.store.waiting import until
-from tests.worker_shell.conftest import Process
+from tests.worker.conftest import Process
 
 SECONDS = 90
 

@@ -9,9 +9,9 @@ from ays_client.stock import resample, stock
 from worker.ays.analytic import power_law_gaussian
 from worker.ays.choice import Choice, default_choice
 from worker.ays.ladder import fineness
-from worker.ays.profile import log_grid, measure_flow, measure_forward, merge, refine_grid
+from worker.ays.profile.profile import log_grid, measure_flow, measure_forward, merge, refine_grid
 from worker.ays.solvers import SOLVERS
-from worker.table import Optimizer
+from worker.tasks.table import Optimizer
 
 LAW = power_law_gaussian(24, sigma_min=0.02, sigma_max=20.0)
 LEVELS = log_grid(LAW.sigma_max, LAW.sigma_min, 24)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.ays.cost import StepCost
-from worker.ays.profile import Profile
+from worker.ays.profile.cost import StepCost
+from worker.ays.profile.profile import Profile
 from worker.ays.solvers import Solver
 
 RATIO_BOUNDS: tuple[float | None, ...] = (2.0, 3.0, 1.5, None)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worker.ays.choice import RATIO_BOUNDS, Choice, rungs
-from worker.ays.cost import Index, tabulate
-from worker.ays.curve import Curve, entropic
 from worker.ays.noise import Array
 from worker.ays.optimize import polish, solve
-from worker.ays.profile import Profile, refine_grid
+from worker.ays.profile.cost import Index, tabulate
+from worker.ays.profile.curve import Curve, entropic
+from worker.ays.profile.profile import Profile, refine_grid
 from worker.ays.schedule import Terminal
 from worker.ays.solvers import Denoise, Solver, first_order, reference
 from worker.ays.validate import HeldOut, squared_errors

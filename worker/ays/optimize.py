@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from worker.ays.cost import CostTable, Index, StepCost
 from worker.ays.noise import Array
+from worker.ays.profile.cost import CostTable, Index, StepCost
 
 _WORTHWHILE = 1e-3
 

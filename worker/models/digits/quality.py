@@ -15,7 +15,7 @@ from torch import Tensor
 
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream, starting_noise
-from worker.ays.profile import log_grid
+from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample
 from worker.models.digits.data import HELD_OUT, digits
 from worker.models.frechet import frechet_distance

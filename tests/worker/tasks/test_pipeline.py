@@ -1,0 +1,239 @@
+"""The pipeline: one measurement, the whole table, the requested cell; resumable, repeatable, and clear about what it cannot do."""
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from ays_client.contract import Effort, JobRequest, ProfileInfo, Progress, Schedule, identity
+from tests.worker.tasks.pipelines import small_table
+from worker.ays.analytic import power_law_gaussian
+from worker.ays.denoise import DenoiserError
+from worker.ays.noise import VE
+from worker.ays.solvers import SOLVERS
+from worker.models.loaded import LoadedModel
+from worker.models.registry import Registry
+from worker.tasks.measure import RangeError, planned_evaluations
+from worker.tasks.outcome import Outcome
+from worker.tasks.pipeline import optimize
+from worker.tasks.validation import Validator, budgeted
+
+LAW = power_law_gaussian(24, sigma_min=0.02, sigma_max=20.0)
+MODEL = LoadedModel(
+    id="spectrum",
+    title="a small Gaussian",
+    denoiser=LAW,
+    process=VE(sigma_min=0.02, sigma_max=20.0),
+    fingerprint="f" * 32,
+    prediction_type=None,
+    guidance_scale=None,
+    data=None,
+)
+
+
+@dataclass
+class Shelf:
+    """A host that keeps everything in memory and may be interrupted when it is full."""
+
+    room: int = 10**6
+    kept: dict[str, str] = field(default_factory=dict)
+    stored: ProfileInfo | None = None
+    judged: list[Schedule] = field(default_factory=list)
+    seen: list[Progress] = field(default_factory=list)
+
+    def report(self, progress: Progress) -> None:
+        self.seen.append(progress)
+
+    def gather(
+        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
+    ) -> dict[str, str]:
+        del arrived, ahead
+        for shard in shards:
+            if shard not in self.kept:
+                self.kept[shard] = measure(shard)
+                if len(self.kept) == self.room:
+                    raise InterruptedError
+        return {shard: self.kept[shard] for shard in shards}
+
+    def profile(self) -> ProfileInfo | None:
+        return self.stored
+
+    def validated(self) -> list[Schedule]:
+        return self.judged
+
+
+def request(**changes: object) -> JobRequest:
+    return JobRequest.model_validate({"model": "spectrum", "nfe": 6, "grid": 24, "paths": 8, "effort": "fast"} | changes)
+
+
+@pytest.fixture(scope="module")
+def fast() -> Outcome:
+    return optimize(request(), MODEL, Shelf())
+
+
+@pytest.fixture(scope="module")
+def forty() -> Outcome:
+    """The same of a profile of three shards."""
+    with small_table():
+        return optimize(request(paths=40), MODEL, Shelf())
+
+
+@pytest.fixture
+def _small_table() -> Iterator[None]:
+    with small_table():
+        yield
+
+
+def test_the_table_holds_every_cell_and_each_is_a_schedule(fast: Outcome) -> None:
+    cells = {(s.solver.value, s.terminal.value, s.nfe): s for s in fast.schedules}
+    expected = {
+        (solver.name, terminal, nfe)
+        for solver in SOLVERS.values()
+        for terminal in ("zero", "sigma_min")
+        for nfe in range(2, 65)
+        if solver.evaluations_per_step == 1 or nfe % 2
+    }
+    assert set(cells) == expected
+    for (solver, terminal, nfe), schedule in cells.items():
+        assert schedule.steps == len(schedule.sigmas) - 1 == len(schedule.timesteps) == SOLVERS[solver].steps(nfe)
+        assert np.all(np.diff(schedule.sigmas) < 0)
+        assert 0.02 < schedule.sigmas[0] <= 20.0 * (1 + 1e-9)
+        assert schedule.sigmas[-1] == (0 if terminal == "zero" else pytest.approx(0.02))
+        assert min(schedule.sigmas[:-1]) >= 0.02 * (1 - 1e-9)
+        assert not schedule.validated
+        assert schedule.id == identity(schedule.model_copy(update={"id": "", "formats": {}}))
+        json.dumps(schedule.model_dump(mode="json"), allow_nan=False)
+
+
+def test_the_profile_costs_what_was_announced(fast: Outcome) -> None:
+    assert fast.profile is not None
+    assert fast.profile.evaluations == planned_evaluations(request().variant) == 2 * 8 * 24
+    assert fast.profile.id == identity(request().variant)
+    assert fast.profile == ProfileInfo.model_validate_json(fast.profile.model_dump_json())
+
+
+def test_the_same_request_gives_the_same_answer(fast: Outcome) -> None:
+    again = optimize(request(), MODEL, Shelf())
+    assert [s.id for s in again.schedules] == [s.id for s in fast.schedules]
+
+
+@pytest.mark.usefixtures("_small_table")
+def test_a_retried_job_goes_on_from_its_shards_and_gives_the_same_profile(forty: Outcome) -> None:
+    asked, whole = request(paths=40), forty.profile
+    first = Shelf(room=2)
+    with pytest.raises(InterruptedError):
+        optimize(asked, MODEL, first)
+    assert len(first.kept) == 2
+    second = Shelf(kept=first.kept)
+    resumed = optimize(asked, MODEL, second).profile
+    assert whole is not None
+    assert resumed is not None
+    assert (resumed.moments, resumed.standard_errors) == (whole.moments, whole.standard_errors)
+    assert max(progress.evaluations for progress in second.seen) < whole.evaluations
+
+
+def test_a_stored_profile_is_not_measured_again_and_only_the_requested_row_comes_back(fast: Outcome) -> None:
+    shelf = Shelf(stored=fast.profile)
+    outcome = optimize(request(nfe=9, effort="standard", solver="ddim"), MODEL, shelf)
+    assert outcome.profile is None
+    assert {s.solver.value for s in outcome.schedules} == {"ddim"}
+    assert outcome.requested.validated
+    shelf.judged.append(outcome.requested)
+    neighbour = optimize(request(nfe=10, solver="ddim"), MODEL, shelf)
+    assert neighbour.requested.provenance.detail == outcome.requested.provenance.detail
+    assert neighbour.schedules == [neighbour.requested]
+
+
+@pytest.mark.usefixtures("_small_table")
+def test_an_answer_is_the_same_whichever_job_has_measured_the_profile(forty: Outcome) -> None:
+    stored = optimize(request(paths=40, nfe=9), MODEL, Shelf()).profile
+    other = optimize(request(paths=40), MODEL, Shelf(stored=stored))
+    assert forty.requested.provenance.cost is not None
+    assert other.requested == forty.requested
+
+
+@pytest.mark.usefixtures("_small_table")
+def test_a_profile_of_other_weights_is_not_used(fast: Outcome) -> None:
+    other = optimize(request(), replace(MODEL, fingerprint="e" * 32), Shelf(stored=fast.profile))
+    assert other.profile is not None
+    assert other.profile.fingerprint == "e" * 32
+
+
+@pytest.mark.parametrize("solver", ["ddim", "dpmpp_2m", "sddim", "dpmpp_2m_sde", "heun"])
+def test_a_validated_schedule_is_no_worse_than_any_stock_schedule_for_the_judge(fast: Outcome, solver: str) -> None:
+    outcome = optimize(request(solver=solver, nfe=7, effort="standard"), MODEL, Shelf(stored=fast.profile))
+    error = outcome.requested.error
+    assert error is not None
+    assert error.ours.mean <= min(stock.mean for stock in error.stock.values())
+    least = 16 * (2 * 24 + 7 * (6 + 6 + 2 + 5))  # sixteen noises: fine solutions, the race of six and stock, the verdict
+    budget = budgeted(Effort.STANDARD, SOLVERS[solver].steps(7)) * 8 * 24
+    assert outcome.requested.provenance.evaluations < budget + least
+
+
+@pytest.mark.usefixtures("_small_table")
+def test_where_calm_errors_first_descent_gains_nothing_another_start_is_refined(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of 2M's eight steps on Gaussian data the race's winner is such a start; the optimum cancels nearly all of the error."""
+    law, asked = Registry(None).load("gaussian"), {"model": "gaussian", "nfe": 8, "solver": "dpmpp_2m", "effort": "standard", "grid": 64}
+    found = optimize(JobRequest(**asked), law, Shelf()).requested
+    assert found.error is not None
+    assert found.error.ours.mean < 1e-3 * min(stock.mean for stock in found.error.stock.values())
+    monkeypatch.setattr(Validator, "_settled", lambda *_: True)
+    alone = optimize(JobRequest(**asked), law, Shelf()).requested
+    assert not alone.provenance.refined
+
+
+def test_a_chosen_detail_is_optimized_and_judged_but_not_searched_for(fast: Outcome) -> None:
+    outcome = optimize(request(detail=0.5, effort="standard"), MODEL, Shelf(stored=fast.profile))
+    provenance = outcome.requested.provenance
+    assert (provenance.detail, provenance.refined, outcome.requested.validated) == (0.5, False, True)
+    assert outcome.requested.sigmas[0] <= 20.0 * (1 + 1e-9)
+
+
+@pytest.mark.usefixtures("_small_table")
+def test_a_range_within_the_models_range_is_kept_and_one_outside_is_refused() -> None:
+    inside = optimize(request(sigma_min=0.1, sigma_max=5.0), MODEL, Shelf()).requested
+    assert (inside.sigma_min, inside.sigma_max) == (0.1, 5.0)
+    assert 0.1 < inside.sigmas[0] <= 5.0 * (1 + 1e-9)
+    with pytest.raises(RangeError, match=r"received sigma_min=0.001, sigma_max=20; expected 0.02 <= sigma_min < sigma_max <= 20"):
+        optimize(request(sigma_min=0.001), MODEL, Shelf())
+
+
+class Poisoned:
+    """A denoiser that breaks below a level."""
+
+    def __init__(self) -> None:
+        self.shape, self.sigma_min, self.sigma_max = LAW.shape, LAW.sigma_min, LAW.sigma_max
+        self.dtype, self.device = LAW.dtype, LAW.device
+
+    def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
+        return torch.where(sigma.unsqueeze(1) < 0.5, torch.nan, LAW.denoise(x, sigma))
+
+
+def test_a_denoiser_that_breaks_is_named() -> None:
+    with pytest.raises(DenoiserError, match="returned NaN or infinity at sigma"):
+        optimize(request(), replace(MODEL, denoiser=Poisoned()), Shelf())
+
+
+@pytest.mark.usefixtures("_small_table")
+def test_data_of_the_wrong_shape_is_refused_and_right_data_is_used() -> None:
+    wrong = replace(MODEL, data=lambda n, _generator: torch.zeros(n, 3))
+    with pytest.raises(ValueError, match=r"sample_data of model 'spectrum' returned shape \(8, 3\); expected \(8, 24\)"):
+        optimize(request(), wrong, Shelf())
+    profile = optimize(request(paths=64), replace(MODEL, data=LAW.sample_data), Shelf()).profile
+    assert profile is not None
+    assert profile.loss is not None
+    for level, loss, error in zip(profile.levels, profile.loss, np.diag(profile.standard_errors["forward"]), strict=True):
+        assert abs(loss - LAW.mmse(level)) < 4.5 * error
+
+
+@pytest.mark.usefixtures("_small_table")
+def test_progress_names_its_stages_in_order_and_never_runs_over() -> None:
+    shelf = Shelf()
+    optimize(request(effort="standard"), MODEL, shelf)
+    stages = list(dict.fromkeys(progress.stage for progress in shelf.seen))
+    assert stages == ["profile", "validate", "refine", "table", "store"]
+    assert all(0 <= progress.done <= progress.total for progress in shelf.seen)

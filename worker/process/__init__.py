@@ -1,0 +1,1 @@
+"""Entry points, and the supervision of the process that computes."""

@@ -1,0 +1,126 @@
+"""What a schedule does to samples: the same noises under the best stock schedule, under this one, and solved finely."""
+
+import base64
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ays_client.contract import Schedule
+from ays_client.samples import SampleGrid
+from worker.ays.denoise import Evaluator
+from worker.ays.noise import Array
+from worker.ays.paths import Stream
+from worker.ays.profile.profile import log_grid
+from worker.ays.schedule import Terminal, stock_schedules
+from worker.ays.solvers import SOLVERS, sample
+from worker.ays.validate import hold_out
+from worker.models.loaded import LoadedModel
+from worker.tasks.png import png
+
+NOISES = 8
+"""Samples in a row of the stored picture."""
+
+FINE_LEVELS = 64
+"""Steps of the fine solution in it, plus one."""
+
+LARGEST = 64
+"""Larger samples are averaged down to at most this many pixels a side: the picture is for a person, and is kept for ever."""
+
+
+def rows(
+    schedule: Schedule, model: LoadedModel, denoise: Evaluator, *, count: int, fine_levels: int
+) -> tuple[dict[str, Tensor], dict[str, float]]:
+    """Sample the best stock schedule and a schedule from the same noises.
+
+    Args:
+        schedule: the schedule.
+        model: its model.
+        denoise: evaluator of that model.
+        count: number of noises; none of them was seen by the optimizer.
+        fine_levels: levels of the fine solution.
+
+    Returns:
+        Samples by label (`stock`, `ours`, `fine`), each of shape (count, *shape), and the mean squared distance of the first two to
+        the third.
+    """
+    solver = SOLVERS[schedule.solver]
+    noises = hold_out(
+        solver,
+        denoise,
+        denoise.shape,
+        levels=log_grid(schedule.sigma_max, schedule.sigma_min, fine_levels),
+        terminal=_terminal(schedule),
+        indices=range(count),
+        seed=schedule.provenance.seed,
+        stream=Stream.FRESH,
+    )
+    both = np.stack([_best_stock(schedule, model), np.asarray(schedule.sigmas)])
+    stock, ours = sample(solver, denoise, both, noises.noise, brownian=noises.brownian)
+    samples = {"stock": stock, "ours": ours, "fine": noises.reference}
+    return samples, {label: _distance(samples[label], noises.reference) for label in ("stock", "ours")}
+
+
+def best_stock_name(schedule: Schedule) -> str:
+    """Name of the stock schedule with the smallest validated error; EDM's where nothing was validated."""
+    if schedule.error is None:
+        return "edm"
+    means = {name: estimate.mean for name, estimate in schedule.error.stock.items()}
+    return min(means, key=lambda name: means[name])
+
+
+def sample_grid(schedule: Schedule, model: LoadedModel, denoise: Evaluator) -> SampleGrid | None:
+    """Draw the picture that is stored beside a schedule.
+
+    Args:
+        schedule: the schedule.
+        model: its model.
+        denoise: evaluator of that model.
+
+    Returns:
+        None where samples are not grey or colour images.
+    """
+    if len(denoise.shape) != 3 or denoise.shape[0] not in {1, 3}:
+        return None
+    before = denoise.evaluations
+    samples, errors = rows(schedule, model, denoise, count=NOISES, fine_levels=FINE_LEVELS)
+    pictures = torch.stack([_small(samples[label]) for label in ("stock", "ours", "fine")])
+    return SampleGrid(
+        schedule_id=schedule.id,
+        rows=["stock", "ours", "fine"],
+        stock=best_stock_name(schedule),
+        errors={"stock": errors["stock"], "ours": errors["ours"]},
+        noises=NOISES,
+        height=pictures.shape[3],
+        width=pictures.shape[4],
+        evaluations=denoise.evaluations - before,
+        image=f"data:image/png;base64,{base64.b64encode(png(_sheet(pictures))).decode()}",
+    )
+
+
+def _small(images: Tensor) -> Tensor:
+    factor = math.ceil(max(images.shape[2:]) / LARGEST)
+    return images if factor == 1 else torch.nn.functional.avg_pool2d(images, factor, ceil_mode=True)
+
+
+def _sheet(pictures: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    """Images of shape (rows, n, channels, height, width) in [-1, 1] as one, shape (rows height, n width, channels)."""
+    pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
+    rows_, count, channels, height, width = pixels.shape
+    return pixels.permute(0, 3, 1, 4, 2).reshape(rows_ * height, count * width, channels).cpu().numpy()
+
+
+def _best_stock(schedule: Schedule, model: LoadedModel) -> Array:
+    found = stock_schedules(
+        schedule.steps, sigma_max=schedule.sigma_max, sigma_min=schedule.sigma_min, terminal=_terminal(schedule), process=model.process
+    )
+    return found[best_stock_name(schedule)]
+
+
+def _terminal(schedule: Schedule) -> Terminal:
+    return "zero" if schedule.sigmas[-1] == 0 else "sigma_min"
+
+
+def _distance(samples: Tensor, reference: Tensor) -> float:
+    return float((samples - reference).square().flatten(1).sum(1).mean())
