@@ -1,17 +1,28 @@
 """Stock schedules are those of diffusers; resampling is the paper's."""
 
+import itertools
+
 import numpy as np
 import pytest
-from diffusers import DDIMScheduler, EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
+from diffusers import DDIMScheduler
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.ays.noise import EDM, VE, VP, Flow, linear_betas, scaled_linear_betas
-from worker.ays.schedule import edm, leading, log_snr, resample, stock_schedules, time_uniform, trailing
+from ays_client.contract import Terminal as TerminalLevel
+from ays_client.published import PUBLISHED
+from worker.ays.noise import EDM, VE, VP, Flow, cosine_betas, linear_betas, scaled_linear_betas
+from worker.ays.schedule import edm, log_snr, moved_ends, resample, stock_schedules
 
 SD = VP(scaled_linear_betas())
-SD_CONFIG = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
-PROCESSES = {"ve": VE(sigma_min=0.01, sigma_max=50.0), "edm": EDM(), "flow": Flow(), "sd": SD, "ddpm": VP(linear_betas())}
+PROCESSES = {
+    "ve": VE(sigma_min=0.01, sigma_max=50.0),
+    "edm": EDM(),
+    "flow": Flow(shift=3.0),
+    "sd": SD,
+    "ddpm": VP(linear_betas()),
+    "if": VP(cosine_betas()),
+    "svd": EDM(sigma_max=700.0),
+}
 
 quiet_diffusers = pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning")
 
@@ -23,55 +34,105 @@ quiet_diffusers = pytest.mark.filterwarnings("ignore:__array__ implementation do
 def test_stock_schedules_go_down_strictly_from_the_top_to_their_terminal(process, terminal, steps: int) -> None:
     high, low = process.sigma_max, process.sigma_min
     found = stock_schedules(steps, sigma_max=high, sigma_min=low, terminal=terminal, process=process)
-    assert {"edm", "log_snr", "time_uniform"} <= set(found)
+    assert "edm" in found
     for name, levels in found.items():
         assert levels.shape == (steps + 1,)
         assert np.all(np.diff(levels) < 0)
         assert levels[:-1].min() >= low * (1 - 1e-9)
-        if name != "leading":
-            assert levels[0] == high
-        if terminal == "zero":
-            assert levels[-1] == 0
-        if name in {"edm", "log_snr", "time_uniform"}:
+        if name not in {"leading", "ddim_uniform", "ays_if"}:
+            assert levels[0] == pytest.approx(high, rel=1e-9)
+        assert levels[-1] == pytest.approx(0 if terminal == "zero" else low, rel=1e-9)
+        if name in {"edm", "log_snr", "time_uniform", "kl_optimal"}:
             assert levels[-2 if terminal == "zero" else -1] == pytest.approx(low, rel=1e-9)
-
-
-def test_each_ramp_is_linear_in_its_own_coordinate() -> None:
-    span = {"sigma_max": 80.0, "sigma_min": 0.002}
-    assert np.diff(edm(9, **span, terminal="sigma_min") ** (1 / 7), n=2) == pytest.approx(0, abs=1e-12)
-    assert np.diff(np.log(log_snr(9, **span, terminal="sigma_min")), n=2) == pytest.approx(0, abs=1e-12)
-    flow = time_uniform(9, sigma_max=99.0, sigma_min=0.01, terminal="sigma_min", process=Flow())
-    assert np.diff(Flow().time(flow), n=2) == pytest.approx(0, abs=1e-12)
-
-
-@quiet_diffusers
-@pytest.mark.parametrize("steps", [5, 10, 20])
-def test_karras_sigmas_are_those_of_diffusers(steps: int) -> None:
-    theirs = EulerDiscreteScheduler(**SD_CONFIG, use_karras_sigmas=True)
-    theirs.set_timesteps(steps)
-    received = edm(steps, sigma_max=SD.sigma_max, sigma_min=SD.sigma_min, terminal="zero")
-    assert received == pytest.approx(theirs.sigmas.numpy(), rel=1e-4)
 
 
 @quiet_diffusers
 @pytest.mark.parametrize("steps", [4, 10, 15, 30])
-@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
-def test_the_spacings_of_ddpm_are_those_of_diffusers(spacing: str, steps: int) -> None:
-    theirs = DDIMScheduler(**SD_CONFIG, timestep_spacing=spacing)
+def test_uniform_timesteps_are_the_linspace_spacing_of_diffusers(steps: int) -> None:
+    theirs = DDIMScheduler(beta_schedule="scaled_linear", beta_start=0.00085, beta_end=0.012, timestep_spacing="linspace")
     theirs.set_timesteps(steps)
-    found = stock_schedules(steps, sigma_max=SD.sigma_max, sigma_min=SD.sigma_min, terminal="zero", process=SD)
-    received = SD.time(found["time_uniform" if spacing == "linspace" else spacing][:-1])
-    # Their linspace is rounded to whole timesteps, ours is not.
-    assert received == pytest.approx(theirs.timesteps.numpy(), abs=0.5 + 1e-9 if spacing == "linspace" else 1e-6)
+    received = SD.time(whole(steps, "sd")["time_uniform"][:-1])
+    # Theirs are rounded to whole timesteps, ours are not.
+    assert received == pytest.approx(theirs.timesteps.numpy(), abs=0.5 + 1e-9)
 
 
-def test_the_spacings_of_ddpm_know_no_range_but_the_whole_and_end_at_zero() -> None:
-    assert {"leading", "trailing"} <= set(stock_schedules(8, sigma_max=SD.sigma_max, sigma_min=SD.sigma_min, terminal="zero", process=SD))
+def whole(steps: int, name: str, terminal: str = "zero") -> dict[str, np.ndarray]:
+    process = PROCESSES[name]
+    return stock_schedules(steps, sigma_max=process.sigma_max, sigma_min=process.sigma_min, terminal=terminal, process=process)
+
+
+RAMPS = {"edm", "log_snr", "time_uniform", "kl_optimal", "beta_sigmas", "beta", "beta57", "bong_tangent"}
+TABLE_OF_TIMESTEPS = {"leading", "trailing", "ddim_uniform", "sgm_uniform", "linear_quadratic"}
+EXPECTED = {
+    "ve": RAMPS | {"sgm_uniform", "linear_quadratic"},
+    # Time is ln sigma / 4, so that uniform times are those of log-SNR.
+    "edm": RAMPS - {"time_uniform"} | {"sgm_uniform", "linear_quadratic"},
+    "flow": RAMPS | {"karras", "exponential", "shifted", "normal", "sgm_uniform", "flux2", "ltx2", "linear_quadratic"},
+    "sd": RAMPS | TABLE_OF_TIMESTEPS | {"ays_sd15", "ays_sdxl"},
+    "ddpm": RAMPS | TABLE_OF_TIMESTEPS,
+    "if": RAMPS | TABLE_OF_TIMESTEPS | {"ays_if"},
+    "svd": RAMPS - {"time_uniform"} | {"sgm_uniform", "linear_quadratic", "ays_svd"},
+}
+
+
+@pytest.mark.parametrize("name", EXPECTED)
+def test_every_kind_of_model_has_the_schedules_that_people_run_on_it(name: str) -> None:
+    # 64 steps do not divide 1,000, so that hardly any of them coincide.
+    assert set(whole(64, name)) - {"simple"} == EXPECTED[name]
+
+
+def test_schedules_that_coincide_are_there_once() -> None:
+    """On 25 steps `simple` and `trailing` are the same timesteps; of two steps `edm` and `log_snr` know the ends alone."""
+    assert "trailing" in whole(25, "sd")
+    assert "simple" not in whole(25, "sd")
+    assert "log_snr" not in whole(2, "sd")
+    for name in PROCESSES:
+        for found in (whole(5, name), whole(20, name)):
+            for one, other in itertools.combinations(found.values(), 2):
+                assert not np.allclose(one, other, rtol=0.01, atol=0)
+
+
+def test_spacings_of_a_table_know_no_range_but_the_whole_and_end_at_zero() -> None:
     for terminal, high in (("sigma_min", SD.sigma_max), ("zero", 10.0)):
         found = stock_schedules(8, sigma_max=high, sigma_min=SD.sigma_min, terminal=terminal, process=SD)
-        assert set(found) == {"edm", "log_snr", "time_uniform"}
-    assert leading(8, process=SD)[0] < SD.sigma_max
-    assert trailing(8, process=SD)[0] == pytest.approx(SD.sigma_max)
+        assert set(found) - {"ays_sd15", "ays_sdxl"} == RAMPS
+        assert ("ays_sd15" in found) == (high == SD.sigma_max)
+
+
+@pytest.mark.parametrize("terminal", ["zero", "sigma_min"])
+@pytest.mark.parametrize("steps", [5, 10, 23])
+def test_published_tables_are_those_that_a_client_serves(steps: int, terminal: str) -> None:
+    models = {
+        "ays_sd15": ("sd", "stable-diffusion-1.5"),
+        "ays_sdxl": ("sd", "stable-diffusion-xl"),
+        "ays_if": ("if", "deepfloyd-if"),
+        "ays_svd": ("svd", "stable-video-diffusion"),
+    }
+    for name, (process, table) in models.items():
+        expected = PUBLISHED[table].schedule(steps, TerminalLevel(terminal))
+        assert whole(steps, process, terminal)[name] == pytest.approx(expected, rel=1e-9)
+
+
+def test_ends_are_moved_strictly_into_the_range() -> None:
+    found = moved_ends(6, sigma_max=20.0, sigma_min=0.015, terminal="zero")
+    assert {levels[0] for levels in found.values()} == {20.0, 10.0, 5.0}
+    assert len(found) == 2 * (3 * 3 - 1)
+    assert found["edm(top=5)"] == pytest.approx(edm(6, sigma_max=5.0, sigma_min=0.015, terminal="zero"))
+    assert found["log_snr(top=10, bottom=0.05)"] == pytest.approx(log_snr(6, sigma_max=10.0, sigma_min=0.05, terminal="zero"))
+    assert found["edm(bottom=0.02)"][[0, -2, -1]] == pytest.approx([20.0, 0.02, 0.0])
+    for levels in found.values():
+        assert levels.shape == (7,)
+        assert np.all(np.diff(levels) < 0)
+
+
+def test_a_schedule_that_has_to_end_at_sigma_min_keeps_its_bottom() -> None:
+    found = moved_ends(6, sigma_max=80.0, sigma_min=0.002, terminal="sigma_min")
+    assert set(found) == {f"{rule}(top={top})" for rule in ("edm", "log_snr") for top in (5, 10, 20, 40)}
+    assert all(levels[-1] == pytest.approx(0.002) for levels in found.values())
+
+
+def test_a_narrow_range_has_no_ends_to_move() -> None:
+    assert moved_ends(6, sigma_max=4.0, sigma_min=0.05, terminal="zero") == {}
 
 
 descending = st.lists(st.floats(-4, 4), min_size=2, max_size=12, unique=True).map(lambda z: np.exp(np.sort(z)[::-1]))
@@ -105,14 +166,3 @@ def test_doubling_the_steps_inserts_geometric_means() -> None:
 def test_one_step_to_zero_starts_at_the_top() -> None:
     assert resample(np.array([9.0, 1.0, 0.1, 0.0]), 1).tolist() == [9.0, 0.0]
     assert resample(np.array([9.0, 1.0, 0.1]), 1).tolist() == [9.0, 0.1]
-
-
-@quiet_diffusers
-@pytest.mark.parametrize("steps", [4, 28])
-def test_the_shifted_flow_is_that_of_diffusers(steps: int) -> None:
-    process = Flow(shift=3.0)
-    theirs = FlowMatchEulerDiscreteScheduler(shift=3.0)
-    theirs.set_timesteps(sigmas=np.linspace(1, 1 / steps, steps))
-    levels = stock_schedules(steps, sigma_max=process.sigma_max, sigma_min=process.sigma_min, terminal="zero", process=process)["shifted"]
-    assert process.time(levels)[1:] == pytest.approx(theirs.sigmas.numpy()[1:], abs=1e-6)
-    assert levels[0] == process.sigma_max
