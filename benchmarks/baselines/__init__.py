@@ -5,8 +5,7 @@ from benchmarks.baselines.problem import Found, Method, Problem
 from worker.ays.solvers import Solver
 
 BASELINES: dict[str, Method] = {
-    **{name: stock.hand_made(name) for name in ("edm", "log_snr", "time_uniform", "trailing", "leading")},
-    "beta": stock.beta,
+    **{name: stock.hand_made(name) for name in ("edm", "log_snr", "time_uniform", "trailing", "leading", "beta")},
     "published_sd15": stock.published("stable-diffusion-1.5"),
     "published_sdxl": stock.published("stable-diffusion-xl"),
     "published_svd": stock.published("stable-video-diffusion"),

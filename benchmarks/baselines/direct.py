@@ -24,7 +24,7 @@ VALUES, NOISES, FINE_LEVELS, STARTS, ITERATIONS = 2**17, (32, 128), 64, 2, 10
 
 _STEP, _LEAST = 0.03, 1e-4
 _RULES = tuple(stock.hand_made(name) for name in ("edm", "log_snr", "time_uniform"))
-_STARTS = (*_RULES, stock.beta, gits.schedule, oss.schedule, entropic.schedule)
+_STARTS = (*_RULES, stock.hand_made("beta"), gits.schedule, oss.schedule, entropic.schedule)
 
 
 def schedule(problem: Problem, n: int, solver: Solver, *, more: tuple[Array, ...] = ()) -> Array:

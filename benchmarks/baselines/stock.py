@@ -1,7 +1,6 @@
 """Schedules that need neither the model nor a search: what samplers offer today."""
 
 import numpy as np
-from scipy.stats import beta as beta_law
 
 from ays_client.contract import Terminal
 from ays_client.published import PUBLISHED
@@ -9,8 +8,6 @@ from benchmarks.baselines.problem import Method, Problem
 from worker.ays.noise import Array
 from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import Solver
-
-_SHAPE = 0.6
 
 
 def hand_made(name: str) -> Method:
@@ -22,21 +19,6 @@ def hand_made(name: str) -> Method:
         return found.get(name, found["edm"])
 
     return schedule
-
-
-def beta(problem: Problem, n: int, _solver: Solver) -> Array:
-    """Native times at quantiles of Beta(0.6, 0.6) (Lee et al. 2024, https://arxiv.org/abs/2407.12173), as ComfyUI's `beta` scheduler.
-
-    Continuous models have no table of times; samplers give them one that is even in ln sigma.
-    """
-    quantiles = beta_law.ppf(1 - np.arange(n) / n, _SHAPE, _SHAPE)
-    if problem.process.kind in ("vp", "flow"):
-        high, low = problem.process.time(np.array([problem.sigma_max, problem.sigma_min]))
-        levels = problem.process.sigma(low + (high - low) * quantiles)
-    else:
-        levels = problem.sigma_min * (problem.sigma_max / problem.sigma_min) ** quantiles
-    levels[0] = problem.sigma_max
-    return np.append(levels, 0.0)
 
 
 def published(table: str) -> Method:

@@ -101,7 +101,7 @@ def _distinct(found: dict[str, Array]) -> dict[str, Array]:
     kept: dict[str, Array] = {}
     for name, levels in found.items():
         falls = np.all(np.diff(levels) < 0)
-        if falls and not any(np.allclose(levels, other, rtol=_SAME, atol=0) for other in kept.values()):
+        if falls and not any((np.abs(levels - other) <= _SAME * other).all() for other in kept.values()):
             kept[name] = levels
     return kept
 
