@@ -8,7 +8,7 @@ noise than the SDE's have another clock in place of u.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 import numpy as np
@@ -22,18 +22,19 @@ class Stream(IntEnum):
     """Purpose of a random number: streams never overlap."""
 
     PROFILE = 0
-    SEARCH = 1
-    JUDGE = 2
+    TRAINING = 1
+    VALIDATION = 2
     FRESH = 3
     PROBE = 4
     KLUB = 5
+    REPORT = 6
 
 
-_START, _BROWNIAN, _DATA = 0, 1, 2
+_START, _BROWNIAN, _DATA, _BRIDGE = 0, 1, 2, 3
 
 
-def _generator(seed: int, stream: Stream, index: int, purpose: int) -> torch.Generator:
-    state = np.random.SeedSequence([seed, int(stream), index, purpose]).generate_state(1, np.uint64)[0]
+def _generator(seed: int, stream: Stream, index: int, *purpose: int) -> torch.Generator:
+    state = np.random.SeedSequence([seed, int(stream), index, *purpose]).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))
 
 
@@ -68,34 +69,66 @@ def inverse_square(sigma: Array) -> Array:
 
 @dataclass(frozen=True)
 class Brownian:
-    """Brownian paths, known on a fine grid and linear in their clock between its points.
+    """Brownian paths, known on a fine grid and bridged between its points.
+
+    Given its values at the ends of a cell, a Brownian path inside is their interpolation plus a Brownian bridge. Every path has one
+    normal variable in each cell, so that values at levels in different cells have their exact joint law, whoever asks, in any order.
 
     Attributes:
         u: the clock at the grid, increasing, shape (F,).
         w: values, `w[0] = 0`, shape (F, n, *shape), float64.
         clock: from noise levels to u.
+        seed: seed of the whole.
+        stream: purpose.
+        indices: which samples, length n; none: the first n.
     """
 
     u: Array
     w: Tensor
     clock: Clock = inverse_square
+    seed: int = 0
+    stream: Stream = Stream.FRESH
+    indices: tuple[int, ...] = ()
+    _bridges: dict[int, Tensor] = field(default_factory=dict, repr=False, compare=False)
 
     def at(self, sigma: Tensor) -> Tensor:
-        """Values at one noise level for each sample.
+        """Values at noise levels.
 
         Args:
-            sigma: levels within the grid, shape (k, n) or (k, 1).
+            sigma: levels within the grid, shape (k, 1), the same for all samples.
 
         Returns:
             Shape (k, n, *shape).
         """
-        u = self.clock(sigma.numpy())
-        right = np.clip(np.searchsorted(self.u, u, side="left"), 1, len(self.u) - 1)
-        fraction = torch.from_numpy(np.clip((u - self.u[right - 1]) / (self.u[right] - self.u[right - 1]), 0, 1))
-        index = torch.from_numpy(right)
-        n = torch.arange(self.w.shape[1])
-        lower, upper = self.w[index - 1, n], self.w[index, n]
-        return lower + fraction.reshape(*fraction.shape, *[1] * (self.w.ndim - 2)) * (upper - lower)
+        u = self.clock(sigma.numpy()[:, 0])
+        cell = np.clip(np.searchsorted(self.u, u, side="left"), 1, len(self.u) - 1) - 1
+        width = self.u[cell + 1] - self.u[cell]
+        fraction = np.clip((u - self.u[cell]) / width, 0, 1)
+        spread = np.sqrt(fraction * (1 - fraction) * width)
+        column = (-1, *[1] * (self.w.ndim - 1))
+        index, part = torch.from_numpy(cell), torch.from_numpy(fraction).reshape(column)
+        lower, upper = self.w[index], self.w[index + 1]
+        bridges = torch.stack([self._bridge(int(i)) if s > 0 else torch.zeros_like(self.w[0]) for i, s in zip(cell, spread, strict=True)])
+        return lower + part * (upper - lower) + torch.from_numpy(spread).reshape(column) * bridges
+
+    def _bridge(self, cell: int) -> Tensor:
+        """The normal variables of a cell, shape (n, *shape)."""
+        if cell not in self._bridges:
+            shape = self.w.shape[2:]
+            drawn = [
+                torch.randn(shape, generator=_generator(self.seed, self.stream, i, _BRIDGE, cell), dtype=torch.float64)
+                for i in self.indices or range(self.w.shape[1])
+            ]
+            self._bridges[cell] = torch.stack(drawn)
+        return self._bridges[cell]
+
+    def part(self, start: int, stop: int) -> "Brownian":
+        """The paths from `start` up to `stop`."""
+        return replace(self, w=self.w[:, start:stop], indices=self.indices[start:stop], _bridges={})
+
+    def joined(self, other: "Brownian") -> "Brownian":
+        """These paths, then others of the same stream and grid."""
+        return replace(self, w=torch.cat([self.w, other.w], dim=1), indices=self.indices + other.indices, _bridges={})
 
 
 def brownian(
@@ -117,7 +150,7 @@ def brownian(
     for column, index in enumerate(indices):
         z = torch.randn(len(u) - 1, *shape, generator=_generator(seed, stream, index, _BROWNIAN), dtype=torch.float64)
         w[1:, column] = (step * z).cumsum(0)
-    return Brownian(u, w, clock)
+    return Brownian(u, w, clock, seed, stream, tuple(indices))
 
 
 def forward_paths(x_0: Tensor, levels: Array, indices: Sequence[int], *, seed: int, stream: Stream) -> Tensor:

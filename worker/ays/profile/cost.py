@@ -2,9 +2,9 @@ r"""Costs of steps, from a profile: the bound (theory K) for the SDE's solvers a
 
     bound     integral_{sigma'}^{sigma}  w(u) u^-3  E || D_u - Dhat ||^2  du
     injected  w(sigma') sigma'^-2  E || e ||^2,    e = what one step from the exact path misses at its end
-    with w(sigma) = (sigma^-2 + knee^-2)^(-p/2)                                                                  (theory W)
+    with w(sigma) = (sigma^-2 + cutoff^-2)^(-p/2)                                                                  (theory W)
 
-With detail exponent p = 0 that is the bound of the paper, p = 2 counts the error in the sample itself; what is missed well above the knee
+With exponent p = 0 that is the bound of the paper, p = 2 counts the error in the sample itself; what is missed well above the cutoff
 is mostly forgotten on the way down. Both are quadratic forms in D at the knots and in integrals of D between them, with coefficients from
 the solver's declaration (docs/theory.md, sections 6 and 12), so every entry is read off K and its cumulative integrals. Integrals between
 levels take K as linear in ln sigma and their kernel as a power of sigma. A step to noise level 0 is weighted with `max(sigma, sigma_min)`.
@@ -34,17 +34,17 @@ _Terms = list[tuple[Index, Array | float]]
 class StepCost:
     """Cost of single steps of one solver at one weight."""
 
-    def __init__(self, profile: Profile, solver: Solver, *, detail: float, knee: float = math.inf) -> None:
+    def __init__(self, profile: Profile, solver: Solver, *, exponent: float, cutoff: float = math.inf) -> None:
         """Prepare the cumulative integrals.
 
         Args:
             profile: moments along the paths of the solver's measure.
             solver: the method.
-            detail: exponent p >= 0 of the weight w (theory W).
-            knee: noise level above which w stays as it is, > 0.
+            exponent: exponent p >= 0 of the weight w (theory W).
+            cutoff: noise level above which w stays as it is, > 0.
         """
         self.levels, self.solver = profile.levels, solver
-        self._weight = (profile.levels**-2.0 + knee**-2.0) ** (-detail / 2)
+        self._weight = (profile.levels**-2.0 + cutoff**-2.0) ** (-exponent / 2)
         self._k, self._diagonal = np.ascontiguousarray(profile.moments), np.diag(profile.moments).copy()
         mean_moments = np.append(self._k[0], self._k[0, 0]) if profile.mean_moments is None else profile.mean_moments
         self._mean, self._mean_square = mean_moments[:-1], mean_moments[-1]
@@ -211,7 +211,7 @@ class StepCost:
 
 @dataclass(frozen=True)
 class CostTable:
-    """Cost of every step between grid levels, for one solver that combines at most two evaluations, and one detail.
+    """Cost of every step between grid levels, for one solver that combines at most two evaluations, and one exponent.
 
     Attributes:
         levels: the grid, strictly decreasing, shape (G,).

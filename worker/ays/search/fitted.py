@@ -14,14 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worker.ays.cost import CostTable, Index, StepCost
-from worker.ays.integrals import cumulative
 from worker.ays.noise import Array
-from worker.ays.profile import Profile
-from worker.ays.solvers import DDIM, Denoise
+from worker.ays.profile.cost import CostTable, Index, StepCost
+from worker.ays.profile.integrals import cumulative
+from worker.ays.profile.profile import Profile
+from worker.ays.solvers import DDIM, HISTORY, Denoise
 
-HISTORY = 4
-"""Evaluations that a step combines at most: a fifth gains nothing (docs/results/fitted.md)."""
 RIDGE = 1e-4
 """Ridge of both least-squares problems towards their prior, relative to the diagonal of the normal equations: larger ones cost accuracy,
 without one nearly collinear evaluations get weights that amplify rounding."""
@@ -95,7 +93,7 @@ class FittedCost:
         jump = np.maximum(k[-1, -1] - 2 * k[-1] + diagonal, 0)
         reach = (k[-1][:, None] - k) - (k[-1] - diagonal)[None, :]
         pair_to_zero = np.where(later, np.maximum(jump[None, :] - reach**2 / gap, 0) * last_scale, np.inf)
-        start = StepCost(self.profile, DDIM, detail=exponent).start(index)
+        start = StepCost(self.profile, DDIM, exponent=exponent).start(index)
         return CostTable(self.levels, start, step, pair, jump * last_scale, step[:, -1], pair[:, :, -1], pair_to_zero)
 
 

@@ -82,6 +82,8 @@ class Solver:
         stage: a second evaluation in every step but the last.
         noise: how much noise is added.
         tapers: before a step to noise level 0 the history shrinks by one a step (diffusers' `lower_order_final`).
+        fitted: whether the weights belong to a schedule, step by step, in place of the rule `weights`; then a step to noise level 0
+            combines, too.
     """
 
     name: str
@@ -93,6 +95,7 @@ class Solver:
     stage: Stage | None = None
     noise: Noise = ODE
     tapers: bool = False
+    fitted: bool = False
 
     @property
     def stochastic(self) -> bool:

@@ -165,13 +165,13 @@ def trajectory(
         brownian: paths of the same n samples in the solver's own clock, for stochastic solvers.
 
     Returns:
-        `(x, d)`, the states evaluated at every level and the denoiser there, each of shape (G, n, *shape).
+        `(x, d)`, the states at every level, corrected where the method corrects them, and the denoiser as it was evaluated there, each of shape (G, n, *shape).
     """
     run = _Rollout(solver, denoise, np.asarray(sigmas, dtype=np.float64)[None], noise, brownian)
     states, estimates = [], []
     for step in range(len(sigmas) - 1):
-        states.append(run.x[0])
         estimates.append(run.advance(step)[0])
+        states.append(run.started[0])  # corrected, where the method corrects
     states.append(run.x[0])
     estimates.append(run.evaluate(run.x, len(sigmas) - 1, run.sigmas[:, -1])[0])
     return torch.stack(states), torch.stack(estimates)

@@ -145,12 +145,7 @@ def spread(knots: Index, last: int) -> Index:
     return apart
 
 
-def polish(cost: StepCost, knots: Index, *, to_zero: bool, ratio_bound: float | None = None, keep_start: bool = False) -> Index:
-    """Local descent of the knots of one schedule; arguments and result as in `polish_all`."""
-    return polish_all(cost, [knots], to_zero=to_zero, ratio_bound=ratio_bound, keep_start=keep_start)[0]
-
-
-def polish_all(
+def coordinate_descent(
     cost: StepCost,
     schedules: Sequence[Index],
     *,
