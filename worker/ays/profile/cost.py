@@ -56,7 +56,7 @@ class StepCost:
         self._cross = integral @ profile.moments
         self._square = self._cross @ integral.T
         self._trace = integral @ self._diagonal
-        self._idle = integral @ self._origin
+        self._idle = integral @ self._mean
         self._kappa = contraction(self.levels, profile.moments) if solver.passes_on else np.zeros(len(self.levels))
 
     @property
