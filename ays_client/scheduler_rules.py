@@ -70,10 +70,12 @@ _MULTISTEP = {
     ("dpmsolver++", 1, "midpoint"): "ddim",
     ("dpmsolver++", 1, "heun"): "ddim",
     ("dpmsolver++", 2, "midpoint"): "dpmpp_2m",
+    ("dpmsolver++", 2, "heun"): "res_multistep",
     ("dpmsolver++", 3, "heun"): "dpmpp_3m",
     ("sde-dpmsolver++", 1, "midpoint"): "sddim",
     ("sde-dpmsolver++", 1, "heun"): "sddim",
     ("sde-dpmsolver++", 2, "midpoint"): "dpmpp_2m_sde",
+    ("sde-dpmsolver++", 2, "heun"): "dpmpp_2m_sde_heun",
 }
 
 _ALWAYS = {

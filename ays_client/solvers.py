@@ -12,7 +12,10 @@ class Solver(StrEnum):
     DDIM = "ddim"
     HEUN = "heun"
     DPMPP_2S = "dpmpp_2s"
+    RES_2S = "res_2s"
+    EXP_HEUN_2_X0 = "exp_heun_2_x0"
     DPMPP_2M = "dpmpp_2m"
+    RES_MULTISTEP = "res_multistep"
     DPMPP_3M = "dpmpp_3m"
     UNIPC = "unipc"
     UNIPC_3 = "unipc_3"
@@ -22,6 +25,7 @@ class Solver(StrEnum):
     DDPM = "ddpm"
     SDDIM = "sddim"
     DPMPP_2M_SDE = "dpmpp_2m_sde"
+    DPMPP_2M_SDE_HEUN = "dpmpp_2m_sde_heun"
     DPMPP_3M_SDE = "dpmpp_3m_sde"
     ER_SDE_1 = "er_sde_1"
     ER_SDE_2 = "er_sde_2"
@@ -122,11 +126,20 @@ CARDS: Mapping[Solver, Card] = {
         config=_dpm(2, "dpmsolver++"),
         at_sigma_min={"final_sigmas_type": "sigma_min"},
     ),
+    Solver.RES_2S: Card(order=2, exact=False, evaluations_per_step=2, kdiffusion="sample_res_2s (RES4LYF)"),
+    Solver.EXP_HEUN_2_X0: Card(order=2, exact=False, evaluations_per_step=2, kdiffusion="sample_exp_heun_2_x0 (ComfyUI)"),
     Solver.DPMPP_2M: Card(
         order=2,
         kdiffusion="sample_dpmpp_2m",
         schedulers=_MULTISTEP,
         config=_dpm(2, "dpmsolver++"),
+        at_sigma_min=_FULL_ORDER,
+    ),
+    Solver.RES_MULTISTEP: Card(
+        order=2,
+        kdiffusion="sample_res_multistep (ComfyUI)",
+        schedulers=_MULTISTEP,
+        config=_dpm(2, "dpmsolver++", solver_type="heun"),
         at_sigma_min=_FULL_ORDER,
     ),
     Solver.DPMPP_3M: Card(
@@ -167,6 +180,14 @@ CARDS: Mapping[Solver, Card] = {
         kdiffusion='sample_dpmpp_2m_sde(solver_type="midpoint")',
         schedulers=_MULTISTEP,
         config=_dpm(2, "sde-dpmsolver++"),
+        at_sigma_min=_FULL_ORDER,
+    ),
+    Solver.DPMPP_2M_SDE_HEUN: Card(
+        order=2,
+        stochastic=True,
+        kdiffusion='sample_dpmpp_2m_sde(solver_type="heun")',
+        schedulers=_MULTISTEP,
+        config=_dpm(2, "sde-dpmsolver++", solver_type="heun"),
         at_sigma_min=_FULL_ORDER,
     ),
     # Diffusers' third-order update of the SDE has the sign of a constant wrong, so it is of first order.

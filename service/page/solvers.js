@@ -2,7 +2,7 @@
 // and docs/solvers.md.
 
 import {
-  adamsBashforth, ER, newest, ODE, polynomialInLogSigma, polynomialInSigma, SDE, secondOrder, thirdOrder, unipcCorrector, unipcPredictor,
+  adamsBashforth, ER, expHeun, leftByRes, newest, ODE, polynomialInLogSigma, polynomialInSigma, SDE, secondOrder, thirdOrder, unipcCorrector, unipcPredictor,
 } from "./weights.js";
 
 /**
@@ -46,6 +46,12 @@ export const SOLVERS = {
     ...twoStage, title: "DPM-Solver++(2S)", stage: { proxy: 0, factor: (now, then) => Math.tanh(Math.log(now / then) / 4) },
     kdiffusion: "sample_dpmpp_2s_ancestral(eta=0)",
   },
+  res_2s: { ...twoStage, title: "RES-2S", stage: { proxy: 0, factor: leftByRes }, kdiffusion: "sample_res_2s (RES4LYF)" },
+  // Its second evaluation is at the end of the step: its cost is that of a corrector.
+  exp_heun_2_x0: {
+    ...twoStage, title: "Exponential Heun", corrector: expHeun, kdiffusion: "sample_exp_heun_2_x0 (ComfyUI)",
+  },
+  res_multistep: { ...ode, title: "RES multistep", history: 2, weights: thirdOrder(1), kdiffusion: "sample_res_multistep (ComfyUI)" },
   dpmpp_3m: { ...ode, title: "DPM-Solver++(3M)", history: 3, weights: thirdOrder(1), kdiffusion: "sample_dpmpp_3m_sde(eta=0)" },
   unipc: { ...unipc, title: "UniPC, order 2", history: 2 },
   unipc_3: { ...unipc, title: "UniPC, order 3", history: 3, kdiffusion: "sample_unipc_bh2 (ComfyUI)" },
@@ -56,6 +62,9 @@ export const SOLVERS = {
   sddim: { ...sde, title: "DDIM, eta = 1", kdiffusion: "sample_euler_ancestral" },
   dpmpp_2m_sde: {
     ...sde, title: "DPM-Solver++(2M) SDE", history: 2, weights: secondOrder, kdiffusion: 'sample_dpmpp_2m_sde(solver_type="midpoint")',
+  },
+  dpmpp_2m_sde_heun: {
+    ...sde, title: "DPM-Solver++(2M) SDE, heun", history: 2, weights: thirdOrder(2), kdiffusion: 'sample_dpmpp_2m_sde(solver_type="heun")',
   },
   dpmpp_3m_sde: { ...sde, title: "DPM-Solver++(3M) SDE", history: 3, weights: thirdOrder(2), kdiffusion: "sample_dpmpp_3m_sde" },
   er_sde_1: er(1, newest),

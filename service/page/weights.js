@@ -25,6 +25,24 @@ export function secondOrder([then, now, before]) {
   return [1 + r, -r];
 }
 
+/** Mean of (lambda_u - lambda) / h over a step of length h. */
+function meanShare(h) {
+  const decay = -Math.expm1(-h);
+  return (1 - decay / h) / decay;
+}
+
+/** Exponential Heun: weights of the evaluations at the end and at the start of a step. */
+export function expHeun([then, now]) {
+  const end = meanShare(Math.log(now / then));
+  return [end, 1 - end];
+}
+
+/** Part of the first-order error that RES-2S leaves. */
+export function leftByRes(now, then) {
+  const h = Math.log(now / then);
+  return 1 - (4 * meanShare(h)) / (Math.exp(h / 2) + 1);
+}
+
 /** DPM-Solver++(3M), where the linear part decays as `e^(-rate h)`. */
 export const thirdOrder = (rate) => ([then, now, before, oldest]) => {
   if (before === undefined) return [1];

@@ -32,6 +32,80 @@ def dpmpp_2s(model: Model, x: Tensor, sigmas: Sequence[float], *, last_single: b
     return x
 
 
+def _phi(h: float) -> tuple[float, float]:
+    """phi_1 and phi_2 at -h."""
+    first = math.expm1(-h) / -h
+    return first, (first - 1) / -h
+
+
+def res_2s(model: Model, x: Tensor, sigmas: Sequence[float], *, c2: float = 0.5) -> Tensor:
+    """Zhang et al. 2023, the single-step method of two stages; ours ends every schedule at first order."""
+    for step, (sigma, sigma_next) in enumerate(itertools.pairwise(sigmas)):
+        estimate = model(x, sigma)
+        if sigma_next == 0:
+            return estimate
+        h = math.log(sigma / sigma_next)
+        phi_1, phi_2 = _phi(h)
+        combined = phi_1 * estimate
+        if step < len(sigmas) - 2:
+            x_2 = math.exp(-c2 * h) * x + c2 * h * _phi(c2 * h)[0] * estimate
+            combined = (phi_1 - phi_2 / c2) * estimate + phi_2 / c2 * model(x_2, sigma * math.exp(-c2 * h))
+        x = math.exp(-h) * x + h * combined
+    return x
+
+
+def exp_heun_2_x0(model: Model, x: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """ComfyUI's SEEDS-2 with eta = 0, r = 1 and phi_2: the same with its second stage at the end of the step."""
+    return res_2s(model, x, sigmas, c2=1.0)
+
+
+def res_multistep(model: Model, x: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """ComfyUI's `res_multistep` on sigma: b_2 = phi_2 / c_2 with c_2 = (lambda_before - lambda) / h."""
+    before = sigma_before = None
+    for sigma, sigma_next in itertools.pairwise(sigmas):
+        estimate = model(x, sigma)
+        if sigma_next == 0:
+            return estimate
+        h = math.log(sigma / sigma_next)
+        phi_1, phi_2 = _phi(h)
+        combined = phi_1 * estimate
+        if before is not None:
+            c_2 = math.log(sigma / sigma_before) / h
+            combined = (phi_1 - phi_2 / c_2) * estimate + phi_2 / c_2 * before
+        x = math.exp(-h) * x + h * combined
+        before, sigma_before = estimate, sigma
+    return x
+
+
+def dpmpp_2m_sde_heun(model: Model, x: Tensor, sigmas: Sequence[float], noise: Noise) -> Tensor:
+    """k-diffusion's `sample_dpmpp_2m_sde` with eta = 1 and `solver_type="heun"`."""
+    old = h_last = None
+    for sigma, sigma_next in itertools.pairwise(sigmas):
+        denoised = model(x, sigma)
+        if sigma_next == 0:
+            return denoised
+        h = math.log(sigma / sigma_next)
+        x = sigma_next / sigma * math.exp(-h) * x - math.expm1(-2 * h) * denoised
+        if old is not None:
+            x = x + (-math.expm1(-2 * h) / (-2 * h) + 1) * (denoised - old) / (h_last / h)
+        x = x + noise(sigma, sigma_next) * sigma_next * math.sqrt(-math.expm1(-2 * h))
+        old, h_last = denoised, h
+    return x
+
+
+def euler_ancestral_of_flow(model: Model, x: Tensor, times: Sequence[float], noise: Noise) -> Tensor:
+    """Ancestral Euler of a rectified flow on levels of noise, eta = 1: down to time `t_next^2 / t`, up again with fresh noise."""
+    for t, t_next in itertools.pairwise(times):
+        sigma = t / (1 - t)
+        denoised = model(x, sigma)
+        if t_next == 0:
+            return denoised
+        t_down = t_next**2 / t
+        down, sigma_next = t_down / (1 - t_down), t_next / (1 - t_next)
+        x = down / sigma * x + (1 - down / sigma) * denoised + noise(sigma, sigma_next) * math.sqrt(sigma_next**2 - down**2)
+    return x
+
+
 def dpmpp_3m_sde(model: Model, x: Tensor, sigmas: Sequence[float], noise: Noise = silent, *, eta: float = 1.0) -> Tensor:
     """k-diffusion's `sample_dpmpp_3m_sde`."""
     denoised_1 = denoised_2 = h_1 = h_2 = None

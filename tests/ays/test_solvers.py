@@ -14,6 +14,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     HeunDiscreteScheduler,
     IPNDMScheduler,
+    LTXEulerAncestralRFScheduler,
 )
 from torch import Tensor
 
@@ -94,7 +95,10 @@ PRINTED = {
     "ddim": naive.ddim,
     "heun": naive.heun,
     "dpmpp_2s": naive_solvers.dpmpp_2s,
+    "res_2s": naive_solvers.res_2s,
+    "exp_heun_2_x0": naive_solvers.exp_heun_2_x0,
     "dpmpp_2m": naive.dpmpp_2m,
+    "res_multistep": naive_solvers.res_multistep,
     "dpmpp_3m": naive_solvers.dpmpp_3m,
     "unipc": partial(naive_solvers.unipc, order=2),
     "unipc_3": partial(naive_solvers.unipc, order=3),
@@ -117,6 +121,7 @@ PRINTED_SDE = {
     "ddpm": naive.ddpm,
     "sddim": naive.euler_ancestral,
     "dpmpp_2m_sde": naive.dpmpp_2m_sde,
+    "dpmpp_2m_sde_heun": naive_solvers.dpmpp_2m_sde_heun,
     "dpmpp_3m_sde": naive_solvers.dpmpp_3m_sde,
     **{f"er_sde_{n}": partial(naive_solvers.er_sde, stages=n) for n in (1, 2, 3)},
 }
@@ -268,6 +273,36 @@ def test_heun_of_diffusers_agrees_on_overwritten_levels() -> None:
         x = scheduler.step(epsilon(x.double(), sigma), t, x).prev_sample
     torch.testing.assert_close(sample(SOLVERS["heun"], LAW.denoise, levels, noises(4)), x.double(), rtol=0, atol=1e-5)
     assert len(called) == SOLVERS["heun"].evaluations(8)
+
+
+def test_ancestral_euler_of_flow_models_is_no_noise_function() -> None:
+    """In VE coordinates diffusers' class steps as `naive_solvers` has it; what it keeps of x depends on how a step is divided.
+
+    A `Noise` phi keeps `phi' / phi`, whichever levels lie between, so this method can be none.
+    """
+    times = [0.99, 0.8, 0.55, 0.3, 0.1, 0.0]
+    scheduler = LTXEulerAncestralRFScheduler()
+    scheduler.set_timesteps(sigmas=times)
+    drawn, generator = torch.Generator().manual_seed(7), torch.Generator().manual_seed(7)
+    x = (1 - times[0]) * (level := times[0] / (1 - times[0])) * noises(4).float()
+    for t, timestep in zip(times, scheduler.timesteps[:-1], strict=False):
+        state, sigma = x.double() / (1 - t), t / (1 - t)
+        denoised = state - sigma * epsilon(state, sigma)
+        x = scheduler.step(((x - denoised) / t).float(), timestep, x, generator=generator).prev_sample
+
+    def unit(_now: float, _then: float) -> Tensor:
+        return torch.randn(4, 2, generator=drawn).double()
+
+    expected = naive_solvers.euler_ancestral_of_flow(naive.one_level(LAW), level * noises(4), times, unit)
+    torch.testing.assert_close(x.double(), expected, rtol=0, atol=1e-5)
+
+    def kept(t: float, t_next: float) -> float:
+        down = t_next**2 / t
+        return down / (1 - down) / (t / (1 - t))
+
+    assert kept(0.8, 0.3) != pytest.approx(kept(0.8, 0.55) * kept(0.55, 0.3), rel=0.1)
+    # In the limit of short steps it is the SDE's phi = sigma^2.
+    assert kept(0.8, 0.7999) == pytest.approx((0.7999 / 0.2001 / 4) ** 2, rel=1e-6)
 
 
 def test_sddim_draws_from_the_exact_posterior_of_known_data() -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from worker.ays.noise import Array
 from worker.ays.profile.integrals import contraction, cumulative
 from worker.ays.profile.profile import Profile
-from worker.ays.solvers import SDE, Solver
+from worker.ays.solvers import SDE, Solver, Stage
 
 Index = NDArray[np.intp]
 """Positions on a grid of levels."""
@@ -57,7 +57,7 @@ class StepCost:
         self._square = self._cross @ integral.T
         self._trace = integral @ self._diagonal
         self._idle = integral @ self._mean
-        self._kappa = contraction(self.levels, profile.moments) if solver.corrector is not None else np.zeros(len(self.levels))
+        self._kappa = contraction(self.levels, profile.moments) if solver.passes_on else np.zeros(len(self.levels))
 
     @property
     def multistep(self) -> bool:
@@ -78,9 +78,7 @@ class StepCost:
         if self._bound:
             return self._girsanov(nodes, solver.weights(levels))
         if solver.stage is not None:
-            proxy = 0.0 if closing else solver.stage.proxy
-            factor = 1.0 if closing else solver.stage.factor(levels[1], levels[0])
-            return factor**2 * self._injected(nodes, *self._slopes(nodes, levels, [(nodes[0], proxy), (nodes[1], 1 - proxy)]))
+            return self._staged(nodes, levels, None if closing else solver.stage)
         weighted: _Terms = list(zip(nodes[1:], solver.weights(levels), strict=True))
         if solver.corrector is not None and not closing:
             return self._corrected(nodes, weighted, solver.corrector(levels))
@@ -93,6 +91,16 @@ class StepCost:
         terms: _Terms = list(zip(nodes[1:], weights, strict=True))
         own = sum((weight * (self._cross[j, node] - self._cross[i, node]) for node, weight in terms), np.zeros(()))
         return np.maximum(self._trace[j] - self._trace[i] - 2 * own + (self._norm[j] - self._norm[i]) * self._moment(terms, []), 0)
+
+    def _staged(self, nodes: Sequence[Index], levels: Array, stage: Stage | None) -> Array:
+        """Cost of a step with a second evaluation off the path; None: of one that is left out."""
+        j, i = nodes[:2]
+        if stage is None:
+            return self._injected(nodes, *self._denoised(nodes, [(i, 1.0)]))
+        if stage.proxy is None:
+            return self._corrected(nodes, [(i, 1.0)], stage.weights(levels[1], levels[0]))
+        end, factor = stage.proxy.end, stage.proxy.factor(levels[1], levels[0])
+        return factor**2 * self._injected(nodes, *self._slopes(nodes, levels, [(j, end), (i, 1 - end)]))
 
     def _denoised(self, nodes: Sequence[Index], weighted: _Terms) -> tuple[_Terms, _Terms]:
         """Error `phi' integral (D_u - Dhat) d(1/phi)` (theory F), as terms in D and in its integral."""

@@ -194,7 +194,9 @@ def _moved(candidate: Candidate, directions: Directions, step: Array, sigma_max:
     gaps, evaluated = log[:-1] - log[1:], len(candidate.levels) - 1
     above = np.concatenate([[np.log(sigma_max) - log[0]], LONGEST_MOVE * gaps])[:evaluated]
     below = LONGEST_MOVE * np.append(gaps, gaps[-1:])[:evaluated]
-    levels = np.append(candidate.levels[:-1] * np.exp(np.clip(step @ directions.log_levels, -below, np.maximum(above, 0))), candidate.levels[-1])
+    levels = np.append(
+        candidate.levels[:-1] * np.exp(np.clip(step @ directions.log_levels, -below, np.maximum(above, 0))), candidate.levels[-1]
+    )
     floor = sigma_min * (1 + 1e-6 * np.arange(evaluated)[::-1])
     levels[:-1] = np.maximum(levels[:-1], floor)
     if candidate.weights is None or directions.weights is None:

@@ -50,7 +50,9 @@ def robust_loss(errors: Array, scale: float) -> Array:
 def z_score(errors: Array, others: Array) -> float:
     """Mean of a paired difference in its standard errors, negative where `errors` are smaller; shapes (n,)."""
     change = estimate(errors - others)
-    return change.mean / change.standard_error if change.standard_error > 0 else math.copysign(math.inf, change.mean) if change.mean else 0.0
+    return (
+        change.mean / change.standard_error if change.standard_error > 0 else math.copysign(math.inf, change.mean) if change.mean else 0.0
+    )
 
 
 def accepted(errors: Array, incumbent: Array) -> bool:

@@ -45,21 +45,32 @@ SDE = Noise("sde", np.square, lambda sigma: np.full_like(sigma, 2.0))
 
 
 @dataclass(frozen=True)
+class Proxy:
+    """A rule on the path whose error is that of a two-stage method on Gaussian data to leading order (theory 9, 19).
+
+    Attributes:
+        end: weight of an evaluation at the end of the step; that at its start has the rest.
+        factor: `(now, then) -> how many times` its error counts.
+    """
+
+    end: float
+    factor: Callable[[Array, Array], Array]
+
+
+@dataclass(frozen=True)
 class Stage:
     """A second evaluation within a step, after a first-order step to a level of its own.
 
     Attributes:
         level: `(now, then) -> level` of the second evaluation.
-        weights: of the second and the first evaluation.
-        proxy: weight of an evaluation at the end of the step in the rule, taken on the path, whose error is that of the method on
-            Gaussian data to leading order, `factor` times (theory 9, 19).
-        factor: `(now, then) -> factor`.
+        weights: `(now, then) -> weights` of the second and the first evaluation, shape (2, ...).
+        proxy: what stands for its cost; None where the second evaluation is at the end of the step: the cost is that of its own weights
+            there, with what D passes on of the first-order step's error (theory 20).
     """
 
     level: Callable[[Array, Array], Array]
-    weights: tuple[float, float]
-    proxy: float
-    factor: Callable[[Array, Array], Array]
+    weights: Callable[[Array, Array], Array]
+    proxy: Proxy | None
 
 
 def newest(levels: Array) -> Array:
@@ -116,6 +127,11 @@ class Solver:
     def closes_differently(self) -> bool:
         """Whether a last step above noise level 0 is another one: nothing is evaluated at its end."""
         return self.stage is not None or self.corrector is not None
+
+    @property
+    def passes_on(self) -> bool:
+        """Whether it combines an evaluation at the end of a step, which is at a predicted state."""
+        return self.corrector is not None or (self.stage is not None and self.stage.proxy is None)
 
     @property
     def exact(self) -> bool:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from worker.ays.noise import Array
-from worker.ays.solvers.base import Solver, Stage
+from worker.ays.solvers.base import Proxy, Solver, Stage
 
 
 def _end(_now: Array, then: Array) -> Array:
@@ -15,4 +15,8 @@ def _twice(now: Array, _then: Array) -> Array:
     return np.full_like(now, 2.0)
 
 
-HEUN = Solver(name="heun", order=2, combines="slopes", stage=Stage(level=_end, weights=(0.5, 0.5), proxy=0.5, factor=_twice))
+def _half_each(now: Array, _then: Array) -> Array:
+    return np.full((2, *np.shape(now)), 0.5)
+
+
+HEUN = Solver(name="heun", order=2, combines="slopes", stage=Stage(level=_end, weights=_half_each, proxy=Proxy(end=0.5, factor=_twice)))

@@ -104,7 +104,7 @@ class _Rollout:
         second = self.evaluate(predicted, step + 1, level)
         if self.solver.combines == "slopes":
             second = (predicted - second) / _column(level, second)
-        return self._step([second, *self.past[:1]], np.outer(stage.weights, np.ones_like(now)), now, then)
+        return self._step([second, *self.past[:1]], stage.weights(now, then), now, then)
 
     def _step(self, items: Sequence[Tensor], weights: Array, now: Array, then: Array) -> Tensor:
         combined = sum((_column(weight, item) * item for weight, item in zip(weights, items, strict=True)), torch.zeros_like(self.x))
