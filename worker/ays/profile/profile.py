@@ -28,6 +28,9 @@ _CHUNK = 1 << 22
 _ARRAYS = ("levels", "groups", "squares", "drift")
 _GROUP = 4
 
+MEAN_PATHS = 16
+"""Paths whose denoiser at the highest level, where it hardly varies, gives the mean of the data."""
+
 
 def log_grid(sigma_max: float, sigma_min: float, points: int) -> Array:
     """Log-spaced levels from sigma_max down to sigma_min, shape (points,), the ends exact."""
@@ -166,9 +169,8 @@ def _group_means(shard: Shard) -> Array:
     return shard.groups / sizes[:, None, None]
 
 
-def _accumulate(measure: Measure, levels: Array, start: int, residuals: Tensor, reference: Tensor) -> Shard:
-    """Shard of residuals r (theory 6), shape (G, n, *shape), and path ends x_ref, shape (n, *shape), whose mean is that of these paths."""
-    mean = reference.mean(0) if len(reference) > 1 else torch.zeros_like(reference[0])
+def _accumulate(measure: Measure, levels: Array, start: int, residuals: Tensor, reference: Tensor, mean: Tensor) -> Shard:
+    """Shard of residuals r (theory 6), shape (G, n, *shape), and path ends x_ref, shape (n, *shape), with the mean of the data."""
     flat = torch.cat([residuals, (mean - reference).unsqueeze(0)]).flatten(2).transpose(0, 1)  # [n, G + 1, dim]
     width = max(1, _CHUNK // (flat.shape[0] * flat.shape[1]))
     gram = sum((part @ part.transpose(1, 2) for part in flat.split(width, dim=2)), torch.zeros((), dtype=flat.dtype)).cpu()
@@ -186,8 +188,37 @@ def _accumulate(measure: Measure, levels: Array, start: int, residuals: Tensor, 
     )
 
 
-def measure_flow(denoise: Denoise, shape: tuple[int, ...], levels: Array, paths: Sequence[int], *, seed: int) -> tuple[Shard, Tensor]:
-    """Measure K along the model's own ODE trajectories, solved with DPM-Solver++(2M) on the same grid.
+@dataclass(frozen=True)
+class FlowPaths:
+    """Trajectories of the model's ODE, as they were solved for a profile.
+
+    Attributes:
+        noise: starting noises, standard normal, shape (n, *shape).
+        states: at every level of the profile, shape (G, n, *shape).
+        ends: D(x, sigma_min), samples of the model, shape (n, *shape).
+    """
+
+    noise: Tensor
+    states: Tensor
+    ends: Tensor
+
+
+def data_mean(denoise: Denoise, shape: tuple[int, ...], sigma_max: float, *, seed: int) -> Tensor:
+    """Mean of the data, `E x_0 = E D(x, sigma_max)`, estimated from the first paths at their highest level, shape (*shape,).
+
+    It takes `MEAN_PATHS` evaluations and is the same whatever shard asks for it.
+    """
+    noise = starting_noise(shape, range(MEAN_PATHS), seed=seed, stream=Stream.PROFILE)
+    level = torch.full((MEAN_PATHS,), sigma_max, dtype=noise.dtype)
+    return along(denoise, range(MEAN_PATHS))(sigma_max * noise, level).mean(0)
+
+
+def measure_flow(
+    denoise: Denoise, shape: tuple[int, ...], levels: Array, paths: Sequence[int], *, seed: int, mean: Tensor | None = None
+) -> tuple[Shard, FlowPaths]:
+    """Measure K along the model's own ODE trajectories, solved with UniPC of order 3 on the same grid.
+
+    One evaluation a level; on 64 levels the squared error of its ends is 12 to 6,000 times smaller than DPM-Solver++(2M)'s.
 
     Args:
         denoise: the model.
@@ -195,16 +226,16 @@ def measure_flow(denoise: Denoise, shape: tuple[int, ...], levels: Array, paths:
         levels: the grid, strictly decreasing, > 0, shape (G,).
         paths: consecutive indices of the paths.
         seed: seed of the starting noises.
-
-    Returns:
-        The shard and the trajectories' ends D(x, sigma_min), shape (n, *shape): samples of the model.
+        mean: as `data_mean` estimates it, which is done if it is None.
     """
+    mean = data_mean(denoise, shape, float(levels[0]), seed=seed) if mean is None else mean
     noise = starting_noise(shape, paths, seed=seed, stream=Stream.PROFILE)
-    _, estimates = trajectory(SOLVERS["dpmpp_2m"], along(denoise, paths), levels, noise)
-    return _accumulate("flow", levels, paths[0], estimates - estimates[-1], estimates[-1]), estimates[-1]
+    states, estimates = trajectory(SOLVERS["unipc_3"], along(denoise, paths), levels, noise)
+    shard = _accumulate("flow", levels, paths[0], estimates - estimates[-1], estimates[-1], mean)
+    return shard, FlowPaths(noise, states, estimates[-1])
 
 
-def measure_forward(denoise: Denoise, x_0: Tensor, levels: Array, paths: Sequence[int], *, seed: int) -> Shard:
+def measure_forward(denoise: Denoise, x_0: Tensor, levels: Array, paths: Sequence[int], *, seed: int, mean: Tensor | None = None) -> Shard:
     """Measure K along forward paths that start at clean samples.
 
     Args:
@@ -213,11 +244,13 @@ def measure_forward(denoise: Denoise, x_0: Tensor, levels: Array, paths: Sequenc
         levels: the grid, strictly decreasing, > 0, shape (G,).
         paths: consecutive indices of the paths, length n.
         seed: seed of the Brownian paths.
+        mean: as `data_mean` estimates it, which is done if it is None.
     """
+    mean = data_mean(denoise, tuple(x_0.shape[1:]), float(levels[0]), seed=seed) if mean is None else mean
     states = forward_paths(x_0, levels, paths, seed=seed, stream=Stream.PROFILE)
     sigma = torch.from_numpy(np.repeat(levels, len(x_0)))
     estimates = along(denoise, paths)(states.flatten(0, 1), sigma).reshape(states.shape)
-    return _accumulate("forward", levels, paths[0], estimates - x_0, x_0)
+    return _accumulate("forward", levels, paths[0], estimates - x_0, x_0, mean)
 
 
 def refine_grid(profile: Profile, factor: int) -> Profile:

@@ -17,16 +17,18 @@ from worker.ays.profile.curve import Curve, entropic
 from worker.ays.profile.profile import Profile, refine_grid
 from worker.ays.schedule import Terminal, moved_ends, stock_schedules
 from worker.ays.search.fitted import FittedCost
-from worker.ays.search.shortest_path import coordinate_descent, solve
-from worker.ays.search.weight import RATIO_BOUNDS, ErrorWeight, weight_grid
+from worker.ays.search.shortest_path import coordinate_descent, solve, spread
+from worker.ays.search.weight import RATIO_BOUNDS, ErrorWeight, default_weight, weight_grid
 from worker.ays.solvers import SOLVERS, Solver, first_order, second_order
 from worker.ays.solvers.fitted import printed_weights
 
 FINE_LEVELS = 256
 """Levels of the interpolated profile on which knots leave the measured grid: a quarter of a cell of the default grid."""
+MOVED_ENDS = 4
+"""Hand-made schedules with moved ends that run at all: those of least cost from the profile."""
 FITTED_EXPONENTS = (1.8, 1.4, 1.0)
-"""Exponents of the fitted solver's starts, the default first: with 1.8 the fewest samples end in another mode of the data, with 1.0 the bulk
-of low-dimensional samples is nearest."""
+"""Exponents of the fitted solver's starts, the default first: with 1.8 the fewest samples end in another mode of the data, with 1.0 the
+bulk of low-dimensional samples is nearest."""
 FITTED_MEMBERS = ("unipc", "dpmpp_2m", "unipc_3", "dpmpp_3m")
 """Printed methods that the fitted solver starts from, too, with their own best schedules; the likeliest first."""
 
@@ -81,15 +83,25 @@ def fixed_candidates(profile: Profile, solver: Solver, steps: int, *, terminal: 
     return found
 
 
-def stock_candidates(steps: int, *, sigma_max: float, sigma_min: float, terminal: Terminal, process: NoiseProcess) -> list[Candidate]:
-    """Every hand-made schedule that people run on this kind of model, and EDM's and log-SNR's with moved ends."""
+def stock_candidates(
+    profile: Profile, solver: Solver, steps: int, *, sigma_max: float, sigma_min: float, terminal: Terminal, process: NoiseProcess
+) -> list[Candidate]:
+    """Every hand-made schedule that people run on this kind of model, and those of EDM and log-SNR with moved ends that cost least."""
     span = {"sigma_max": sigma_max, "sigma_min": sigma_min}
-    found = stock_schedules(steps, **span, terminal=terminal, process=process) | moved_ends(steps, **span, terminal=terminal)
+    found = stock_schedules(steps, **span, terminal=terminal, process=process)
+    moved = moved_ends(steps, **span, terminal=terminal)
+    method = second_order(solver) if solver.fitted else solver
+    cost = default_weight(profile, method).cost(refine_grid(profile, fineness(profile)), method)
+    costs = {}
+    for name, levels in moved.items():
+        nearest = np.searchsorted(-cost.levels, -levels[levels > 0] * (1 + 1e-9))
+        costs[name] = float(cost.total(spread(nearest, len(cost.levels) - 1), to_zero=terminal == "zero"))
+    found |= {name: moved[name] for name in sorted(costs, key=lambda name: costs[name])[:MOVED_ENDS]}
     return [Candidate(name, levels, stock=True) for name, levels in found.items()]
 
 
 def fitted_candidates(profile: Profile, steps: int, *, terminal: Terminal) -> list[Candidate]:
-    """Levels and weights of the fitted solver that the profile alone gives: those of least cost, and printed methods at their best levels."""
+    """Levels and weights of the fitted solver that the profile alone gives: of least cost, and printed methods at their best levels."""
     to_zero = terminal == "zero"
     cost, found = FittedCost(profile), []
     for exponent in FITTED_EXPONENTS:

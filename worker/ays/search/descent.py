@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from worker.ays.noise import Array
+from worker.ays.profile.cost import Index
 from worker.ays.search.candidates import Candidate
 from worker.ays.search.statistics import robust_loss, tail_scale
 
@@ -52,7 +53,7 @@ class Directions:
     log_levels: Array
     weights: Array | None
     units: Array
-    evaluations: Array
+    evaluations: Index
 
     @classmethod
     def of(cls, candidate: Candidate) -> "Directions":
@@ -145,16 +146,18 @@ def descend(
     Yields:
         Each schedule that is better on the training noises than the one before, and its squared errors there, shape (noises,).
     """
-    here, damping, derivatives = start, 1.0, None
+    here, damping = start, 1.0
+    derivatives: Derivatives | None = None
+    directions = Directions.of(here)
     e = deviations(start.levels[None], None if start.weights is None else start.weights[None])[0]
     fresh, measured = False, 0
     while len(start.levels) > 2:
         needed = measuring_evaluations(here) if derivatives is None else iteration_evaluations(here)
         if left() < noises * needed:
             return
-        directions = Directions.of(here) if derivatives is None else directions
         if derivatives is None:
-            derivatives: Derivatives | None = Broyden(deviations, here, e, directions, DIFFERENCES[min(measured, 1)])
+            directions = Directions.of(here)
+            derivatives = Broyden(deviations, here, e, directions, DIFFERENCES[min(measured, 1)])
             fresh, measured = True, measured + 1
         scale = tail_scale(_squares(e))
         steps = _steps(derivatives.jacobian(), e, scale, damping)

@@ -9,15 +9,18 @@ corrects what earlier steps left behind.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from worker.ays.denoise import along
 from worker.ays.noise import Array
 from worker.ays.profile.cost import CostTable, Index, StepCost
 from worker.ays.profile.integrals import cumulative
 from worker.ays.profile.profile import Profile
+from worker.ays.search.reference import ReferenceSet
 from worker.ays.solvers import DDIM, HISTORY, Denoise
 
 RIDGE = 1e-4
@@ -97,29 +100,30 @@ class FittedCost:
         return CostTable(self.levels, start, step, pair, jump * last_scale, step[:, -1], pair[:, :, -1], pair_to_zero)
 
 
-def rollout_weights(denoise: Denoise, levels: Array, prior: Array, noise: Tensor, states: Tensor, ends: Tensor) -> Array:
+def rollout_weights(denoise: Denoise, levels: Array, prior: Array, references: ReferenceSet) -> Array:
     """Weights by robust least squares along the sampler's own rollout, step by step.
 
     At each step the reference's next state, from the same starting noise, is regressed on the past evaluations of the rollout, over all
-    samples and dimensions; Cauchy's loss over samples keeps the few that end in another mode from ruling the fit.
+    samples and dimensions; Cauchy's loss over samples keeps the few that end in another mode from ruling the fit. It costs one evaluation
+    a step and sample, and corrects what earlier steps left behind.
 
     Args:
-        denoise: the model along these samples.
-        levels: strictly decreasing, the last may be 0, shape (N + 1,).
+        denoise: the model.
+        levels: strictly decreasing, inner ones on the references' grid, the last may be 0, shape (N + 1,).
         prior: weights that the ridge draws to, shape (N, HISTORY).
-        noise: standard normal starting noise, shape (n, *shape).
-        states: the reference at the inner levels 1 to N - 1 of the schedule, shape (N - 1, n, *shape).
-        ends: the reference at the last level, shape (n, *shape).
+        references: noises whose references kept their states.
 
     Returns:
         Shape (N, HISTORY), each row of sum 1.
     """
-    x, past, weights = float(levels[0]) * noise, [], np.zeros_like(prior)
-    for step in range(len(levels) - 1):
-        past = [denoise(x, torch.full((len(x),), float(levels[step]), dtype=x.dtype)), *past[: HISTORY - 1]]
-        ratio = float(levels[step + 1] / levels[step])
-        target = (ends if step + 2 == len(levels) else states[step]) - ratio * x
-        weights[step, : len(past)] = _regressed(past, target / (1 - ratio), prior[step, : len(past)])
+    denoise = along(denoise, references.indices)
+    x, weights = float(levels[0]) * references.noise, np.zeros_like(prior)
+    past: list[Tensor] = []
+    for step, (now, then) in enumerate(pairwise(levels)):
+        past = [denoise(x, torch.full((len(x),), float(now), dtype=x.dtype)), *past[: HISTORY - 1]]
+        ratio = float(then / now)
+        goal = references.reference if step + 2 == len(levels) else references.state(float(then))
+        weights[step, : len(past)] = _regressed(past, (goal - ratio * x) / (1 - ratio), prior[step, : len(past)])
         combined = sum((float(w) * d for w, d in zip(weights[step], past, strict=False)), torch.zeros_like(x))
         x = ratio * x + (1 - ratio) * combined
     return weights
@@ -137,5 +141,5 @@ def _regressed(past: Sequence[Tensor], target: Tensor, prior: Array) -> Array:
         gram = torch.einsum("n,ndk,ndl->kl", trust, a, a).numpy()
         ridge = np.diag(RIDGE * np.diag(gram) + 1e-300)
         right = torch.einsum("n,ndk,nd->k", trust, a, y).numpy()
-        found = np.linalg.solve(gram + ridge, right + ridge @ prior[1:])
+        found = np.asarray(np.linalg.solve(gram + ridge, right + ridge @ prior[1:]), dtype=np.float64)
     return np.concatenate([[1 - found.sum()], found])

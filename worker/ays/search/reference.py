@@ -49,6 +49,18 @@ class ReferenceSet:
         """Number of noises."""
         return len(self.noise)
 
+    def state(self, level: float) -> Tensor:
+        """States at one of its levels, shape (n, *shape).
+
+        Raises:
+            ValueError: they were not kept, or not at this level.
+        """
+        at = int(np.abs(np.log(self.levels / level)).argmin())
+        if self.states is None or not np.isclose(self.levels[at], level, rtol=1e-9, atol=0):
+            msg = f"received level {level:.6g}; expected one of the {len(self.levels)} levels of a reference that kept its states"
+            raise ValueError(msg)
+        return self.states[at]
+
     def part(self, start: int, stop: int) -> "ReferenceSet":
         """The noises from `start` up to `stop`."""
         paths = None if self.brownian is None else self.brownian.part(start, stop)
@@ -63,10 +75,11 @@ class ReferenceSet:
         )
 
     def joined(self, other: "ReferenceSet") -> "ReferenceSet":
-        """These noises, then others of the same stream and grid; states are not kept."""
+        """These noises, then others of the same stream and grid."""
+        states = None if self.states is None or other.states is None else torch.cat([self.states, other.states], dim=1)
         paths = self.brownian if self.brownian is None or other.brownian is None else self.brownian.joined(other.brownian)
         noise, ends = torch.cat([self.noise, other.noise]), torch.cat([self.reference, other.reference])
-        return ReferenceSet(noise, ends, paths, self.indices + other.indices, self.levels)
+        return ReferenceSet(noise, ends, paths, self.indices + other.indices, self.levels, states)
 
 
 def reference_grid(sigma_max: float, sigma_min: float, intervals: int) -> Array:

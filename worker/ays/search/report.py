@@ -87,7 +87,7 @@ def report(problem: Problem, answer: Candidate, stock: Sequence[Candidate], nois
             break
         if 2 * intervals > MOST_INTERVALS:
             if own > smallest:
-                msg = f"received an answer with squared error {smallest:.3g} and a reference of {intervals + 1} levels with {own:.3g} itself; "
+                msg = f"received an answer with squared error {smallest:.3g} and a reference of {intervals + 1} levels with {own:.3g}; "
                 raise UnresolvedError(msg + "expected a finer reference; ask for fewer evaluations, or look at samples instead")
             break
         intervals *= 2

@@ -4,8 +4,9 @@ Three disjoint sets of noises: the training set ranks and fits, the validation s
 after the last choice. The unknowns are levels, or levels and weights: the same code.
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,29 +15,32 @@ from worker.ays.paths import Stream
 from worker.ays.profile.profile import Profile
 from worker.ays.search.candidates import Candidate, fitted_candidates, fixed_candidates, off_grid, stock_candidates
 from worker.ays.search.descent import MOST_VALUES, Directions, descend, measuring_evaluations
-from worker.ays.search.distribution import moments_lost
+from worker.ays.search.distribution import loses_in_distribution
 from worker.ays.search.fitted import rollout_weights
 from worker.ays.search.reference import ReferenceSet
+from worker.ays.search.report import RESOLVED
 from worker.ays.search.rollouts import Problem
-from worker.ays.search.screening import screened
+from worker.ays.search.screening import FIRST_NOISES, screened
 from worker.ays.search.statistics import accepted, robust_loss, tail_scale
 from worker.ays.solvers import SOLVERS
 from worker.ays.solvers.fitted import printed_weights
 
-BUDGET = {"fast": 600, "standard": 8000, "max": 40000}
+BUDGET = {"standard": 8000, "max": 40000}
 """Evaluations that a search of a fixed solver may spend beside the profile's and the report's, by effort."""
 FITTED_BUDGET = {"fast": 600, "standard": 3900, "max": 20000}
 """The same of the fitted solver: with a profile of 16 paths, 64 levels and two path measures `standard` stays below 6,000."""
-INTERVALS = 63
-"""Intervals of a training or validation reference at least: with its fourth-order method that is finer than what a search tells apart."""
-VALIDATION_SHARE = 0.35
-"""Part of the budget that solves and runs validation noises: as many as a third buys decide what the other two thirds found."""
-VALIDATION_NOISES, TRAINING_NOISES = (16, 128), (16, 64)
-"""Fewest and most noises of each set."""
+INTERVALS, MOST_INTERVALS = {False: 60, True: 120}, {False: 512, True: 128}
+"""Intervals of a training or validation reference, of an ODE (of order four) and an SDE: at least, rounded up to a multiple of the
+profile's, and at most where that is too coarse. What an SDE's reference misses is the same for all candidates and cancels in pairs."""
+SCREENING_SHARE, VALIDATION_SHARE, MEASURING_SHARE = 0.2, 0.35, 0.6
+"""Parts of the budget: the first round of screening decides how many candidates there are; references of validation noises and what runs on
+them; and, of what a descent may spend, its first Jacobian."""
+VALIDATION_NOISES, TRAINING_NOISES = (16, 128), {"fast": 16, "standard": 16, "max": 64}
+"""Fewest and most validation noises, and training noises by effort."""
+FITTING_NOISES = 8
+"""Training noises of a least-squares fit: every one of them gives as many equations as a sample has values for at most three weights."""
 KEPT, STARTS = 4, 2
 """Candidates that run on all training noises, and of them those that a descent starts from."""
-FAST_NOISES = (4, 8)
-"""Fewest and most noises of each half of the profile's paths with which `fast` fits and accepts."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,11 +49,10 @@ class Found:
 
     Attributes:
         candidate: the schedule.
-        improved: whether a descent or a fit changed it.
+        improved: whether a descent changed it.
         errors: its squared errors on the validation noises, shape (n,).
-        stock: hand-made schedules by validation error, the best first.
-        evaluations: evaluations spent on all this.
-        reason: why a hand-made or printed schedule is the answer; empty otherwise.
+        stock: hand-made schedules by their validation error, the best first; none where none were run.
+        evaluations: evaluations spent on all this, beside the profile's.
     """
 
     candidate: Candidate
@@ -57,65 +60,170 @@ class Found:
     errors: Array
     stock: list[Candidate]
     evaluations: int
-    reason: str = ""
 
 
-@dataclass
 class Search:
-    """One search, step by step: each yield is the best answer so far.
+    """One search."""
 
-    Attributes:
-        problem: solver, model, range.
-        profile: moments along the solver's path measure.
-        process: the model's noise process, which decides the hand-made schedules.
-        effort: `fast`, `standard` or `max`.
-        training: the profile's own paths with their references; None: they are solved again, at no charge, as the profile paid for them.
-    """
+    def __init__(
+        self, problem: Problem, profile: Profile, process: NoiseProcess, effort: str, *, paths: ReferenceSet | None = None
+    ) -> None:
+        """Prepare.
 
-    problem: Problem
-    profile: Profile
-    process: NoiseProcess
-    effort: str
-    training: ReferenceSet | None = None
-    _start: int = field(default=0, init=False)
+        Args:
+            problem: solver, model, range.
+            profile: moments along the solver's path measure.
+            process: the model's noise process, which decides the hand-made schedules.
+            effort: `fast` (of the fitted solver), `standard` or `max`.
+            paths: the first paths of an ODE's profile with their states, as far as they were kept; they are solved again where they are
+                missing, at no charge, since the profile has paid for them.
+        """
+        self._problem, self._profile, self._process, self._effort = problem, profile, process, effort
+        self._paths = paths
+        self._fitted, self._stochastic = problem.solver.fitted, problem.solver.stochastic
+        self.budget = (FITTED_BUDGET if self._fitted else BUDGET)[effort]
+        cells = len(profile.levels) - 1
+        self._intervals = cells * math.ceil(INTERVALS[self._stochastic] / cells)
+        self._start = self._free = 0
 
     def run(self) -> Iterator[Found]:
-        """Answers, each better on the validation noises than the one before, the first one after screening."""
-        problem, solver = self.problem, self.problem.solver
-        training = self._training()
+        """Answers, each better on the validation noises than the one before; the first one after screening, the last one repeated."""
+        problem = self._problem
         self._start = problem.denoise.evaluations
+        training, candidates = self._resolved()
+        stock = [] if self._effort == "fast" else self._stock()
+        candidates = candidates[: max(KEPT, self._most_candidates() - len(stock))]
+        validation = self._validation(training)
+        if self._effort == "fast":
+            training = training.part(0, len(training) // 2)
+
+        def rollout(some: Sequence[Candidate], start: int, stop: int) -> Array:
+            return problem.errors(some, training.part(start, stop))
+
+        ranked, _ = screened([*candidates, *stock], rollout, len(training), KEPT)
+        ranked = off_grid(self._profile, ranked)
+        errors = problem.errors(ranked, validation)
+        scale = tail_scale(errors[0])
+        by_validation = np.argsort([robust_loss(each, scale).mean() for each in errors], kind="stable")
+        hand_made = [ranked[i] for i in by_validation if ranked[i].stock]
+        found = Found(ranked[0], False, errors[0], hand_made, self._spent())
+        for candidate, tried in zip(ranked[1:], errors[1:], strict=True):
+            found = self._better(found, candidate, tried, validation, improved=False)
+        yield found
+        for start in self._starts(found, ranked):
+            for candidate in self._descent(start, training):
+                better = self._better(found, candidate, problem.errors([candidate], validation)[0], validation, improved=True)
+                if better is not found:
+                    found = better
+                    yield found
+        yield replace(found, evaluations=self._spent())
+
+    def _resolved(self) -> tuple[ReferenceSet, list[Candidate]]:
+        """Training references that are finer than the first candidate, and the candidates."""
+        problem = self._problem
+        while True:
+            training = self._training()
+            candidates = self._candidates(training)
+            few = training.part(0, FIRST_NOISES)
+            smallest = float(problem.errors(candidates[:1], few).mean())
+            coarse = problem.references(self._stream(), range(len(few)), self._intervals // 2)
+            missed = float((coarse.reference - few.reference).flatten(1).square().sum(1).mean()) / (1 if self._stochastic else 9)
+            if missed <= RESOLVED * smallest or 2 * self._intervals > MOST_INTERVALS[self._stochastic]:
+                return training, candidates
+            self._intervals *= 2
+
+    def _stream(self) -> Stream:
+        """The training noises of an ODE are those of the profile's own paths, whose references it has paid for."""
+        return Stream.TRAINING if self._stochastic else Stream.PROFILE
+
+    def _training(self) -> ReferenceSet:
+        problem, before = self._problem, self._problem.denoise.evaluations
+        room = MOST_VALUES // (self._intervals * math.prod(problem.denoise.shape))
+        count = int(np.clip(room, 1, TRAINING_NOISES[self._effort]))
+        own = not self._stochastic and self._intervals == len(self._profile.levels) - 1
+        kept = self._paths if own else None
+        known = min(len(kept), count) if kept is not None else 0
+        training = kept.part(0, known) if kept is not None and known else None
+        if known < count:
+            more = problem.references(self._stream(), range(known, count), self._intervals, keep_states=self._fitted)
+            training = more if training is None else training.joined(more)
+        assert training is not None
+        if own:
+            paid = (min(count, self._profile.paths) - known) * (self._intervals + 1)
+            self._free += min(max(0, paid), problem.denoise.evaluations - before)
+        return training
+
+    def _validation(self, training: ReferenceSet) -> ReferenceSet:
+        if self._effort == "fast":
+            return training.part(len(training) // 2, len(training))
+        cost = self._intervals + 6 * self._problem.solver.evaluations(self._problem.steps)
+        count = int(np.clip(VALIDATION_SHARE * self.budget / cost, *VALIDATION_NOISES))
+        return self._problem.references(Stream.VALIDATION, range(count), self._intervals)
+
+    def _candidates(self, training: ReferenceSet) -> list[Candidate]:
+        problem = self._problem
+        if not self._fitted:
+            return fixed_candidates(self._profile, problem.solver, problem.steps, terminal=problem.terminal)
+        found = fitted_candidates(self._profile, problem.steps, terminal=problem.terminal)
+        part = training.part(0, min(FITTING_NOISES, max(1, len(training) // 2)))
+        for i, each in enumerate(found):
+            if each.method is None and each.weights is not None:
+                weights = rollout_weights(problem.denoise, each.levels, each.weights, part)
+                found[i] = replace(each, weights=weights)
+        return found
+
+    def _stock(self) -> list[Candidate]:
+        problem = self._problem
         span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min}
-        stock = stock_candidates(problem.steps, **span, terminal=problem.terminal, process=self.process)
-        if solver.fitted:
-            stock = [replace(each, weights=printed_weights(SOLVERS["dpmpp_2m"], each.levels)) for each in stock]
-        training, validation = self._sets(training)
-        candidates = self._candidates(training)
-        ranked, errors = screened(
-            [*candidates, *stock], lambda some, start, stop: problem.errors(some, training.part(start, stop)), len(training), KEPT
+        found = stock_candidates(self._profile, problem.solver, problem.steps, **span, terminal=problem.terminal, process=self._process)
+        if not self._fitted:
+            return found
+        return [replace(each, weights=printed_weights(SOLVERS["dpmpp_2m"], each.levels)) for each in found]
+
+    def _most_candidates(self) -> int:
+        return int(SCREENING_SHARE * self.budget / (FIRST_NOISES * self._problem.solver.evaluations(self._problem.steps)))
+
+    def _better(self, found: Found, candidate: Candidate, errors: Array, validation: ReferenceSet, *, improved: bool) -> Found:
+        """The answer with the candidate in its place, where it is accepted."""
+        if not accepted(errors, found.errors) or (self._stochastic and not candidate.stock and self._loses(candidate, found, validation)):
+            return found
+        return replace(found, candidate=candidate, errors=errors, improved=improved, evaluations=self._spent())
+
+    def _loses(self, candidate: Candidate, found: Found, validation: ReferenceSet) -> bool:
+        """Whether samples lose in distribution to the best hand-made schedule's."""
+        shape = validation.reference.shape
+        both = np.stack([candidate.levels, found.stock[0].levels])
+        ours, others = self._problem.deviations(both, None, validation).reshape(2, *shape) + validation.reference
+        return loses_in_distribution(ours, others, validation.reference)
+
+    def _starts(self, found: Found, ranked: Sequence[Candidate]) -> list[Candidate]:
+        """The answer so far, and the best other candidate of the profile's."""
+        if self._effort == "fast":
+            return []
+        others = [each for each in ranked if each is not found.candidate and not each.stock]
+        return [found.candidate, *others][:STARTS]
+
+    def _descent(self, start: Candidate, training: ReferenceSet) -> Iterator[Candidate]:
+        """Schedules of a descent on as many training noises as its budget measures a Jacobian of."""
+        problem, until = self._problem, self._spent() + self._left() // 2
+        per_noise, size = measuring_evaluations(start), len(Directions.of(start).units) * math.prod(problem.denoise.shape)
+        count = min(len(training), int(MEASURING_SHARE * (until - self._spent()) / per_noise), MOST_VALUES // size)
+        if count < FIRST_NOISES:
+            return
+        part = training.part(0, count)
+        found = descend(
+            lambda levels, weights: problem.deviations(levels, weights, part),
+            start,
+            noises=count,
+            sigma_max=problem.sigma_max,
+            sigma_min=problem.sigma_min,
+            left=lambda: until - self._spent(),
         )
-        ranked = off_grid(self.profile, ranked)
-        hand_made = sorted((each for each in ranked if each.stock), key=lambda each: ranked.index(each))
-        judged = problem.errors(ranked, validation)
-        stock_order = sorted(
-            (i for i, each in enumerate(ranked) if each.stock), key=lambda i: robust_loss(judged[i], tail_scale(judged[0])).mean()
-        )
-        hand_made = [ranked[i] for i in stock_order]
-        best_stock = judged[stock_order[0]]
-        del errors
-        default = next(i for i, each in enumerate(ranked) if each is candidates[0] or each.name == candidates[0].name)
-        best, best_errors = ranked[default], judged[default]
-        for i, each in enumerate(ranked):
-            if self._takes(each, judged[i], best, best_errors, validation):
-                best, best_errors = each, judged[i]
-        found = Found(best, False, best_errors, hand_made, self._spent(), "")
-        yield self._guarded(found, hand_made[0], best_stock)
-        starts = [best, *(each for each in ranked if each is not best and not each.stock)][:STARTS]
-        for number, start in enumerate(starts):
-            share = self._left() // (len(starts) - number)
-            for candidate in self._descent(start, training, share):
-                tried = problem.errors([candidate], validation)[0]
-                if self._takes(candidate, tried, found.candidate, found.errors, validation):
-                    found = replace(found, candidate=candidate, improved=True, errors=tried, evaluations=self._spent())
-                    yield self._guarded(found, hand_made[0], best_stock)
-        found = replace(found, evaluations=self._spent())
-        yield self._guarded(found, hand_made[0], best_stock)
+        for candidate, _ in found:
+            yield candidate
+
+    def _spent(self) -> int:
+        return self._problem.denoise.evaluations - self._start - self._free
+
+    def _left(self) -> int:
+        return max(0, self.budget - self._spent())

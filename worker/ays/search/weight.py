@@ -19,7 +19,7 @@ RATIO_BOUNDS: tuple[float | None, ...] = (2.0, 3.0, 1.5, None)
 errors, which a sum of costs along the true path does not see: 2 keeps those of 2M between -1/2 and 2."""
 
 EXPONENTS = (1.8, 2.1, 1.4, 2.4, 1.0, 0.6, 0.0)
-"""Exponents p of the candidates: 2 counts the error in the sample, 0 is the paper's bound; in between what is lost on the way counts less."""
+"""Exponents p of the candidates: 2 counts the error in the sample, 0 is the paper's bound; in between early errors count less."""
 CUTOFFS = (math.inf, 6.0, 3.0, 1.5)
 """Cutoffs of the candidates with p > 1, in multiples of the level where half of the loss is gone: what is missed above is forgotten."""
 

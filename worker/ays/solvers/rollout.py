@@ -165,7 +165,8 @@ def trajectory(
         brownian: paths of the same n samples in the solver's own clock, for stochastic solvers.
 
     Returns:
-        `(x, d)`, the states at every level, corrected where the method corrects them, and the denoiser as it was evaluated there, each of shape (G, n, *shape).
+        `(x, d)`, the states at every level, corrected where the method corrects them, and the denoiser as it was evaluated there, each of
+        shape (G, n, *shape).
     """
     run = _Rollout(solver, denoise, np.asarray(sigmas, dtype=np.float64)[None], noise, brownian)
     states, estimates = [], []
