@@ -9,10 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 SIZE, HELD_OUT = 32, 373
 """Side of the images, and how many of the last ones training never sees."""
+
+COLUMNS = 25
+"""Images in a row of a sheet."""
+
+HELD_OUT_SHEET = Path(__file__).parent / "held-out-16.png"
 
 _SHIFT, _HUE, _RECOLOURED = 2, math.pi / 6, 0.33
 """Largest shift in pixels, largest turn of the hue, and the share of images that are turned."""
@@ -67,3 +73,20 @@ def hue_rotation(angle: Tensor) -> Tensor:
     axis = torch.tensor([[0.0, -1.0, 1.0], [1.0, 0.0, -1.0], [-1.0, 1.0, 0.0]]).to(angle) / math.sqrt(3)
     sine, cosine = angle.sin().view(-1, 1, 1), angle.cos().view(-1, 1, 1)
     return torch.eye(3).to(angle) + sine * axis + (1 - cosine) * (axis @ axis)
+
+
+def save_sheet(images: Tensor, path: Path) -> None:
+    """Write images of shape (n, 3, size, size) side by side as a PNG, `COLUMNS` in a row, the last row filled with white."""
+    n, _, size, _ = images.shape
+    rows = -(-n // COLUMNS)
+    tiles = torch.cat([images, torch.ones(rows * COLUMNS - n, 3, size, size)]).reshape(rows, COLUMNS, 3, size, size)
+    sheet = ((tiles.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 3, 1, 4, 2).reshape(rows * size, COLUMNS * size, 3)
+    Image.fromarray(sheet.numpy()).save(path, optimize=True)
+
+
+def stored_held_out() -> Tensor:
+    """The held-out images averaged to 16 x 16, from the sheet beside this file; shape (373, 3, 16, 16), float32 in [-1, 1]."""
+    size = 16
+    sheet = torch.from_numpy(np.asarray(Image.open(HELD_OUT_SHEET), dtype=np.float32) / 127.5 - 1.0)
+    tiles = sheet.reshape(-1, size, COLUMNS, size, 3).permute(0, 2, 4, 1, 3).reshape(-1, 3, size, size)
+    return tiles[:HELD_OUT].contiguous()

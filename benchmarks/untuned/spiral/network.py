@@ -1,12 +1,11 @@
 """The perceptron and its denoiser."""
 
+from collections.abc import Mapping
+
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from benchmarks.untuned.spiral import WEIGHTS
 from worker.ays.noise import VP, linear_betas
-from worker.models.preconditioning import coefficients
 
 _WIDTH, _LAYERS, _FREQUENCIES = 128, 3, 4
 _WAVES = (2.0, 4.0, 8.0, 16.0)
@@ -46,18 +45,14 @@ class SpiralDenoiser:
     process = VP(linear_betas())
     sigma_min, sigma_max = process.sigma_min, process.sigma_max
 
-    def __init__(self, net: Velocity) -> None:
-        self.net = net
-
-    @classmethod
-    def trained(cls) -> "SpiralDenoiser":
-        """The network of `train.py`."""
+    def __init__(self, weights: Mapping[str, Tensor]) -> None:
+        """Take the weights that `train.py` saves."""
         net = Velocity()
-        net.load_state_dict(load_file(WEIGHTS))
-        return cls(net.eval().requires_grad_(False))
+        net.load_state_dict(weights)
+        self.net = net.eval().requires_grad_(False)
 
     def denoise(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Estimate clean points; x of shape (n, 2), sigma of shape (n,)."""
-        c = coefficients("v_prediction", self.process, sigma.double().numpy())
-        c_in, c_skip, c_out = (torch.from_numpy(values).to(x).unsqueeze(1) for values in (c.c_in, c.c_skip, c.c_out))
-        return c_skip * x + c_out * self.net(c_in * x, sigma)
+        level = sigma.unsqueeze(1)
+        scale = (1 + level.square()).rsqrt()
+        return scale.square() * x - level * scale * self.net(scale * x, sigma)
