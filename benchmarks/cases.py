@@ -94,7 +94,9 @@ CASES = (
 
 UNTUNED_CASES = (
     Case("untuned-spiral", "two spiral arms in the plane, v-prediction (untuned)", noises=1024, density=True),
-    Case("untuned-emoji-16", "emoji 16 x 16 in colour, flow network (untuned)", counts=(5, 8, 12), noises=64, chunk=64, seeds=(0,), limits=()),
+    Case(
+        "untuned-emoji-16", "emoji 16 x 16 in colour, flow network (untuned)", counts=(5, 8, 12), noises=64, chunk=64, seeds=(0,), limits=()
+    ),
 )
 """Models that no constant of the search was chosen on; what is claimed of them nobody could have fitted."""
 

@@ -13,7 +13,7 @@ An iteration of n steps on b noises is n b forward evaluations and as many backw
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,17 +81,17 @@ class Fitted:
 
     Attributes:
         levels: n evaluated levels, strictly decreasing, then 0; shape (n + 1,).
-        weights: of the evaluations of each step, newest first, at most four.
+        weights: of each step's evaluations, newest first, 0 where there is none yet; shape (n, HISTORY).
         trace: the descent at its validations.
     """
 
     levels: Array
-    weights: tuple[Array, ...]
+    weights: Array
     trace: tuple[Progress, ...]
 
     def sample(self, denoise: Denoise, noise: Tensor) -> Tensor:
         """Samples from standard normal noise, both of shape (n, *shape)."""
-        return rollout(denoise, torch.from_numpy(self.levels), [torch.from_numpy(each) for each in self.weights], noise)
+        return rollout(denoise, torch.from_numpy(self.levels), torch.from_numpy(self.weights), noise)
 
 
 def fit(problem: Problem, n: int, budget: Budget | None = None) -> Fitted:
@@ -109,9 +109,8 @@ def fit(problem: Problem, n: int, budget: Budget | None = None) -> Fitted:
     clean = problem.shared(("gradient", budget.levels, len(noise)), lambda: sample(SOLVERS["dpmpp_2m"], problem.denoise, fine, noise))
     training, validation = (noise[: budget.noises], clean[: budget.noises]), (noise[budget.noises :], clean[budget.noises :])
 
-    def error(levels: Array, weights: Sequence[Array]) -> float:
-        solver = Fitted(levels, tuple(weights), ())
-        return float((solver.sample(problem.denoise, validation[0]) - validation[1]).flatten(1).square().sum(1).mean())
+    def error(levels: Array, weights: Array) -> float:
+        return float((Fitted(levels, weights, ()).sample(problem.denoise, validation[0]) - validation[1]).flatten(1).square().sum(1).mean())
 
     def told(value: float) -> Progress:
         now = problem.spent()
@@ -164,53 +163,47 @@ class Unknowns:
             levels: n evaluated levels, then 0; shape (n + 1,).
             problem: gives the range.
         """
+        n = len(levels) - 1
         self._top, self._span = math.log(problem.sigma_max), math.log(problem.sigma_max / problem.sigma_min)
         shares = np.append((self._top - np.log(levels[:-1])) / self._span, 1.0)
-        gaps = np.maximum(np.diff(shares, prepend=0.0), 10 * _LEAST)
-        self._gaps = torch.from_numpy(np.log(gaps)).requires_grad_()
-        self._more = [torch.zeros(min(HISTORY, i + 1) - 1, dtype=torch.float64, requires_grad=True) for i in range(len(levels) - 1)]
+        self._gaps = torch.from_numpy(np.log(np.maximum(np.diff(shares, prepend=0.0), 10 * _LEAST))).requires_grad_()
+        self._more = torch.zeros(n, HISTORY - 1, dtype=torch.float64, requires_grad=True)
+        # Step i has i evaluations before its newest.
+        self._known = torch.ones(n, HISTORY - 1, dtype=torch.float64).tril(-1)
 
     @property
     def parameters(self) -> list[Tensor]:
-        """Leaves of the graph; the first step has no weight to choose."""
-        return [self._gaps, *self._more[1:]]
+        """Leaves of the graph."""
+        return [self._gaps, self._more]
 
-    def __call__(self) -> tuple[Tensor, list[Tensor]]:
-        """Levels with their 0, and weights, with gradients."""
+    def __call__(self) -> tuple[Tensor, Tensor]:
+        """Levels with their 0, shape (n + 1,), and weights, shape (n, HISTORY), with gradients."""
         shares = (self._gaps.softmax(0) + _LEAST).cumsum(0)[:-1] / (1 + len(self._gaps) * _LEAST)
         levels = torch.cat([(self._top - self._span * shares).exp(), torch.zeros(1, dtype=torch.float64)])
-        return levels, [_joined(second_order(levels, i), more) for i, more in enumerate(self._more)]
+        return levels, second_order(levels) + torch.cat([-(self._more * self._known).sum(1, keepdim=True), self._more * self._known], dim=1)
 
-    def values(self) -> tuple[Array, tuple[Array, ...]]:
+    def values(self) -> tuple[Array, Array]:
         """Levels and weights as they are now."""
         with torch.no_grad():
             levels, weights = self()
-        return levels.numpy(), tuple(each.numpy() for each in weights)
+        return levels.numpy(), weights.numpy()
 
 
-def second_order(levels: Tensor, step: int) -> Tensor:
-    """DPM-Solver++(2M)'s weight of the last but one evaluation, a scalar; 0 in the first step and in the one to noise level 0."""
-    if step == 0 or step + 2 == len(levels):
-        return torch.zeros((), dtype=torch.float64)
-    before, now, then = levels[step - 1 : step + 2].log()
-    return -(now - then) / (2 * (before - now))
+def second_order(levels: Tensor) -> Tensor:
+    """DPM-Solver++(2M)'s weights on levels of shape (n + 1,), the last one 0; shape (n, HISTORY)."""
+    step = -levels[:-1].log().diff()
+    share = step[1:] / (2 * step[:-1])
+    before = torch.nn.functional.pad(share, (1, 1))  # the first step and the one to level 0 take the newest alone
+    return torch.stack([1 + before, -before, *[torch.zeros_like(before)] * (HISTORY - 2)], dim=1)
 
 
-def _joined(second: Tensor, more: Tensor) -> Tensor:
-    """All weights of a step, newest first, from 2M's and the additions to all but the newest."""
-    if not len(more):
-        return torch.ones(1, dtype=torch.float64)
-    older = torch.cat([(second + more[0]).unsqueeze(0), more[1:]])
-    return torch.cat([1 - older.sum(keepdim=True, dim=0), older])
-
-
-def rollout(denoise: Denoise, levels: Tensor, weights: Sequence[Tensor], noise: Tensor) -> Tensor:
+def rollout(denoise: Denoise, levels: Tensor, weights: Tensor, noise: Tensor) -> Tensor:
     """Samples of a solver of this family.
 
     Args:
         denoise: the model.
         levels: strictly decreasing, the last one 0, shape (n + 1,).
-        weights: of each of the n steps, newest evaluation first.
+        weights: of each step's evaluations, newest first, 0 where there is none yet, shape (n, HISTORY).
         noise: standard normal, shape (b, *shape); the start is `levels[0] noise`.
 
     Returns:
@@ -219,6 +212,6 @@ def rollout(denoise: Denoise, levels: Tensor, weights: Sequence[Tensor], noise: 
     x, past = levels[0] * noise, []
     for now, then, own in zip(levels[:-1], levels[1:], weights, strict=True):
         past = [denoise(x, now.expand(len(x))), *past[: HISTORY - 1]]
-        combined = sum((weight * each for weight, each in zip(own, past, strict=True)), torch.zeros_like(x))
+        combined = sum((weight * each for weight, each in zip(own, past, strict=False)), torch.zeros_like(x))
         x = torch.lerp(combined, x, then / now)
     return x
