@@ -9,8 +9,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from benchmarks.classifier import Judge, stored_judge, train_judge
+from benchmarks.classifier import Judge, pixel_judge, stored_judge, train_judge
 from benchmarks.rough import ROUGH, Perceptron, RoughDenoiser, train
+from benchmarks.untuned.emoji.data import stored_held_out
+from benchmarks.untuned.models import UNTUNED
+from benchmarks.untuned.spiral.data import law as spiral_law
 from worker.ays.analytic import AnisotropicGaussian, GaussianMixture
 from worker.ays.noise import EDM, VE
 from worker.models.digits.data import digit_labels, digits
@@ -89,6 +92,14 @@ CASES = (
     Case("rough-gap", "digits, perceptron that never saw sigma from 0.15 to 8", solvers=("ddim", "dpmpp_2m")),
 )
 
+UNTUNED_CASES = (
+    Case("untuned-spiral", "two spiral arms in the plane, v-prediction (untuned)", noises=1024, density=True),
+    Case(
+        "untuned-emoji-16", "emoji 16 x 16 in colour, flow network (untuned)", counts=(5, 8, 12), noises=64, chunk=64, seeds=(0,), limits=()
+    ),
+)
+"""Models that no constant of the search was chosen on; what is claimed of them nobody could have fitted."""
+
 QUICK = (
     Case("mixture", "64 sharp Gaussians in the plane (exact)", counts=(5,), noises=64, seeds=(0,), limits=(5,), density=True),
     Case("rough-brief", "digits, perceptron trained for 300 steps", counts=(5,), noises=64, seeds=(0,), limits=()),
@@ -111,6 +122,8 @@ def load(case_id: str) -> LoadedModel:
     """Load a model by its name in the tables."""
     if case_id in ROUGH:
         return _rough(case_id)
+    if case_id in UNTUNED:
+        return UNTUNED[case_id]()
     if case_id == "gaussian-3072":
         law = image_gaussian()
         process = VE(sigma_min=law.sigma_min, sigma_max=law.sigma_max)
@@ -158,15 +171,17 @@ Likelihood = Callable[[Tensor], Tensor]
 
 
 def negative_log_density(model: LoadedModel) -> Likelihood:
-    """Negative log-density of the data law per dimension, for exact models; samples of shape (n, *shape) -> (n,)."""
-    law = model.denoiser
+    """Negative log-density of the data law per dimension, where it is known; samples of shape (n, *shape) -> (n,)."""
+    law = spiral_law() if model.id == "untuned-spiral" else model.denoiser
     assert isinstance(law, AnisotropicGaussian | GaussianMixture)
     return lambda samples: -law.log_density(samples.double()) / samples[0].numel()
 
 
 @cache
 def judge_of(case_id: str) -> Judge | None:
-    """The classifier whose features judge a model's samples; None where there are no images."""
+    """The features that judge a model's samples, of a classifier or of coarse pixels; None where there are no images."""
+    if case_id == "untuned-emoji-16":
+        return pixel_judge(stored_held_out(), side=8)
     if case_id == "fashion":
         return stored_judge("fashion", 28)
     if case_id == "digits" or case_id in ROUGH:

@@ -32,7 +32,7 @@ class Judge:
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> Tensor:
-        """Features of images of shape (n, 1, height, width), shape (n, 32)."""
+        """Features of images of shape (n, channels, height, width), shape (n, 32) of a classifier's."""
         return torch.cat([self.net[:-1](part) for part in images.float().split(512)])
 
     @torch.inference_mode()
@@ -91,6 +91,13 @@ def train_judge(images: Tensor, labels: Tensor, held_out: Tensor, *, epochs: int
         decay.step()
     judge = Judge(net.eval().requires_grad_(False), Moments(torch.empty(0), torch.empty(0)))
     return Judge(judge.net, Moments.of(judge.features(held_out)))
+
+
+def pixel_judge(held_out: Tensor, *, side: int) -> Judge:
+    """A judge without a classifier: its features are the pixels of images (n, channels, size, size), averaged to `side` x `side`."""
+    net = nn.Sequential(nn.AdaptiveAvgPool2d(side), nn.Flatten(), nn.Identity())
+    judge = Judge(net, Moments(torch.empty(0), torch.empty(0)))
+    return Judge(net, Moments.of(judge.features(held_out)))
 
 
 def stored_judge(name: str, size: int) -> Judge:

@@ -22,7 +22,7 @@ import numpy as np
 import torch
 
 from benchmarks.baselines import BASELINES, Problem, direct, schedule
-from benchmarks.cases import CASES, KEPT, QUICK, Case, load
+from benchmarks.cases import CASES, KEPT, QUICK, UNTUNED_CASES, Case, load
 from benchmarks.judging import Bench
 from benchmarks.ours import Ours
 from benchmarks.records import ROOT, Records, code_digest
@@ -213,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--seconds", type=float, default=1e9, help="begin nothing new after that long; the report has what is finished")
     parser.add_argument("--quick", action="store_true", help="two models, one number of evaluations: about two minutes")
     args = parser.parse_args(arguments)
-    cases = [case for case in (QUICK if args.quick else CASES) if not args.models or case.id in args.models]
+    cases = [case for case in (QUICK if args.quick else (*CASES, *UNTUNED_CASES)) if not args.models or case.id in args.models]
     tasks = [Task(case, stochastic, args.seconds) for case in cases for stochastic in (True, False)]
     tasks = [task for task in tasks if task.cells]
     for case in cases:

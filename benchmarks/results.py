@@ -172,7 +172,7 @@ def _error(score: Score | None, best: float) -> str:
 
 def _quality(case: Case, cells: list[Cell], fine: dict[tuple[str, bool], float | None]) -> list[str]:
     """Quality of the set beside the error; marked where the two disagree about ours and the best other."""
-    kind = "NLL per dimension" if case.density else "Frechet distance in the classifier's features"
+    kind = "NLL per dimension" if case.density else "Frechet distance (in a classifier's features; of emoji, in coarse pixels)"
     kinds = {False: "ODE", True: "SDE"}
     ends = [f"{fine[case.id, is_sde]:.3g} ({name})" for is_sde, name in kinds.items() if fine.get((case.id, is_sde)) is not None]
     lines = [f"{kind} of the samples; the fine solutions themselves: {', '.join(ends)}. * error and quality disagree.", ""]

@@ -1,4 +1,7 @@
-"""Schedules of others, written from their papers, behind one interface: `schedule(name, problem, n, solver)`."""
+"""Schedules of others, written from their papers, behind one interface: `schedule(name, problem, n, solver)`.
+
+What `gradient.fit(problem, n)` answers is a solver, levels with weights, and so stands beside the table.
+"""
 
 from benchmarks.baselines import ays, direct, dmn, entropic, gits, oss, score_optimal, stock
 from benchmarks.baselines.problem import Found, Method, Problem

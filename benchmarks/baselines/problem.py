@@ -51,7 +51,7 @@ class Problem:
             data: source of clean samples; None: the model's own samples serve.
             seed: seed of everything that the methods draw; never that of the noises they are judged on.
         """
-        self.denoise = Evaluator(denoiser, batch=_BATCH)
+        self.denoiser, self.denoise = denoiser, Evaluator(denoiser, batch=_BATCH)
         self.process, self._data, self.seed = process, data, seed
         self._kept: dict[Hashable, tuple[object, int, float]] = {}
         self._charged_evaluations, self._charged_seconds = 0, 0.0
@@ -92,13 +92,17 @@ class Problem:
             self._charged_evaluations += evaluations
             self._charged_seconds += seconds
             return cast(Any, value)
-        before = self._spent()
+        before = self.spent()
         value = compute()
-        after = self._spent()
+        after = self.spent()
         self._kept[key] = (value, after[0] - before[0], after[1] - before[1])
         return value
 
-    def _spent(self) -> tuple[int, float]:
+    def charge(self, evaluations: int) -> None:
+        """Count evaluations that were not made through `denoise`."""
+        self._charged_evaluations += evaluations
+
+    def spent(self) -> tuple[int, float]:
         """Evaluations and CPU seconds, made or charged, since the beginning."""
         return self.denoise.evaluations + self._charged_evaluations, time.process_time() + self._charged_seconds
 
@@ -108,9 +112,9 @@ class Problem:
         Raises:
             ValueError: its answer is no schedule of n steps that ends at 0.
         """
-        before = self._spent()
+        before = self.spent()
         levels = np.asarray(method(self, n, solver), dtype=np.float64)
-        after = self._spent()
+        after = self.spent()
         if levels.shape != (n + 1,) or np.any(np.diff(levels) >= 0) or levels[-1] != 0:
             msg = f"a baseline returned {levels}; expected {n} decreasing positive levels, then 0"
             raise ValueError(msg)
