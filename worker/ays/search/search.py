@@ -21,7 +21,7 @@ from worker.ays.search.reference import ReferenceSet
 from worker.ays.search.report import RESOLVED
 from worker.ays.search.rollouts import Problem
 from worker.ays.search.screening import FIRST_NOISES, screened
-from worker.ays.search.statistics import accepted, robust_loss, tail_scale
+from worker.ays.search.statistics import RIVAL, accepted, robust_loss, tail_scale
 from worker.ays.solvers import SOLVERS
 from worker.ays.solvers.fitted import printed_weights
 
@@ -100,14 +100,14 @@ class Search:
         def rollout(some: Sequence[Candidate], start: int, stop: int) -> Array:
             return problem.errors(some, training.part(start, stop))
 
-        ranked, _ = screened([*candidates, *stock], rollout, len(training), KEPT)
+        ranked, default = screened([*candidates, *stock], rollout, len(training), KEPT)
         ranked = off_grid(self._profile, ranked)
         errors = problem.errors(ranked, validation)
         scale = tail_scale(errors[0])
         by_validation = np.argsort([robust_loss(each, scale).mean() for each in errors], kind="stable")
         hand_made = [ranked[i] for i in by_validation if ranked[i].stock]
-        found = Found(ranked[0], False, errors[0], hand_made, self._spent())
-        for candidate, tried in zip(ranked[1:], errors[1:], strict=True):
+        found = Found(ranked[default], False, errors[default], hand_made, self._spent())
+        for candidate, tried in zip(ranked, errors, strict=True):
             found = self._better(found, candidate, tried, validation, improved=False)
         yield found
         for start in self._starts(found, ranked):
@@ -185,7 +185,7 @@ class Search:
 
     def _better(self, found: Found, candidate: Candidate, errors: Array, validation: ReferenceSet, *, improved: bool) -> Found:
         """The answer with the candidate in its place, where it is accepted."""
-        if not accepted(errors, found.errors) or (self._stochastic and not candidate.stock and self._loses(candidate, found, validation)):
+        if not accepted(errors, found.errors, by=0.0 if improved else RIVAL) or (self._stochastic and not candidate.stock and self._loses(candidate, found, validation)):
             return found
         return replace(found, candidate=candidate, errors=errors, improved=improved, evaluations=self._spent())
 
