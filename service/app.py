@@ -20,14 +20,14 @@ from service.access.guard import Guard
 from service.access.hosts import Hosts
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admissions, Rate
-from service.cache import Cache
 from service.deps import State
-from service.feed import Feed
 from service.handlers import add_handlers
-from service.lookups import CachedLookups
+from service.jobs.feed import Feed
 from service.metrics import Metrics, RequestMetrics
 from service.middleware import BodyLimit, RequestLog, SecurityHeaders
 from service.routes import curves, events, health, jobs, models, page, schedules
+from service.schedules.cache import Cache
+from service.schedules.lookups import CachedLookups
 from service.settings import Settings
 from service.shutdown import Shutdown
 from service.webhooks.deliverer import deliver_webhooks

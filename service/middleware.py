@@ -10,8 +10,8 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.lookups import from_memory
 from service.problems import ProblemError, response
+from service.schedules.lookups import from_memory
 
 _log = structlog.get_logger("service")
 _level = logging.getLogger("service")

@@ -24,8 +24,8 @@ from service.cli.keys import create_key, list_keys, revoke_key
 from service.cli.optimize import in_process, through_api
 from service.cli.serve import serve as run_serve
 from service.cli.tables import error_table, models_table, schedule_table, show
+from service.local.stack import Stack
 from service.settings import load_settings
-from service.stack import Stack
 
 app = typer.Typer(
     help="Optimized sampling schedules for diffusion models.",

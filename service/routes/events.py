@@ -8,10 +8,10 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from service.deps import FeedDep, SettingsDep, StoreDep
-from service.feed import START
+from service.jobs.feed import START
+from service.jobs.streams import Stream
 from service.problems import ProblemError, declared
 from service.routes.jobs import no_job
-from service.streams import Stream
 
 router = APIRouter(tags=["jobs"])
 

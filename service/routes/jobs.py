@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from ays_client.contract import Job, JobRequest, JobState, Model, ModelId
 from ays_client.pages import JobPage
 from ays_client.webhooks import JobSubmission
-from service.deps import IntakeDep, SettingsDep, StoreDep
-from service.known import offered_model
+from service.deps import AdmissionDep, SettingsDep, StoreDep
 from service.problems import ProblemError, declared
+from service.schedules.model_lookup import offered_model
 from service.webhooks.promises import checked, promise
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -33,7 +33,7 @@ class JobQuery(BaseModel):
 
 
 @router.post("", status_code=202, responses=declared(400, 404, 413, 415), summary="Ask for a schedule")
-def submit_job(body: JobSubmission, response: Response, store: StoreDep, intake: IntakeDep, settings: SettingsDep) -> Job:
+def submit_job(body: JobSubmission, response: Response, store: StoreDep, admission: AdmissionDep, settings: SettingsDep) -> Job:
     """Queue the optimization of a schedule.
 
     The job's id is the hash of the request: the same request is the same job, whoever sends it and however often. The answer
@@ -42,7 +42,7 @@ def submit_job(body: JobSubmission, response: Response, store: StoreDep, intake:
     """
     request, webhook = body.request, checked(body.webhook, settings)
     check(request, offered_model(store, request.model))
-    job = intake.take(request, body.priority)
+    job = admission.take(request, body.priority)
     if webhook is not None:
         promise(store, job.id, webhook)
     response.headers["location"] = f"/v1/jobs/{job.id}"

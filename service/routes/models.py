@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ays_client.contract import NFE_MAX, NFE_MIN, Model, ProfileInfo, Schedule, Solver, Terminal
 from ays_client.pages import ModelList, Row, RowCell
-from service.answers import cached
-from service.catalogue import catalogue
 from service.deps import StoreDep
-from service.known import known_model
 from service.problems import ProblemError, declared
+from service.schedules.answers import cached
+from service.schedules.catalogue import catalogue
+from service.schedules.model_lookup import known_model
 
 router = APIRouter(tags=["models"])
 

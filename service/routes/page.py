@@ -8,8 +8,8 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
-from service.answers import IMMUTABLE, cached
 from service.problems import ProblemError
+from service.schedules.answers import IMMUTABLE, cached
 
 router = APIRouter(include_in_schema=False)
 

@@ -13,13 +13,13 @@ from ays_client.formats import Format, render
 from ays_client.samples import SampleGrid
 from ays_store import Store
 from ays_store.changes import NEVER, keys_of_lookup, keys_of_model
-from service.answers import ALIAS, COMPUTED, IMMUTABLE, cached
-from service.catalogue import published
 from service.deps import StoreDep
-from service.fallback import from_stock, nearest
-from service.known import known_model
-from service.lookups import remember
 from service.problems import ProblemError, declared
+from service.schedules.answers import ALIAS, COMPUTED, IMMUTABLE, cached
+from service.schedules.catalogue import published
+from service.schedules.fallback import from_stock, nearest
+from service.schedules.lookups import remember
+from service.schedules.model_lookup import known_model
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from service.embedded_redis import SOCKET_PATH_MAX, EmbeddedRedis, EmbeddedRedisError, server_binary
+from service.local.embedded_redis import SOCKET_PATH_MAX, EmbeddedRedis, EmbeddedRedisError, server_binary
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
@@ -94,7 +94,7 @@ def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can tie a process to its parent")
 def test_the_server_ends_with_a_killed_owner(tmp_path: Path):
     program = (
-        "import sys, time; from pathlib import Path; from service.embedded_redis import EmbeddedRedis\n"
+        "import sys, time; from pathlib import Path; from service.local.embedded_redis import EmbeddedRedis\n"
         f"server = EmbeddedRedis(Path({str(tmp_path)!r})); print(server.start(), server.pid, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

@@ -13,7 +13,7 @@ import pytest
 
 from ays_client.contract import JobRequest
 from ays_store import Queue, Store
-from service.stack import free_port
+from service.local.stack import free_port
 from tests.deploy.dockerfile import ROOT, Image, stages
 from tests.store.waiting import until
 

@@ -9,7 +9,7 @@ from redis import Redis
 from ays_store import Store
 from ays_store.api_keys import Scope
 from service.access.known_keys import FRESH_SECONDS
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.service.server import Server
 from tests.service.worker import body, measured, toy
 from tests.store.waiting import until

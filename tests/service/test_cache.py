@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service.cache import FRESH_SECONDS, Answer, Cache, Key, Standing
+from service.schedules.cache import FRESH_SECONDS, Answer, Cache, Key, Standing
 
 
 def key(name):

@@ -8,7 +8,7 @@ import httpx2
 import pytest
 
 from ays_store import Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.service.server import Server
 from tests.service.worker import body
 

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from ays_client.contract import Event, Job, JobState
 from ays_store import Store
-from service.feed import Feed, Follower
+from service.jobs.feed import Feed, Follower
 
 _SILENCE_SECONDS = 2.0
 """After so long without an event the job's record is looked at: a lost job has nobody who would announce it."""

@@ -5,7 +5,7 @@ import math
 from ays_client.contract import Model, Provenance, Schedule, Source, Target
 from ays_client.published import PUBLISHED, STEPS, Table
 from ays_client.version import VERSION
-from service.fallback import compose
+from service.schedules.fallback import compose
 
 CANDIDATE = "align_your_steps"
 """Name of the published tables in the provenance."""

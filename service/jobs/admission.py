@@ -1,16 +1,18 @@
-"""Taking requests into the queue: for whom, how urgently, and what is answered when there is no room."""
+"""Admission to the queue: for whom, how urgently, and what is answered when there is no room."""
+
+import structlog
 
 from ays_client.contract import Job, JobRequest, Priority
-from ays_store import Bounds, DamagedError, Queue, QueueFull, Store
+from ays_process.tracing import traceparent
+from ays_store import Bounds, DamagedError, Origin, Queue, QueueFull, Store
 from ays_store.damage import leave_out
 from ays_store.origin import ANONYMOUS
 from service.access.caller import Caller
-from service.origin import origin
 from service.problems import ProblemError
 from service.settings import Settings
 
 
-class Intake:
+class JobAdmission:
     """The queue, as one caller finds it.
 
     Args:
@@ -54,7 +56,7 @@ class Intake:
         return self._submit(request, priority, anew=True) if lost and job.state.final else job
 
     def _submit(self, request: JobRequest, priority: Priority, *, anew: bool = False) -> Job:
-        jobs, asking = self._store.jobs, origin(self._caller.id)
+        jobs, asking = self._store.jobs, _origin(self._caller.id)
         try:
             job, _ = jobs.submit(request, priority=priority, origin=asking, bounds=self._bounds, anew=anew)
         except QueueFull as full:
@@ -82,3 +84,8 @@ class Intake:
             fix=f"{wait}; operators: more workers, or a larger AYS_QUEUE_LIMIT",
             headers=headers,
         )
+
+
+def _origin(owner: str) -> Origin:
+    """Id and trace of the request that is being answered."""
+    return Origin(structlog.contextvars.get_contextvars().get("request_id", ""), traceparent(), owner)

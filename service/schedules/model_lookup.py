@@ -4,8 +4,8 @@ import difflib
 
 from ays_client.contract import Model, is_curve
 from ays_store import Store
-from service.catalogue import catalogue, listed
 from service.problems import ProblemError
+from service.schedules.catalogue import catalogue, listed
 
 
 def known_model(store: Store, model_id: str) -> Model:

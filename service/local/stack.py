@@ -10,8 +10,8 @@ from ays_client import Client, ServiceError
 from ays_process.commands import module_command
 from ays_process.environment import BAD_CONFIGURATION, with_redis
 from ays_process.pauses import Pauses
-from service.child import Child
-from service.embedded_redis import EmbeddedRedis, EmbeddedRedisError
+from service.local.child import Child
+from service.local.embedded_redis import EmbeddedRedis, EmbeddedRedisError
 
 READY_SECONDS = 180.0
 """Longest time from the start to readiness; importing torch from a cold disk takes most of it."""

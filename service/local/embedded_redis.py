@@ -23,7 +23,7 @@ from urllib.parse import quote
 from redis import Redis
 from redis.exceptions import RedisError
 
-from service.child import die_with_parent
+from service.local.child import die_with_parent
 
 SOCKET_PATH_MAX = 100
 """Longest socket path in bytes that every platform accepts (104 on macOS, 108 on Linux, the final zero included)."""

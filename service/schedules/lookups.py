@@ -10,9 +10,9 @@ import math
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.answers import matches
-from service.cache import Answer, Cache, Headers, Key, Session, Standing
 from service.metrics import Metrics
+from service.schedules.answers import matches
+from service.schedules.cache import Answer, Cache, Headers, Key, Session, Standing
 
 PATH = "/v1/schedules"
 
