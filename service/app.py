@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -28,8 +28,8 @@ from service.middleware import BodyLimit, RequestLog, SecurityHeaders
 from service.routes import curves, events, health, jobs, models, page, schedules
 from service.schedules.cache import Cache
 from service.schedules.lookups import CachedLookups
+from service.serving.shutdown import Shutdown, stop_tasks
 from service.settings import Settings
-from service.shutdown import Shutdown
 from service.webhooks.deliverer import deliver_webhooks
 
 _DESCRIPTION = """
@@ -72,10 +72,7 @@ def create_app(settings: Settings) -> FastAPI:
                 admissions=Admissions(store.rates.take),
             )
         finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await stop_tasks(tasks)
             store.close()
             tracing.close()
 

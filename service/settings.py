@@ -75,6 +75,8 @@ class Settings(ProcessSettings):
     redis_url: RedisUrl = Field(DEFAULT_REDIS_URL, description="the Redis that service and workers share", repr=False)
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8000, ge=0, le=65535, description="port to listen on; 0: any free one")
+    connection_limit: int = Field(1000, ge=16, le=100_000, description="most open connections; more are refused")
+    request_seconds: float = Field(10.0, gt=0, description="header fields have to arrive within this time, and then the body")
     body_limit: int = Field(64 * 1024, ge=1024, description="largest request body, in bytes")
     cache_entries: int = Field(20_000, ge=0, description="most answers of schedule lookups kept in memory")
     cache_bytes: int = Field(64 * 2**20, ge=0, description="most bytes of all of them together")

@@ -12,7 +12,7 @@ from ays_store.api_keys import Scope as KeyScope
 from ays_store.api_keys import holds_key, id_of
 from ays_store.origin import ANONYMOUS
 from service.access.caller import NOBODY, STRANGER, Caller
-from service.access.hosts import serves_loopback
+from service.access.hosts import is_local
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admission, Admissions, Rate
 from service.access.rules import scope_needed
@@ -73,8 +73,8 @@ class Guard:
             _refuse_in_url(scope)
         needed = scope_needed(scope["method"], scope["path"], open_metrics=self._open_metrics)
         state = scope["state"]
-        # Also asked of each connection: another server that runs this application may listen where our settings do not say.
-        required = self._required or not serves_loopback(scope)
+        # Also asked of each request: it may have come through a proxy, or to a server that listens where our settings do not say.
+        required = self._required or not is_local(scope)
         if needed is None:
             state["caller"] = STRANGER if required else NOBODY
             return None

@@ -14,7 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from ays_store import Entry, Store
-from service.shutdown import Shutdown
+from service.serving.shutdown import Shutdown
 
 _log = structlog.get_logger("service")
 

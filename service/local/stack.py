@@ -1,7 +1,6 @@
 """The whole service on one machine: a Redis server, the API and some workers, started, watched and ended together."""
 
 import os
-import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from ays_process.environment import BAD_CONFIGURATION, with_redis
 from ays_process.pauses import Pauses
 from service.local.child import Child
 from service.local.embedded_redis import EmbeddedRedis, EmbeddedRedisError
+from service.serving.listening import ListenError, listen
 
 READY_SECONDS = 180.0
 """Longest time from the start to readiness; importing torch from a cold disk takes most of it."""
@@ -179,13 +179,8 @@ def free_port(host: str, port: int) -> int:
     Raises:
         StackError: the port is taken or the address is not ours.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as probe:
-        # As uvicorn does: a port that only has connections winding down is free.
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            msg = f"cannot listen on {host}:{port}: {error.strerror}. Choose another port with --port (0: any free one)"
-            raise StackError(msg) from error
-        return int(probe.getsockname()[1])
+    try:
+        with listen(host, port) as taken:
+            return int(taken.getsockname()[1])
+    except ListenError as error:
+        raise StackError(str(error)) from error
