@@ -47,7 +47,12 @@ if fresh then
   count('submitted')
 elseif state == 'queued' then
   hasten(id, owner, priority)
+elseif state == 'running' and read(id, 'cancel') then
+  -- Its worker may have been told to stop already: then it is queued again.
+  redis.call('HDEL', key_job(id), 'cancel')
+  redis.call('HSET', key_job(id), 'again', 1)
 end
+ask(id, owner)
 return { fresh and 1 or 0, snapshot({ id }) }
 """
 )
@@ -55,7 +60,7 @@ return { fresh and 1 or 0, snapshot({ id }) }
 ANSWER = (
     _OUTDATED
     + """
--- ARGV: id, request, model, schedule, what else starts it over (see `jobs`)
+-- ARGV: id, request, model, schedule, what else starts it over (see `jobs`), owner
 local id, request, model, schedule = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 local state = read(id, 'state')
 if ARGV[5] == 'anew' then
@@ -69,6 +74,7 @@ if state ~= 'running' and (state ~= 'succeeded' or outdated(id, state, model)) t
   if present then redis.call('HSET', key_job(id), 'fingerprint', present) end
   finish(id, 'succeeded')
 end
+ask(id, ARGV[6])
 return snapshot({ id })
 """
 )
@@ -109,6 +115,10 @@ local id = ARGV[1]
 if not holds(id, ARGV[2]) then
   return (read(id, 'state') == ARGV[3] and read(id, 'token') == ARGV[2]) and 1 or 0
 end
+if ARGV[3] == 'canceled' and read(id, 'again') then
+  queue_up(id)
+  return 1
+end
 if ARGV[4] ~= '' then redis.call('HSET', key_job(id), 'error', ARGV[4]) end
 finish(id, ARGV[3])
 return 1
@@ -128,15 +138,22 @@ return 1
 """
 
 CANCEL = """
--- ARGV: id
-local id = ARGV[1]
+-- ARGV: id, owner who wants it no more ('': nobody does)
+local id, owner = ARGV[1], ARGV[2]
 local state = read(id, 'state')
-if state == 'queued' or (state == 'running' and number(read(id, 'lease'), 0) < now()) then
+if state ~= 'queued' and state ~= 'running' then return { 1, snapshot({ id }) } end
+-- A record of an earlier version names the one that it was created for.
+if redis.call('EXISTS', key_interest(id)) == 0 then ask(id, read(id, 'owner') or ANONYMOUS) end
+if owner ~= '' and not redis.call('HGET', key_interest(id), owner) then return { 0, snapshot({ id }) } end
+local left = withdraw(id, owner)
+if left then
+  if state == 'queued' and read(id, 'owner') == owner then pass_on(id, left) end
+elseif state == 'queued' or (state == 'running' and number(read(id, 'lease'), 0) < now()) then
   finish(id, 'canceled')
 elseif state == 'running' then
   redis.call('HSET', key_job(id), 'cancel', 1)
 end
-return snapshot({ id })
+return { 1, snapshot({ id }) }
 """
 
 _BURY = """
@@ -213,7 +230,8 @@ for _, id in ipairs(redis.call('ZRANGEBYSCORE', JOBS, '-inf', int(now() - tonumb
       redis.call('ZREM', key_jobs_of(model), id)
       redis.call('ZREM', key_jobs_of_in(model, state), id)
     end
-    redis.call('DEL', key_job(id), key_events(id))
+    for _, owner in ipairs(askers(id)) do redis.call('ZREM', key_jobs_by(owner), id) end
+    redis.call('DEL', key_job(id), key_events(id), key_interest(id))
     dropped = dropped + 1
   end
 end

@@ -28,6 +28,10 @@ _TRIES = 4
 """Reads for a page."""
 
 
+class NotAskedError(Exception):
+    """Somebody wants to stop a job of others."""
+
+
 class Jobs:
     """The jobs in Redis."""
 
@@ -84,20 +88,21 @@ class Jobs:
             _told_of_record(error, arguments[0])
             return _submitted(*self._submit(*arguments, ANEW))
 
-    def answer(self, request: JobRequest, schedule_id: str) -> Job:
+    def answer(self, request: JobRequest, schedule_id: str, *, owner: str = ANONYMOUS) -> Job:
         """Records a job as succeeded at once, because the cache holds its answer; a running or succeeded job stays as it is,
         unless it succeeded with other weights than the model has now.
 
         Args:
             request: What is asked for.
             schedule_id: The schedule that answers it.
+            owner: Who asks.
         """
         arguments = (identity(request), request.model_dump_json(), request.model, schedule_id)
         try:
-            return _there(self._answer(*arguments, ""))
+            return _there(self._answer(*arguments, "", owner))
         except DamagedError as error:
             _told_of_record(error, arguments[0])
-            return _there(self._answer(*arguments, ANEW))
+            return _there(self._answer(*arguments, ANEW, owner))
 
     def get(self, job_id: str) -> Job | None:
         """Returns a job, or None when there is none of that id.
@@ -116,13 +121,20 @@ class Jobs:
         return Origin(request_id, traceparent, owner or ANONYMOUS)
 
     def list(
-        self, state: JobState | None = None, model: str | None = None, *, cursor: str | None = None, limit: int = 50
+        self,
+        state: JobState | None = None,
+        model: str | None = None,
+        *,
+        owner: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
     ) -> tuple[list[Job], str | None]:
         """Returns a page of jobs, newest first, and the cursor of the next page (None: this is the last).
 
         Args:
             state: Only jobs in this state.
             model: Only jobs of this model.
+            owner: Only jobs that this owner has asked for.
             cursor: Where the page begins: what an earlier call returned; None for the newest job.
             limit: Jobs in a page, 1 or more.
 
@@ -132,14 +144,14 @@ class Jobs:
         if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
             msg = f"cursor={cursor!r} is not a cursor; expected the value of the page before, or none for the first page"
             raise ValueError(msg)
-        index, position = _index(state, model), cursor or ""
+        index, position = _index(state, model) if owner is None else keys.jobs_by(owner), cursor or ""
         page: list[Job] = []
-        # A lost job is a running one in the index, and told apart only here; all other pages are full at the first try. A page that is not
-        # full after some tries ends where it is: what it costs does not depend on how many there are.
+        # A lost job is a running one in the index, and told apart only here, as are states and models in the list of an owner. A page that
+        # is not full after some tries ends where it is: what it costs does not depend on how many there are.
         for _ in range(_TRIES):
             rows = self._page(index, position, limit + 1 - len(page))
             found = jobs_from(rows[1:])
-            page += [job for job in found if state in {None, job.state}]
+            page += [job for job in found if state in {None, job.state} and model in {None, job.request.model}]
             position = text(rows[0])
             if not position or len(page) > limit:
                 break
@@ -190,16 +202,25 @@ class Jobs:
         """
         return bool(self._release(job_id, token))
 
-    def cancel(self, job_id: str) -> Job | None:
-        """Cancels a job: at once when nobody is working on it, else as soon as its worker notices.
+    def cancel(self, job_id: str, *, owner: str | None = None) -> Job | None:
+        """Withdraws an owner's interest in a job, and cancels it when nobody is left who wants it: at once when nobody is working on
+        it, else as soon as its worker notices.
+
+        Args:
+            job_id: The job.
+            owner: Who wants it no more; None: everybody who has asked for it.
 
         Returns:
-            The job as it is now (unchanged when it was final); None when there is none of that id.
+            The job as it is now (unchanged when it was final, or others want it); None when there is none of that id.
 
         Raises:
+            NotAskedError: The owner has not asked for it.
             DamagedError: Its record is damaged.
         """
-        return job_from(self._cancel(job_id))
+        done, snapshot = self._cancel(job_id, owner or "")
+        if not done:
+            raise NotAskedError(job_id, owner)
+        return job_from(snapshot)
 
     def reap(self) -> tuple[Sequence[str], Sequence[str]]:
         """Takes the jobs whose lease ran out from their workers.

@@ -53,6 +53,16 @@ def jobs_of_in(model: str, state: str) -> str:
     return f"{PREFIX}jobs:model:{model}:{state}"
 
 
+def jobs_by(owner: str) -> str:
+    """The jobs that an owner has asked for, by creation time."""
+    return f"{PREFIX}jobs:owner:{owner}"
+
+
+def interest(job_id: str) -> str:
+    """Who has asked for a job, and whether they still want it."""
+    return f"{PREFIX}interest:{job_id}"
+
+
 def waiting_as(priority: str) -> str:
     """The waiting jobs of a priority, by creation time."""
     return f"{PREFIX}waiting:priority:{priority}"
@@ -148,6 +158,8 @@ local function key_events(id) return '{events("")}' .. id end
 local function key_jobs_in(state) return '{jobs_in("")}' .. state end
 local function key_jobs_of(model) return '{jobs_of("")}' .. model end
 local function key_jobs_of_in(model, state) return '{jobs_of("")}' .. model .. ':' .. state end
+local function key_jobs_by(owner) return '{jobs_by("")}' .. owner end
+local function key_interest(id) return '{interest("")}' .. id end
 local function key_waiting_as(priority) return '{waiting_as("")}' .. priority end
 local function key_waiting_of(owner) return '{waiting_of("")}' .. owner end
 local function key_profile(id) return '{profile("")}' .. id end

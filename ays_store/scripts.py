@@ -77,6 +77,33 @@ local function tick()
   return t
 end
 
+-- The owners that have asked for a job.
+local function askers(id)
+  local found = redis.pcall('HKEYS', key_interest(id))
+  return found.err and {} or found
+end
+
+-- An owner asks for a job: it is in the owner's list, and goes on for as long as somebody wants it.
+local function ask(id, owner)
+  mend(key_interest(id), 'hash')
+  mend(key_jobs_by(owner), 'zset')
+  redis.call('HSET', key_interest(id), owner, 1)
+  redis.call('ZADD', key_jobs_by(owner), int(number(read(id, 'created'), 0)), id)
+end
+
+-- An owner wants a job no more, or nobody does (owner ''). Returns somebody who still does, or false.
+local function withdraw(id, owner)
+  local left = false
+  for _, other in ipairs(askers(id)) do
+    if owner == '' or other == owner then
+      redis.call('HSET', key_interest(id), other, 0)
+    elseif redis.call('HGET', key_interest(id), other) == '1' then
+      left = other
+    end
+  end
+  return left
+end
+
 -- Appends the present state of a job to its events.
 local function announce(id)
   local h = redis.call('HMGET', key_job(id), 'state', 'progress', 'error', 'schedule_id')
@@ -109,7 +136,7 @@ end
 
 -- Queues a job (again): a new delivery, so that what is left of the one before cannot stand in its way.
 local function queue_up(id)
-  redis.call('HDEL', key_job(id), 'lease', 'worker', 'missing', 'cancel', 'finished')
+  redis.call('HDEL', key_job(id), 'lease', 'worker', 'missing', 'cancel', 'again', 'finished')
   add(id, 'delivery', 1)
   redis.call('HSET', key_job(id), 'progress', NOT_BEGUN)
   redis.call('ZREM', LEASES, id)
@@ -140,7 +167,7 @@ local function finish(id, state)
     count('runs')
     count('run_micros', int(math.max(0, now() - number(read(id, 'started'), now()))))
   end
-  redis.call('HDEL', key_job(id), 'lease', 'missing', 'cancel')
+  redis.call('HDEL', key_job(id), 'lease', 'missing', 'cancel', 'again')
   redis.call('HSET', key_job(id), 'finished', int(now()))
   redis.call('ZREM', LEASES, id)
   redis.call('DEL', key_checkpoint(id))
@@ -160,8 +187,15 @@ end
 local function reset(id, request, model)
   redis.call('HDEL', key_job(id), 'error', 'schedule_id', 'started', 'finished', 'fingerprint', 'request_id', 'traceparent',
     'turn', 'priority', 'owner')
-  redis.call('HSET', key_job(id), 'request', request, 'model', model, 'tries', 0, 'progress', NOT_BEGUN, 'created', int(tick()))
+  local created = int(tick())
+  redis.call('HSET', key_job(id), 'request', request, 'model', model, 'tries', 0, 'progress', NOT_BEGUN, 'created', created)
   redis.call('DEL', key_events(id))
+  -- Who asked for an earlier life sees this one, and has no say in it.
+  withdraw(id, '')
+  for _, owner in ipairs(askers(id)) do
+    mend(key_jobs_by(owner), 'zset')
+    redis.call('ZADD', key_jobs_by(owner), created, id)
+  end
 end
 
 -- Whether an attempt still owns the job. A worker that was presumed dead finds that it does not.

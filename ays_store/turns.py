@@ -80,6 +80,13 @@ local function hasten(id, owner, priority)
   end
 end
 
+-- A job that waits counts against another owner from now on; it keeps its turn.
+local function pass_on(id, owner)
+  leave(id)
+  redis.call('HSET', key_job(id), 'owner', owner)
+  join(id)
+end
+
 -- Why the queue takes no more jobs of an owner, or false; with what is needed to say when it will.
 local function refusal(owner, most, most_of_owner)
   local waiting, own = redis.call('ZCARD', WAITING), redis.call('ZCARD', key_waiting_of(owner))

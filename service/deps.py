@@ -5,6 +5,7 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Request
 
 from ays_store import Queue, Store
+from service.access.caller import Caller
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admissions
 from service.jobs.admission import JobAdmission
@@ -48,6 +49,11 @@ async def _metrics(request: Request) -> Metrics:
     return metrics
 
 
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
 async def _admission(request: Request) -> JobAdmission:
     state = request.state
     return JobAdmission(state.store, state.queue, state.settings, state.caller)
@@ -56,5 +62,6 @@ async def _admission(request: Request) -> JobAdmission:
 SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
 AdmissionDep = Annotated[JobAdmission, Depends(_admission)]
+CallerDep = Annotated[Caller, Depends(_caller)]
 FeedDep = Annotated[Feed, Depends(_feed)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]

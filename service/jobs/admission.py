@@ -52,7 +52,7 @@ class JobAdmission:
             lost = job.schedule_id is not None and not results.served(job.schedule_id)
         else:
             lost = not results.served(schedule_id)
-            job = self._submit(request, priority) if lost else self._store.jobs.answer(request, schedule_id)
+            job = self._submit(request, priority) if lost else self._store.jobs.answer(request, schedule_id, owner=self._caller.id)
         return self._submit(request, priority, anew=True) if lost and job.state.final else job
 
     def _submit(self, request: JobRequest, priority: Priority, *, anew: bool = False) -> Job:
