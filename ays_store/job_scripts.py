@@ -25,7 +25,7 @@ SUBMIT = (
     _OUTDATED
     + """
 -- ARGV: id, request, model, request id, traceparent, owner, priority, most that may wait, most of the owner (0 x 2: any number),
---       what else starts it over (see `jobs`)
+--       what else starts it over (see `jobs`), loss curve that it is asked for ('' for none), seconds that it is kept
 local id, request, model, owner, priority = ARGV[1], ARGV[2], ARGV[3], ARGV[6], ARGV[7]
 local state = read(id, 'state')
 if ARGV[10] == 'anew' then
@@ -52,6 +52,7 @@ elseif state == 'running' and read(id, 'cancel') then
   redis.call('HDEL', key_job(id), 'cancel')
   redis.call('HSET', key_job(id), 'again', 1)
 end
+if ARGV[11] ~= '' then redis.call('SET', key_curve(model), ARGV[11], 'EX', ARGV[12]) end
 ask(id, owner)
 return { fresh and 1 or 0, snapshot({ id }) }
 """

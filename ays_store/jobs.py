@@ -10,7 +10,9 @@ from typing import Any
 from redis import Redis
 
 from ays_client.contract import Job, JobRequest, JobState, Priority, Progress, identity
+from ays_client.curve import LossCurve
 from ays_store import job_scripts, keys
+from ays_store.bodies import pack
 from ays_store.bounds import UNBOUNDED, Bounds, QueueFull, wait_seconds
 from ays_store.damage import DamagedError, Place, leave_out, reading
 from ays_store.events import Events
@@ -61,6 +63,7 @@ class Jobs:
         origin: Origin = NOWHERE,
         bounds: Bounds = UNBOUNDED,
         anew: bool = False,
+        curve: LossCurve | None = None,
     ) -> tuple[Job, bool]:
         """Creates the job of a request, or returns the one there is.
 
@@ -73,6 +76,7 @@ class Jobs:
             origin: Who asks; kept when the job is created or restarted by this call.
             bounds: How many jobs may wait already, when this call would add one.
             anew: Whether a job that has succeeded starts over, too: its schedule is lost.
+            curve: The loss curve that it is asked for; kept with the job, or not at all.
 
         Returns:
             The job, and whether it was created or restarted by this call: then, and only then, it wants to be enqueued.
@@ -82,11 +86,12 @@ class Jobs:
         """
         body, asked = request.model_dump_json(), (origin.request_id, origin.traceparent, origin.owner)
         arguments = (identity(request), body, request.model, *asked, priority, bounds.waiting, bounds.of_owner)
+        kept = ("" if curve is None else pack(curve.rising().model_dump_json()), int(RECORDS_SECONDS))
         try:
-            return _submitted(*self._submit(*arguments, AGAIN if anew else ""))
+            return _submitted(*self._submit(*arguments, AGAIN if anew else "", *kept))
         except DamagedError as error:
             _told_of_record(error, arguments[0])
-            return _submitted(*self._submit(*arguments, ANEW))
+            return _submitted(*self._submit(*arguments, ANEW, *kept))
 
     def answer(self, request: JobRequest, schedule_id: str, *, owner: str = ANONYMOUS) -> Job:
         """Records a job as succeeded at once, because the cache holds its answer; a running or succeeded job stays as it is,

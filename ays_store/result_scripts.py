@@ -10,6 +10,13 @@ local function weights(raw)
   local found = entry_of(raw)
   return found and type(found.fingerprint) == 'string' and found.fingerprint or nil
 end
+local function schedule_in(cell) return string.match(cell, '^%x*') end
+
+-- Schedules of other weights answer nobody who asks for these; they are served by their ids.
+local function clear(table_id)
+  for _, cell in ipairs(redis.call('HVALS', key_cells(table_id))) do redis.call('SADD', key_unlisted(table_id), schedule_in(cell)) end
+  redis.call('DEL', key_cells(table_id))
+end
 local function rank_in(cell) return number(string.match(cell, ' (%d+)$'), -1) end
 """
 
@@ -33,6 +40,7 @@ end
 
 mend(key_variants(model), 'hash')
 mend(key_cells(table_id), 'hash')
+mend(key_unlisted(table_id), 'set')
 local old = redis.call('HGET', key_variants(model), table_id)
 if body ~= '' then
   redis.call('SET', key_profile(table_id), body)
@@ -41,8 +49,7 @@ if body ~= '' then
   redis.call('DEL', key_shards(table_id), key_open_shards(measurement), key_held_shards(measurement))
 end
 if entry ~= '' then
-  -- Schedules of other weights answer nobody who asks for these.
-  if old and weights(old) ~= fingerprint then redis.call('DEL', key_cells(table_id)) end
+  if old and weights(old) ~= fingerprint then clear(table_id) end
   redis.call('HSET', key_variants(model), table_id, entry)
 elseif old then
   fingerprint = weights(old) or ''
@@ -55,10 +62,16 @@ for i = 10, #ARGV, 4 do
   if cell ~= '' then
     local present = redis.call('HGET', key_cells(table_id), cell)
     if not present or tonumber(rank) >= rank_in(present) then
+      if present and schedule_in(present) ~= schedule then redis.call('SADD', key_unlisted(table_id), schedule_in(present)) end
       redis.call('HSET', key_cells(table_id), cell, schedule .. ' ' .. rank)
+    else
+      redis.call('SADD', key_unlisted(table_id), schedule)
     end
+  else
+    redis.call('SADD', key_unlisted(table_id), schedule)
   end
 end
+use(table_id)
 
 redis.call('HSET', key_job(id), 'schedule_id', wanted)
 if fingerprint ~= '' then redis.call('HSET', key_job(id), 'fingerprint', fingerprint) end
@@ -77,6 +90,8 @@ local kept, stale, newer, moved, added = 0, 0, false, 0, 0
 if table_id ~= '' then
   mend(key_variants(model), 'hash')
   mend(key_cells(table_id), 'hash')
+  mend(key_unlisted(table_id), 'set')
+  use(table_id)
   local present = redis.call('HGET', FINGERPRINTS, model)
   local raw = redis.call('HGET', key_variants(model), table_id)
   local old = raw and entry_of(raw)
@@ -86,8 +101,7 @@ if table_id ~= '' then
     if present == old.fingerprint or (present ~= fingerprint and not newer) then
       kept = 1
     else
-      -- Schedules of other weights answer nobody who asks for these.
-      redis.call('DEL', key_cells(table_id))
+      clear(table_id)
       newer = true
     end
   end
@@ -108,9 +122,14 @@ for i = 7, #ARGV, 5 do
     local held_rank = held and rank_in(held)
     local names_it = held and string.sub(held, 1, #id) == id
     if not held or rank > held_rank or (newer and rank == held_rank and not names_it) then
+      if held and not names_it then redis.call('SADD', key_unlisted(table_id), schedule_in(held)) end
       redis.call('HSET', key_cells(table_id), cell, id .. ' ' .. rank)
       moved = moved + 1
+    elseif not names_it then
+      redis.call('SADD', key_unlisted(table_id), id)
     end
+  elseif table_id ~= '' then
+    redis.call('SADD', key_unlisted(table_id), id)
   end
 end
 return { kept, moved, added, stale }

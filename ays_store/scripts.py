@@ -77,6 +77,12 @@ local function tick()
   return t
 end
 
+-- Notes that a table or a schedule is in use now.
+local function use(name)
+  mend(USED, 'zset')
+  redis.call('ZADD', USED, int(now() / 1000000), name)
+end
+
 -- The owners that have asked for a job.
 local function askers(id)
   local found = redis.pcall('HKEYS', key_interest(id))

@@ -14,6 +14,7 @@ from ays_store.limits import LEASE_SECONDS
 from ays_store.models import Models
 from ays_store.rates import Rates
 from ays_store.results import Results
+from ays_store.retention import Retention
 from ays_store.schema import check_schema
 from ays_store.shards import Shards
 from ays_store.stats import Census
@@ -35,6 +36,7 @@ class Store:
         self.census = Census(redis)
         self.api_keys = ApiKeys(redis)
         self.rates = Rates(redis)
+        self.retention = Retention(redis)
         self.webhooks = Webhooks(redis)
         self.exporter = Exporter(redis)
         self.importer = Importer(redis, self.results)

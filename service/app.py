@@ -27,6 +27,7 @@ from service.metrics import Metrics, RequestMetrics
 from service.middleware import BodyLimit, RequestLog, SecurityHeaders
 from service.routes import curves, events, health, jobs, models, page, schedules
 from service.schedules.cache import Cache
+from service.schedules.last_use import LastUse
 from service.schedules.lookups import CachedLookups
 from service.serving.shutdown import Shutdown, stop_tasks
 from service.settings import Settings
@@ -51,6 +52,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     metrics = Metrics()
     cache = Cache(entries=settings.cache_entries, size=settings.cache_bytes)
+    last_use = LastUse()
     tracing = Tracing.of_environment("ays-service", VERSION)
 
     @asynccontextmanager
@@ -59,6 +61,7 @@ def create_app(settings: Settings) -> FastAPI:
         feed = Feed(store, Shutdown())
         metrics.watch(store.census.take)
         tasks = [asyncio.create_task(feed.run()), asyncio.create_task(Changes(settings.redis_url).tell(cache))]
+        tasks.append(asyncio.create_task(last_use.keep(store.retention, days=settings.retention_days)))
         if settings.webhook_secret:
             tasks.append(asyncio.create_task(deliver_webhooks(settings, store.webhooks)))
         try:
@@ -95,7 +98,7 @@ def create_app(settings: Settings) -> FastAPI:
     # The last one added is the outermost. Schedules stay below this size: compressing them costs more than it saves.
     app.add_middleware(GZipMiddleware, minimum_size=8192, compresslevel=5)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
-    app.add_middleware(CachedLookups, cache=cache, metrics=metrics)
+    app.add_middleware(CachedLookups, cache=cache, metrics=metrics, last_use=last_use)
     _add_access(app, settings)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestMetrics, metrics=metrics)

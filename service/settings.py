@@ -80,6 +80,7 @@ class Settings(ProcessSettings):
     body_limit: int = Field(64 * 1024, ge=1024, description="largest request body, in bytes")
     cache_entries: int = Field(20_000, ge=0, description="most answers of schedule lookups kept in memory")
     cache_bytes: int = Field(64 * 2**20, ge=0, description="most bytes of all of them together")
+    retention_days: float = Field(90.0, ge=0, description="results that were not used for so long are dropped; 0: never")
     stream_seconds: float = Field(600.0, gt=0, description="an event stream is ended after so long; clients resume it")
     require_keys: bool = Field(False, description="whether API keys are asked for on loopback, too; elsewhere they always are")
     key_grace_seconds: float = Field(3600.0, ge=0, description="how long a key that was in use stays good while Redis is away")

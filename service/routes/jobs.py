@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from ays_client.contract import Job, JobRequest, JobState, Model, ModelId
 from ays_client.pages import JobPage
 from ays_client.webhooks import JobSubmission
+from ays_store import Store
 from ays_store.jobs import NotAskedError
 from service.deps import AdmissionDep, CallerDep, SettingsDep, StoreDep
 from service.problems import ProblemError, declared
@@ -41,9 +42,20 @@ def submit_job(body: JobSubmission, response: Response, store: StoreDep, admissi
     is always 202 with the job as it is: `succeeded`, with a link to the schedule, when that is known already. `webhook` names a URL
     that is told once how the job ends. `priority: batch` lets others go first.
     """
-    request, webhook = body.request, checked(body.webhook, settings)
-    check(request, offered_model(store, request.model))
-    job = admission.take(request, body.priority)
+    webhook = checked(body.webhook, settings)
+    check(body.request, offered_model(store, body.request.model))
+    return accepted(admission.take(body.request, body.priority), webhook, response, store)
+
+
+def accepted(job: Job, webhook: str | None, response: Response, store: Store) -> Job:
+    """The answer to a submission that was taken.
+
+    Args:
+        job: its job.
+        webhook: a URL that wants to be told of its end, checked.
+        response: gets the headers.
+        store: where the webhook is promised.
+    """
     if webhook is not None:
         promise(store, job.id, webhook)
     response.headers["location"] = f"/v1/jobs/{job.id}"

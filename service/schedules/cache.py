@@ -54,6 +54,7 @@ class Answer:
         etag: its strong tag, quotes included.
         depends: the keys in Redis that decide it; none: it never changes.
         route: the route that made it, for the metrics.
+        used: id of the table or the schedule that it comes from.
         session: when it was made.
     """
 
@@ -63,6 +64,7 @@ class Answer:
     etag: bytes
     depends: frozenset[str]
     route: object
+    used: str
     session: Session
 
     @property

@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.metrics import Metrics
 from service.schedules.answers import matches
 from service.schedules.cache import Answer, Cache, Headers, Key, Session, Standing
+from service.schedules.last_use import LastUse
 
 PATH = "/v1/schedules"
 
@@ -20,14 +21,15 @@ _UNAVAILABLE = 503
 _NOT_MODIFIED_HAS = (b"etag", b"cache-control", b"vary")
 
 
-def remember(request: Request, depends: frozenset[str]) -> None:
+def remember(request: Request, depends: frozenset[str], *, used: str) -> None:
     """Let the response to a request be kept.
 
     Args:
         request: the request.
         depends: the keys in Redis that decide the response, see `ays_store.changes`; none: it never changes.
+        used: id of the table or the schedule that it comes from: it is in use.
     """
-    request.state.depends = depends
+    request.state.depends, request.state.used = depends, used
 
 
 def from_memory(scope: Scope) -> bool:
@@ -46,10 +48,11 @@ class CachedLookups:
         app: the application behind.
         cache: the cache.
         metrics: where hits and misses are counted.
+        last_use: told of what is in use.
     """
 
-    def __init__(self, app: ASGIApp, cache: Cache, metrics: Metrics) -> None:
-        self._app, self._cache, self._metrics = app, cache, metrics
+    def __init__(self, app: ASGIApp, cache: Cache, metrics: Metrics, last_use: LastUse) -> None:
+        self._app, self._cache, self._metrics, self._last_use = app, cache, metrics, last_use
         self._asked: dict[Key, asyncio.Event] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -84,6 +87,7 @@ class CachedLookups:
         if not stale:
             scope["cached"] = True
         self._metrics.looked_up("stale" if stale else "hit")
+        self._last_use.note(answer.used)
         await _send(answer, conditions, send, stale=stale)
 
     async def _look_up(self, key: Key, conditions: list[bytes], scope: Scope, receive: Receive, send: Send) -> None:
@@ -105,6 +109,7 @@ class CachedLookups:
             await self._serve(key, conditions, scope, send, stale=True)
         elif answer is not None:
             self._metrics.looked_up("miss")
+            self._last_use.note(answer.used)
             await _send(answer, conditions, send, stale=False)
         else:
             for message in held.messages:
@@ -137,6 +142,7 @@ class _Held:
             etag=dict(headers)[b"etag"],
             depends=depends,
             route=scope.get("route"),
+            used=scope["state"]["used"],
             session=session,
         )
 

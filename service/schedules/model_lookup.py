@@ -3,6 +3,7 @@
 import difflib
 
 from ays_client.contract import Model, is_curve
+from ays_client.curve import LossCurve
 from ays_store import Store
 from service.problems import ProblemError
 from service.schedules.catalogue import catalogue, listed
@@ -62,9 +63,18 @@ def _curve(store: Store, curve_id: str) -> Model:
             expected="the id of a loss curve",
             fix="POST the curve to /v1/curves: the same curve gets the same id",
         )
+    return model_of_curve(curve)
+
+
+def model_of_curve(curve: LossCurve) -> Model:
+    """A loss curve as the model that requests name.
+
+    Args:
+        curve: the curve, by rising noise level.
+    """
     title = f"denoising loss at {len(curve.sigma)} noise levels"
     low, high = curve.sigma[0], curve.sigma[-1]
-    return Model(id=curve_id, title=title, kind=curve.kind, sigma_min=low, sigma_max=high, fingerprint=curve_id)
+    return Model(id=curve.id, title=title, kind=curve.kind, sigma_min=low, sigma_max=high, fingerprint=curve.id)
 
 
 def _unknown(model_id: str, known: list[str]) -> ProblemError:

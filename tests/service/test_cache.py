@@ -13,7 +13,7 @@ def key(name):
 
 def answer(cache, *, depends=("a",), size=0):
     session = cache.session
-    return Answer(headers=[], brief=[], body=b"x" * size, etag=b'"x"', depends=frozenset(depends), route=None, session=session)
+    return Answer(headers=[], brief=[], body=b"x" * size, etag=b'"x"', depends=frozenset(depends), route=None, session=session, used="t")
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def test_a_whole_table_appears_at_once(store):
     job_id, token = commit(store, wanted, schedules=[*table, wanted], profile=profile())
     job = store.jobs.get(job_id)
     assert (job.state, job.schedule_id, job.schedule_url) == (JobState.SUCCEEDED, wanted.id, f"/v1/schedules/{wanted.id}")
-    assert len(store.results.cells(TOY)) == len(table) == 18 * 2 * 63
+    assert len(store.results.cells(TOY)) == len(table) == len(Solver) * 2 * 63
     assert store.results.cell(TOY, **CELL) == (wanted.id, 2)
     assert store.results.profile(TOY) == profile()
     assert store.shards.read(measured, ["0-8"]) == {}
