@@ -21,6 +21,7 @@ from service.access.hosts import Hosts
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admissions, Rate
 from service.deps import State
+from service.encoding import LEVEL, MINIMUM_SIZE, AcceptEncoding
 from service.handlers import add_handlers
 from service.jobs.feed import Feed
 from service.metrics import Metrics, RequestMetrics
@@ -95,10 +96,11 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.asks_for_keys:
         describe_keys(app, open_metrics=settings.open_metrics)
     add_handlers(app)
-    # The last one added is the outermost. Schedules stay below this size: compressing them costs more than it saves.
-    app.add_middleware(GZipMiddleware, minimum_size=8192, compresslevel=5)
+    # The last one added is the outermost.
+    app.add_middleware(GZipMiddleware, minimum_size=MINIMUM_SIZE, compresslevel=LEVEL)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
     app.add_middleware(CachedLookups, cache=cache, metrics=metrics, last_use=last_use)
+    app.add_middleware(AcceptEncoding)
     _add_access(app, settings)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestMetrics, metrics=metrics)

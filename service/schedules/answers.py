@@ -1,9 +1,12 @@
 """Responses of immutable and of cached bodies: strong ETags, 304, Cache-Control."""
 
+import gzip
 from collections.abc import Mapping
 
 from fastapi import Request
 from fastapi.responses import Response
+
+from service.encoding import LEVEL, MINIMUM_SIZE, takes_gzip
 
 IMMUTABLE = "public, max-age=31536000, immutable"
 """For bodies addressed by their content."""
@@ -23,15 +26,26 @@ def cached(
     Args:
         request: the request, for its `If-None-Match`.
         body: the body.
-        tag: identity of these very bytes, without quotes.
+        tag: identity of these very bytes, without quotes; where they are compressed here, it is marked so.
         policy: value of `Cache-Control`.
         media_type: value of `Content-Type`.
         headers: further headers.
     """
+    shared = {"cache-control": policy, **(headers or {})}
+    if "content-encoding" not in shared and len(body) >= MINIMUM_SIZE:
+        shared["vary"] = "Accept-Encoding"
+        if takes_gzip(request.scope):
+            # Other bytes, another strong tag.
+            body, tag = gzip.compress(body.encode() if isinstance(body, str) else body, LEVEL, mtime=0), f"{tag}.gzip"
+            shared["content-encoding"] = "gzip"
     etag = f'"{tag}"'
-    shared = {"etag": etag, "cache-control": policy, **(headers or {})}
+    shared["etag"] = etag
     if matches([value for name, value in request.headers.raw if name == b"if-none-match"], etag.encode()):
+        shared.pop("content-encoding", None)
         return Response(status_code=304, headers=shared)
+    if "content-encoding" not in shared:
+        # The middleware that compresses adds it to all bodies of this size.
+        shared.pop("vary", None)
     return Response(body, media_type=media_type, headers=shared)
 
 

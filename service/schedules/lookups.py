@@ -10,6 +10,7 @@ import math
 from fastapi import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from service.encoding import takes_gzip
 from service.metrics import Metrics
 from service.schedules.answers import matches
 from service.schedules.cache import Answer, Cache, Headers, Key, Session, Standing
@@ -60,13 +61,8 @@ class CachedLookups:
         if scope["type"] != "http" or scope["method"] != "GET" or not scope["path"].startswith(PATH):
             await self._app(scope, receive, send)
             return
-        conditions, packed = [], False
-        for name, value in scope["headers"]:
-            if name == b"if-none-match":
-                conditions.append(value)
-            elif name == b"accept-encoding":
-                packed = b"gzip" in value
-        key = Key(scope["path"], scope["query_string"], packed)
+        conditions = [value for name, value in scope["headers"] if name == b"if-none-match"]
+        key = Key(scope["path"], scope["query_string"], takes_gzip(scope))
         if key in self._asked and self._standing(key) is Standing.UNKNOWN:
             # Many ask at once for what has just changed: one of them looks it up.
             await self._asked[key].wait()
