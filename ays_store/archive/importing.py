@@ -22,8 +22,10 @@ from ays_store.archive.lines import (
     read,
 )
 from ays_store.bodies import pack
-from ays_store.results import Results, TableEntry, field_of, rank_of_schedule
+from ays_store.cells import field_of, rank_of_schedule
+from ays_store.results import Results
 from ays_store.scripts import Script
+from ays_store.tables import TableEntry
 
 CELLS_MAX = 4096
 """Most schedules in a table: it has 18 solvers, 2 ends and 63 budgets."""

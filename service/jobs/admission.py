@@ -8,7 +8,7 @@ from ays_process.tracing import traceparent
 from ays_store import Bounds, DamagedError, Origin, Queue, QueueFull, Store
 from ays_store.damage import leave_out
 from ays_store.origin import ANONYMOUS
-from ays_store.results import table_of
+from ays_store.tables import table_of
 from service.access.caller import Caller
 from service.problems import ProblemError
 from service.settings import Settings

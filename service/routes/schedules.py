@@ -13,7 +13,7 @@ from ays_client.formats import Format, render
 from ays_client.samples import SampleGrid
 from ays_store import Store
 from ays_store.changes import NEVER, keys_of_lookup, keys_of_model
-from ays_store.results import table_of
+from ays_store.tables import table_of
 from service.deps import StoreDep
 from service.problems import ProblemError, declared
 from service.schedules.answers import ALIAS, COMPUTED, IMMUTABLE, cached

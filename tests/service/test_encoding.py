@@ -10,6 +10,7 @@ from ays_client.contract import identity
 from service.encoding import MINIMUM_SIZE, accepts_gzip
 from tests.service.worker import profile as made_profile
 from tests.service.worker import request, schedule, work
+from tests.store.addresses import addressed
 
 
 @pytest.mark.parametrize(
@@ -52,7 +53,7 @@ def answer(server, path, *lines):
 
 @pytest.mark.parametrize("lines", [("accept-encoding: gzip", "accept-encoding: br"), ("accept-encoding: br", "accept-encoding: gzip")])
 def test_bytes_are_what_the_client_takes_whoever_asked_before(server, store, lines):
-    large = schedule(effort="standard", validated=True).model_copy(update={"formats": {"long": "/" * MINIMUM_SIZE}})
+    large = addressed(schedule(effort="standard", validated=True), prediction_type="long" * MINIMUM_SIZE)
     store.jobs.submit(request())
     token = work(store, request())
     profile = made_profile(request().variant)

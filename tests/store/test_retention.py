@@ -4,7 +4,7 @@ import pytest
 
 from ays_client.contract import Effort, identity
 from ays_store import Store, keys
-from ays_store.results import table_of
+from ays_store.tables import table_of
 from tests.store import bodies
 
 DAY = 86_400
