@@ -49,6 +49,11 @@ async def _metrics(request: Request) -> Metrics:
     return metrics
 
 
+async def _known_keys(request: Request) -> KnownKeys:
+    known_keys: KnownKeys = request.state.known_keys
+    return known_keys
+
+
 async def _caller(request: Request) -> Caller:
     caller: Caller = request.state.caller
     return caller
@@ -63,5 +68,6 @@ SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
 AdmissionDep = Annotated[JobAdmission, Depends(_admission)]
 CallerDep = Annotated[Caller, Depends(_caller)]
+KnownKeysDep = Annotated[KnownKeys, Depends(_known_keys)]
 FeedDep = Annotated[Feed, Depends(_feed)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]

@@ -108,7 +108,8 @@ class RequestLog:
         finally:
             if not from_memory(scope) or _level.isEnabledFor(logging.DEBUG):
                 milliseconds = round((time.perf_counter() - start) * 1000, 1)
-                _log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=milliseconds)
+                client = scope["client"][0] if scope.get("client") else None
+                _log.info("request", client=client, method=scope["method"], path=scope["path"], status=status, milliseconds=milliseconds)
 
 
 class BodyLimit:

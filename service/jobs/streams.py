@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from fastapi.concurrency import run_in_threadpool
 from redis.exceptions import RedisError
@@ -13,6 +13,9 @@ from service.jobs.feed import Feed, Follower
 
 _SILENCE_SECONDS = 2.0
 """After so long without an event the job's record is looked at: a lost job has nobody who would announce it."""
+
+_PAUSE_SECONDS = 1.0
+"""So often at least the stream looks whether it may go on."""
 
 _RETRY_MILLISECONDS = 1000
 
@@ -27,15 +30,27 @@ class Stream:
         after: id of the last event that the client has seen.
         seconds: the stream is ended after so long; the client resumes it.
         heartbeat: a comment is sent at least so often, in seconds.
+        allowed: asked now and then whether the client may see more.
     """
 
-    def __init__(self, store: Store, feed: Feed, *, job_id: str, after: str, seconds: float, heartbeat: float) -> None:
+    def __init__(
+        self,
+        store: Store,
+        feed: Feed,
+        *,
+        job_id: str,
+        after: str,
+        seconds: float,
+        heartbeat: float,
+        allowed: Callable[[], Awaitable[bool]],
+    ) -> None:
         self._store = store
         self._feed = feed
         self._job_id = job_id
         self._after = after
         self._end = time.monotonic() + seconds
         self._heartbeat = heartbeat
+        self._allowed = allowed
         self._state: JobState | None = None
         self._looked = -math.inf
 
@@ -44,7 +59,7 @@ class Stream:
         yield f"retry: {_RETRY_MILLISECONDS}\n\n"
         sent = time.monotonic()
         with self._feed.follow(self._job_id, self._after) as follower:
-            while not self._feed.closing and time.monotonic() < self._end:
+            while not self._feed.closing and time.monotonic() < self._end and await self._allowed():
                 texts = await self._news(follower)
                 for text in texts:
                     yield text
@@ -59,7 +74,7 @@ class Stream:
         yield f": not the end of the job; connect again with Last-Event-ID\nretry: {_RETRY_MILLISECONDS}\n\n"
 
     async def _news(self, follower: Follower) -> list[str]:
-        pause = min(_SILENCE_SECONDS, self._heartbeat, max(self._end - time.monotonic(), 0.0))
+        pause = min(_PAUSE_SECONDS, self._heartbeat, max(self._end - time.monotonic(), 0.0))
         try:
             entries = await follower.next(pause)
             job = None if entries else await self._unannounced()
