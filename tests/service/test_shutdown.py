@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import httpx2
 import pytest
 
+from service.serving.listening import ListenError, listen
 from service.serving.shutdown import stop_tasks
 from tests.service.server import ROOT, Server
 from tests.service.worker import body, request
@@ -105,3 +106,12 @@ def test_a_task_that_swallows_cancellations_is_canceled_again():
 
     assert asyncio.run(run())
     assert len(swallowed) == 2
+
+
+def test_all_addresses_are_those_of_both_families():
+    with listen("::", 0) as taken:
+        port = taken.getsockname()[1]
+        for address in ("127.0.0.1", "::1"):
+            socket.create_connection((address, port), timeout=5).close()
+        with pytest.raises(ListenError, match=f"cannot listen on 127.0.0.1:{port}: Address already in use. Choose another port"):
+            listen("127.0.0.1", port)
