@@ -11,6 +11,7 @@ from ays_store import keys
 from ays_store.damage import DamagedError, Place, leave_out
 from ays_store.limits import LOST_SECONDS
 from ays_store.records import text
+from ays_store.redis_settings import mistakes_in
 from ays_store.scripts import Script
 
 _STATS = """
@@ -61,6 +62,7 @@ class Stats:
         memory_limit_bytes: memory that it may use, 0 for no limit.
         counters: what has been done since this Redis was set up, by the fields that `docs/redis.md` lists; a missing one is 0.
         webhooks: messages of ended jobs that have not arrived at their receivers.
+        mistakes: kinds of settings of Redis that are wrong.
     """
 
     jobs: Mapping[JobState, int]
@@ -72,6 +74,7 @@ class Stats:
     memory_limit_bytes: int
     counters: Mapping[str, int]
     webhooks: int
+    mistakes: frozenset[str] = frozenset()
 
 
 class Census:
@@ -89,15 +92,16 @@ class Census:
         """
         sizes, lost, waiting, workers, busy, counters, webhooks = self._stats(int(LOST_SECONDS * 1e6), *_STORED)
         jobs = dict(zip(_STORED, sizes, strict=True))
-        memory = self._redis.info("memory")
+        info = self._redis.info()
         return Stats(
             jobs={**jobs, JobState.RUNNING: max(0, jobs[JobState.RUNNING] - lost), JobState.LOST: lost},
             queued={Priority(text(priority)): number for priority, number, _ in waiting},
             oldest_seconds={Priority(text(priority)): int(oldest) / 1e6 for priority, _, oldest in waiting},
             workers=workers,
             busy=busy,
-            memory_bytes=memory["used_memory"],
-            memory_limit_bytes=memory["maxmemory"],
+            memory_bytes=info["used_memory"],
+            memory_limit_bytes=info["maxmemory"],
+            mistakes=frozenset(mistake.kind for mistake in mistakes_in(info)),
             counters=dict(_counters(counters)),
             webhooks=webhooks,
         )

@@ -13,6 +13,7 @@ from ays_store.jobs import Jobs
 from ays_store.limits import LEASE_SECONDS
 from ays_store.models import Models
 from ays_store.rates import Rates
+from ays_store.redis_settings import Mistake, mistakes_in
 from ays_store.results import Results
 from ays_store.retention import Retention
 from ays_store.schema import check_schema
@@ -63,6 +64,15 @@ class Store:
             redis.RedisError: If Redis does not answer.
         """
         check_schema(self.redis)
+
+    def redis_mistakes(self) -> list[Mistake]:
+        """Asks Redis for settings that lose what was accepted, or under which nothing works.
+
+        Raises:
+            redis.RedisError: If it does not answer.
+        """
+        redis: Any = self.redis
+        return mistakes_in(redis.info())
 
     def check_writable(self) -> None:
         """Asks Redis to take something, as a job would.

@@ -14,7 +14,7 @@ from ays_process.environment import BAD_CONFIGURATION, ConfigurationError
 from ays_process.logs import configure_logs
 from ays_store import SchemaError
 from service.app import create_app
-from service.schema import check_data
+from service.schema import check_data, log_redis_mistakes
 from service.serving.connection import BoundedConnection
 from service.serving.listening import ListenError, listen
 from service.settings import QUIET, Settings, load_settings
@@ -57,6 +57,7 @@ def main() -> int:
         sys.stderr.write(f"{error}\n")
         return CANNOT_LISTEN
     configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
+    log_redis_mistakes(settings.redis_url)
     for number in (signal.SIGTERM, signal.SIGINT):
         # Before uvicorn listens for them, and when it raises them again after everything has ended.
         signal.signal(number, _asked_to_end)

@@ -36,7 +36,8 @@ class AcceptEncoding:
             given = tuple(value for name, value in scope["headers"] if name == _NAME)
             if given and given != (b"gzip",):
                 others = [header for header in scope["headers"] if header[0] != _NAME]
-                scope = {**scope, "headers": [*others, _GZIP] if accepts_gzip(given) else others}
+                # In place: what is noted in the scope behind this is read before it.
+                scope["headers"] = [*others, _GZIP] if accepts_gzip(given) else others
         await self._app(scope, receive, send)
 
 
