@@ -11,7 +11,7 @@ from redis import Redis
 
 from ays_client.contract import Job, JobRequest, JobState, Priority, Progress, identity
 from ays_client.curve import LossCurve
-from ays_store import job_scripts, keys
+from ays_store import keys
 from ays_store.bodies import pack
 from ays_store.bounds import UNBOUNDED, Bounds, QueueFull, wait_seconds
 from ays_store.damage import DamagedError, Place, leave_out, reading
@@ -41,19 +41,19 @@ class Jobs:
         self._redis = redis
         self._lease = int(lease_seconds * 1e6)
         self.events = Events(redis)
-        self._read = Script(redis, job_scripts.READ)
-        self._page = Script(redis, job_scripts.PAGE)
-        self._submit = Script(redis, job_scripts.SUBMIT)
-        self._answer = Script(redis, job_scripts.ANSWER)
-        self._start = Script(redis, job_scripts.START)
-        self._report = Script(redis, job_scripts.REPORT)
-        self._end = Script(redis, job_scripts.END)
-        self._release = Script(redis, job_scripts.RELEASE)
-        self._cancel = Script(redis, job_scripts.CANCEL)
-        self._reap = Script(redis, job_scripts.REAP)
-        self._give_up = Script(redis, job_scripts.GIVE_UP)
-        self._died = Script(redis, job_scripts.DIED)
-        self._forget = Script(redis, job_scripts.FORGET)
+        self._read = Script(redis, "jobs/read")
+        self._page = Script(redis, "jobs/page")
+        self._submit = Script(redis, "jobs/outdated", "jobs/submit")
+        self._answer = Script(redis, "jobs/outdated", "jobs/answer")
+        self._start = Script(redis, "jobs/start")
+        self._report = Script(redis, "jobs/report")
+        self._end = Script(redis, "jobs/end")
+        self._release = Script(redis, "jobs/release")
+        self._cancel = Script(redis, "jobs/cancel")
+        self._reap = Script(redis, "jobs/bury", "jobs/reap")
+        self._give_up = Script(redis, "jobs/bury", "jobs/give_up")
+        self._died = Script(redis, "jobs/bury", "jobs/died")
+        self._forget = Script(redis, "jobs/forget")
 
     def submit(
         self,

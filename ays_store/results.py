@@ -29,7 +29,7 @@ from ays_client.contract import (
 )
 from ays_client.curve import LossCurve
 from ays_client.samples import SampleGrid
-from ays_store import keys, result_scripts
+from ays_store import keys
 from ays_store.bodies import pack, unpack
 from ays_store.cells import Cell, cell_from, field_of, place_of, rank_of, rank_of_schedule
 from ays_store.damage import Body, DamagedError, Place, leave_out, leaving_out, parsed, reading
@@ -46,7 +46,7 @@ class Results:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
-        self._commit = Script(redis, result_scripts.COMMIT)
+        self._commit = Script(redis, "results/reading", "results/commit")
 
     def commit(
         self,

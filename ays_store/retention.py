@@ -14,7 +14,6 @@ from ays_client.contract import is_curve
 from ays_store import keys
 from ays_store.damage import Place, leaving_out, reading
 from ays_store.records import text
-from ays_store.retention_scripts import DROP, NOTE
 from ays_store.scripts import Script
 
 _AT_ONCE = 500
@@ -38,8 +37,8 @@ class Retention:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
-        self._note = Script(redis, NOTE)
-        self._drop = Script(redis, DROP)
+        self._note = Script(redis, "retention/note")
+        self._drop = Script(redis, "retention/drop")
 
     def note(self, names: Iterable[str]) -> None:
         """Notes that tables or schedules are in use; what is not stored is passed over.

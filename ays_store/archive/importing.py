@@ -7,7 +7,6 @@ from typing import BinaryIO
 from redis import Redis
 
 from ays_client.contract import Method, Schedule, is_curve
-from ays_store import result_scripts
 from ays_store.archive import bodies
 from ays_store.archive.lines import (
     CurveLine,
@@ -72,7 +71,7 @@ class Importer:
 
     def __init__(self, redis: Redis, results: Results) -> None:
         self._results = results
-        self._import = Script(redis, result_scripts.IMPORT)
+        self._import = Script(redis, "results/reading", "results/import")
 
     def read(self, file: BinaryIO, *, models: Sequence[str] = ()) -> Imported:
         """Import an archive; doing it again changes nothing.

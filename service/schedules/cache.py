@@ -78,7 +78,7 @@ class Answer:
         return time.monotonic() - self.session.certain_at
 
 
-class Standing(Enum):
+class Freshness(Enum):
     """What is known of a cached answer now."""
 
     CURRENT = auto()
@@ -110,17 +110,17 @@ class Cache:
         return len(self._answers)
 
     def get(self, key: Key) -> Answer | None:
-        """The answer to a request, whatever its standing."""
+        """The answer to a request, however fresh."""
         answer = self._answers.get(key)
         if answer is not None:
             self._answers.move_to_end(key)
         return answer
 
-    def standing(self, answer: Answer) -> Standing:
+    def freshness(self, answer: Answer) -> Freshness:
         """What is known of an answer now."""
         if not answer.depends or (answer.session is self.session and answer.age < FRESH_SECONDS):
-            return Standing.CURRENT
-        return Standing.STALE if self._away else Standing.UNKNOWN
+            return Freshness.CURRENT
+        return Freshness.STALE if self._away else Freshness.UNKNOWN
 
     def put(self, key: Key, answer: Answer) -> None:
         """Keep an answer, if it is not too large."""

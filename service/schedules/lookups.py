@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.encoding import takes_gzip
 from service.metrics import Metrics
 from service.schedules.answers import matches
-from service.schedules.cache import Answer, Cache, Headers, Key, Session, Standing
+from service.schedules.cache import Answer, Cache, Freshness, Headers, Key, Session
 from service.schedules.last_use import LastUse
 
 PATH = "/v1/schedules"
@@ -63,18 +63,18 @@ class CachedLookups:
             return
         conditions = [value for name, value in scope["headers"] if name == b"if-none-match"]
         key = Key(scope["path"], scope["query_string"], takes_gzip(scope))
-        if key in self._asked and self._standing(key) is Standing.UNKNOWN:
+        if key in self._asked and self._freshness(key) is Freshness.UNKNOWN:
             # Many ask at once for what has just changed: one of them looks it up.
             await self._asked[key].wait()
-        standing = self._standing(key)
-        if standing is Standing.UNKNOWN:
+        freshness = self._freshness(key)
+        if freshness is Freshness.UNKNOWN:
             await self._look_up(key, conditions, scope, receive, send)
         else:
-            await self._serve(key, conditions, scope, send, stale=standing is Standing.STALE)
+            await self._serve(key, conditions, scope, send, stale=freshness is Freshness.STALE)
 
-    def _standing(self, key: Key) -> Standing:
+    def _freshness(self, key: Key) -> Freshness:
         answer = self._cache.get(key)
-        return Standing.UNKNOWN if answer is None else self._cache.standing(answer)
+        return Freshness.UNKNOWN if answer is None else self._cache.freshness(answer)
 
     async def _serve(self, key: Key, conditions: list[bytes], scope: Scope, send: Send, *, stale: bool) -> None:
         answer = self._cache.get(key)

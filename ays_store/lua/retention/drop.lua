@@ -1,13 +1,3 @@
-"""The scripts of retention, in Lua (after the prelude of `scripts`)."""
-
-NOTE = """
--- ARGV: ids of tables and schedules
-for _, name in ipairs(ARGV) do
-  if redis.call('EXISTS', key_cells(name), key_schedule(name)) > 0 then use(name) end
-end
-"""
-
-DROP = """
 -- ARGV: table, model, seconds without a use ('': whenever it was used). Returns how many schedules went with it; -1: it stays.
 local table_id, model = ARGV[1], ARGV[2]
 local t = math.floor(now() / 1000000)
@@ -39,4 +29,3 @@ redis.call('DEL', key_cells(table_id), key_unlisted(table_id))
 if not string.find(table_id, ':', 1, true) then redis.call('DEL', key_profile(table_id), key_shards(table_id)) end
 redis.call('ZREM', USED, table_id)
 return dropped
-"""
