@@ -45,9 +45,9 @@ def error_table(schedule: Schedule) -> Titled | None:
     if error is None:
         return None
     title = f"error at this NFE: mean squared distance to the fine solution, {error.noises} held-out noises"
-    if error.median_pair_ratio is not None:
+    if error.median_ratio is not None:
         # A mean of heavy-tailed errors says little of the usual sample.
-        title += f"\non half of them the optimized schedule has at most {error.median_pair_ratio:.2g} of the best stock schedule's error"
+        title += f"\non half of them the optimized schedule has at most {error.median_ratio:.2g} of the best stock schedule's error"
     table = _table("schedule", "error", "standard error", "of the best stock")
     best = min((estimate.mean for estimate in error.stock.values()), default=error.ours.mean)
     for name, estimate in sorted(error.stock.items(), key=lambda item: -item[1].mean):
