@@ -25,7 +25,7 @@ API_KEYS_USED = f"{PREFIX}keys:used"
 DELIVERIES = f"{PREFIX}deliveries"
 USED = f"{PREFIX}used"
 
-API_KEYS = f"ays:keys:{CONTRACT_VERSION}"
+API_KEYS = "ays:keys:1"
 """Outside the prefix: the user of the service may read it and not write it."""
 
 

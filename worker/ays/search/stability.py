@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from worker.ays.choice import Choice
 from worker.ays.noise import Array
-from worker.ays.optimize import solve, spread
 from worker.ays.profile.cost import Index, tabulate
 from worker.ays.profile.profile import Profile, refine_grid
+from worker.ays.search.shortest_path import solve, spread
+from worker.ays.search.statistics import Mean
+from worker.ays.search.weight import ErrorWeight
 from worker.ays.solvers import Solver
-from worker.ays.validate import Mean
 
 STABLE = 0.2
 """Largest regret of a stable schedule. It is that of half of the paths: with all of them about half as much is left."""
@@ -46,10 +46,10 @@ class Trust:
         return self.regret <= STABLE
 
 
-def trust(profile: Profile, solver: Solver, choice: Choice, levels: Array) -> Trust:
+def trust(profile: Profile, solver: Solver, weight: ErrorWeight, levels: Array) -> Trust:
     """How far a schedule can be trusted; levels strictly decreasing, shape (N + 1,)."""
     to_zero = bool(levels[-1] == 0)
-    return Trust(cost_of(profile, solver, choice, levels), regret(profile, solver, choice, len(levels) - 1, to_zero=to_zero))
+    return Trust(cost_of(profile, solver, weight, levels), regret(profile, solver, weight, len(levels) - 1, to_zero=to_zero))
 
 
 @dataclass(frozen=True)
@@ -65,29 +65,29 @@ class Contradiction:
     sigma_max: float
 
 
-def cost_of(profile: Profile, solver: Solver, choice: Choice, levels: Array) -> Mean:
+def cost_of(profile: Profile, solver: Solver, weight: ErrorWeight, levels: Array) -> Mean:
     """Cost of a schedule, on the nearest levels of a grid four times as fine, with its standard error over paths.
 
     Args:
         profile: the estimate; without groups the standard error is infinite.
         solver: the method.
-        choice: what it was optimized for.
+        weight: what it was optimized for.
         levels: the schedule, strictly decreasing, shape (N + 1,).
     """
     fine = refine_grid(profile, _FINER)
     knots, to_zero = _on_grid(fine, levels), bool(levels[-1] == 0)
-    whole = _total(fine, solver, choice, knots, to_zero=to_zero)
+    whole = _total(fine, solver, weight, knots, to_zero=to_zero)
     if profile.groups is None or len(profile.groups) < 2:
         return Mean(whole, math.inf)
     count = len(profile.groups)
     mean = profile.groups.mean(axis=0)
     left_out = [(count * mean - group) / (count - 1) for group in profile.groups]
     parts = [refine_grid(_with(profile, moments), _FINER) for moments in left_out]
-    values = np.array([_total(part, solver, choice, knots, to_zero=to_zero) for part in parts])
+    values = np.array([_total(part, solver, weight, knots, to_zero=to_zero) for part in parts])
     return Mean(whole, float(np.sqrt((count - 1) / count * np.square(values - values.mean()).sum())))
 
 
-def regret(profile: Profile, solver: Solver, choice: Choice, steps: int, *, to_zero: bool) -> float:
+def regret(profile: Profile, solver: Solver, weight: ErrorWeight, steps: int, *, to_zero: bool) -> float:
     """What a schedule from one half of the paths costs on the other half, over that half's own optimum, less one; the mean of both ways.
 
     Infinite where the profile has no two groups of paths, 0 where no schedule of that many steps exists.
@@ -96,8 +96,8 @@ def regret(profile: Profile, solver: Solver, choice: Choice, steps: int, *, to_z
         return math.inf
     halves = [_with(profile, profile.groups[start::2].mean(axis=0)) for start in (0, 1)]
     short = solver.truncated(2)
-    costs = [choice.cost(half, short) for half in halves]
-    solutions = [solve(tabulate(cost), steps_max=steps, to_zero=to_zero, ratio_bound=choice.ratio_bound) for cost in costs]
+    costs = [weight.cost(half, short) for half in halves]
+    solutions = [solve(tabulate(cost), steps_max=steps, to_zero=to_zero, ratio_bound=weight.ratio_bound) for cost in costs]
     if not solutions[0].possible(steps):
         return 0.0
     knots = [solution.knots(steps) for solution in solutions]
@@ -145,6 +145,6 @@ def _with(profile: Profile, moments: Array) -> Profile:
     return replace(profile, moments=moments[:-1, :-1], mean_moments=moments[-1])
 
 
-def _total(profile: Profile, solver: Solver, choice: Choice, knots: Index, *, to_zero: bool) -> float:
-    cost = choice.cost(profile, solver)
+def _total(profile: Profile, solver: Solver, weight: ErrorWeight, knots: Index, *, to_zero: bool) -> float:
+    cost = weight.cost(profile, solver)
     return float(cost.total(knots, to_zero=to_zero))

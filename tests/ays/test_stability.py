@@ -12,7 +12,7 @@ from worker.ays.choice import default_choice
 from worker.ays.ladder import optimal_levels
 from worker.ays.paths import Stream, data_generator
 from worker.ays.profile.profile import log_grid, measure_forward, merge
-from worker.ays.profile.stability import STABLE, Contradiction, contradictions, cost_of, regret, trust
+from worker.ays.search.stability import STABLE, Contradiction, contradictions, cost_of, regret, trust
 from worker.ays.solvers import SOLVERS
 
 LAW = spectrum()
