@@ -19,7 +19,8 @@ from worker.models.loaded import LoadedModel
 from worker.tasks.stages import Stages
 
 REPORTED_STOCK = 3
-"""Hand-made schedules in a report, the best by validation: a fourth would cost as much as the answer and say nothing of it."""
+"""Hand-made schedules in a report: the best by validation and the two that everybody knows."""
+_KNOWN = ("edm", "log_snr")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Validation:
 
     def check(self, candidate: Candidate) -> Validated:
         """A given schedule with its report, beside the likeliest hand-made ones."""
-        return self._reported(Found(candidate, False, self._profile.levels[:0], with_weights(self.problem, self.stock()), 0))
+        return self._reported(Found(candidate, False, self._profile.levels[:0], self.stock(), 0))
 
     def stock(self) -> list[Candidate]:
         """The likeliest hand-made schedules, by their cost from the profile."""
@@ -100,14 +101,16 @@ class Validation:
         found = stock_candidates(
             self._profile, problem.solver, problem.steps, **span, terminal=problem.terminal, process=self._model.process
         )
-        return found[:REPORTED_STOCK]
+        return with_weights(problem, [*found[:1], *(each for each in found[1:] if each.name in _KNOWN)][:REPORTED_STOCK])
 
     def _reported(self, found: Found) -> Validated:
         reason = "no optimized schedule had a smaller validation error" if found.candidate.stock and not found.improved else None
         answer = Validated(found.candidate, found.improved, None, found.evaluations, reason)
         if self._request.effort is Effort.FAST:
             return answer
-        return reported(answer, self.problem, found.stock, self._stages)
+        best = found.stock[:1]
+        known = [each for each in self.stock() if each.name not in {one.name for one in best}]
+        return reported(answer, self.problem, [*best, *known], self._stages)
 
 
 def reported(answer: Validated, problem: Problem, stock: Sequence[Candidate], stages: Stages) -> Validated:
