@@ -32,7 +32,7 @@ class Effort(StrEnum):
     """How much validation is spent on the requested cell.
 
     `fast`: the profile's optimum, compared with stock schedules on the profile's own paths; for the fitted solver two thirds of a thousand
-    evaluations. `standard`: a search of at most 12,000 evaluations (the fitted solver: 3,900), and a report. `max`: five times that.
+    evaluations. `standard`: a search of about 12,000 evaluations (the fitted solver: 3,900), and a report. `max`: five times that.
     """
 
     FAST = "fast"
@@ -105,9 +105,7 @@ class Variant(_Body):
     sigma_max: Sigma | None = Field(None, description="highest noise level; null: the model's own")
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = Field(None, description="null: the model's own")
     grid: Annotated[int, Field(ge=16, le=256)] = Field(64, description="noise levels of the profile, G")
-    paths: Annotated[int, Field(ge=2, le=4096)] | Literal["auto"] = Field(
-        "auto", description="paths of the profile, M; auto: 16"
-    )
+    paths: Annotated[int, Field(ge=2, le=4096)] | Literal["auto"] = Field("auto", description="paths of the profile, M; auto: 16")
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
     @model_validator(mode="after")

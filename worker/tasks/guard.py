@@ -5,7 +5,7 @@ is served in its place, with the reason.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,10 +13,11 @@ from worker.ays.denoise import Evaluator
 from worker.ays.noise import NoiseProcess
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import Profile
-from worker.ays.search.candidates import Candidate, stock_candidates
+from worker.ays.search.candidates import Candidate, StockSchedules
 from worker.ays.search.reference import ReferenceSet
 from worker.ays.search.rollouts import Problem
 from worker.ays.search.statistics import robust_loss, tail_scale
+from worker.ays.solvers import Solver
 from worker.tasks.table import Cell
 
 THIN_ROW = (5, 8, 12, 20)
@@ -45,6 +46,7 @@ class Guard:
     denoise: Evaluator
     seed: int
     paths: ReferenceSet | None = None
+    _schedules: dict[Solver, StockSchedules] = field(default_factory=dict, init=False)
 
     def row(self, cells: Sequence[Cell]) -> list[Cell]:
         """Cells of one solver and terminal, those that lose with a hand-made schedule in their place.
@@ -84,9 +86,10 @@ class Guard:
         return None if best == 0 else stock[best - 1]
 
     def _stock(self, problem: Problem) -> list[Candidate]:
-        span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min}
-        found = stock_candidates(self.profile, problem.solver, problem.steps, **span, terminal=problem.terminal, process=self.process)
-        return found[:STOCK]
+        if problem.solver not in self._schedules:
+            span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min}
+            self._schedules[problem.solver] = StockSchedules(self.profile, problem.solver, self.process, **span)
+        return self._schedules[problem.solver].candidates(problem.steps, problem.terminal)[:STOCK]
 
     def _problem(self, cell: Cell) -> Problem:
         high, low = float(self.profile.levels[0]), float(self.profile.levels[-1])

@@ -7,7 +7,7 @@ from ays_client.contract import Effort, JobRequest
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
 from worker.ays.profile.profile import Profile
-from worker.ays.search.candidates import Candidate, stock_candidates
+from worker.ays.search.candidates import Candidate, StockSchedules
 from worker.ays.search.operations import operations_per_evaluation
 from worker.ays.search.reference import ReferenceSet
 from worker.ays.search.report import Report, UnresolvedError, reference_evaluations, report, report_noises
@@ -98,9 +98,8 @@ class Validation:
         """The likeliest hand-made schedules, by their cost from the profile."""
         problem = self.problem
         span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min}
-        found = stock_candidates(
-            self._profile, problem.solver, problem.steps, **span, terminal=problem.terminal, process=self._model.process
-        )
+        schedules = StockSchedules(self._profile, problem.solver, self._model.process, **span)
+        found = schedules.candidates(problem.steps, problem.terminal)
         return with_weights(problem, [*found[:1], *(each for each in found[1:] if each.name in _KNOWN)][:REPORTED_STOCK])
 
     def _reported(self, found: Found) -> Validated:

@@ -45,10 +45,8 @@ class Memory:
         if progress.stage == self.stop_at:
             raise Interrupted(progress.stage)
 
-    def gather(
-        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
-    ) -> dict[str, str]:
-        del arrived, ahead
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str]:
+        del arrived
         for shard in shards:
             if shard not in self.kept:
                 self.kept[shard] = measure(shard)

@@ -117,7 +117,7 @@ def test_what_is_not_an_image_is_not_drawn():
 def test_errors_are_distances_to_the_fine_solution():
     schedule = answer(asked(), model(1, 4, 4)).requested
     images = model(1, 4, 4)
-    samples, errors = rows(schedule, images, Evaluator(images.denoiser, batch=64), count=16, fine_levels=64)
+    samples, errors = rows(schedule, images, Evaluator(images.denoiser, batch=64), count=16, intervals=64)
     for label, error in errors.items():
         naive = sum(float(((samples[label][n] - samples["fine"][n]) ** 2).sum()) for n in range(16)) / 16
         assert error == pytest.approx(naive, rel=1e-12)

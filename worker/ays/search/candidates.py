@@ -83,25 +83,36 @@ def fixed_candidates(profile: Profile, solver: Solver, steps: int, *, terminal: 
     return found
 
 
-def stock_candidates(
-    profile: Profile, solver: Solver, steps: int, *, sigma_max: float, sigma_min: float, terminal: Terminal, process: NoiseProcess
-) -> list[Candidate]:
-    """Hand-made schedules, those of least cost first.
+class StockSchedules:
+    """Hand-made schedules of one solver and range, those of least cost from the profile first."""
 
-    All that people run on this kind of model are there, and of EDM's and log-SNR's with moved ends those that cost least.
-    """
-    span = {"sigma_max": sigma_max, "sigma_min": sigma_min}
-    found = stock_schedules(steps, **span, terminal=terminal, process=process)
-    moved = moved_ends(steps, **span, terminal=terminal)
-    method = second_order(solver) if solver.fitted else solver
-    cost = default_weight(profile, method).cost(refine_grid(profile, fineness(profile)), method)
-    costs = {}
-    for name, levels in (found | moved).items():
-        nearest = np.searchsorted(-cost.levels, -levels[levels > 0] * (1 + 1e-9))
-        costs[name] = float(cost.total(spread(nearest, len(cost.levels) - 1), to_zero=terminal == "zero"))
-    likely = sorted(moved, key=lambda name: costs[name])[:MOVED_ENDS]
-    names = sorted([*found, *likely], key=lambda name: costs[name])
-    return [Candidate(name, (found | moved)[name], stock=True) for name in names]
+    def __init__(self, profile: Profile, solver: Solver, process: NoiseProcess, *, sigma_max: float, sigma_min: float) -> None:
+        """Prepare the cost that orders them.
+
+        Args:
+            profile: moments along the solver's path measure.
+            solver: the method.
+            process: the model's noise process, which decides what people run.
+            sigma_max: highest level that may be evaluated.
+            sigma_min: lowest level that is evaluated.
+        """
+        method = second_order(solver) if solver.fitted else solver
+        self._cost = default_weight(profile, method).cost(refine_grid(profile, fineness(profile)), method)
+        self._process, self._span = process, {"sigma_max": sigma_max, "sigma_min": sigma_min}
+
+    def candidates(self, steps: int, terminal: Terminal) -> list[Candidate]:
+        """All that people run on this kind of model, and of EDM's and log-SNR's with moved ends those that cost least."""
+        found = stock_schedules(steps, **self._span, terminal=terminal, process=self._process)
+        moved = moved_ends(steps, **self._span, terminal=terminal)
+        costs = {name: self._total(levels, terminal) for name, levels in (found | moved).items()}
+        likely = sorted(moved, key=lambda name: costs[name])[:MOVED_ENDS]
+        names = sorted([*found, *likely], key=lambda name: costs[name])
+        return [Candidate(name, (found | moved)[name], stock=True) for name in names]
+
+    def _total(self, levels: Array, terminal: Terminal) -> float:
+        fine = self._cost.levels
+        nearest = np.searchsorted(-fine, -levels[levels > 0] * (1 + 1e-9))
+        return float(self._cost.total(spread(nearest, len(fine) - 1), to_zero=terminal == "zero"))
 
 
 def fitted_candidates(profile: Profile, steps: int, *, terminal: Terminal) -> list[Candidate]:

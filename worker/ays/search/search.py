@@ -13,7 +13,7 @@ import numpy as np
 from worker.ays.noise import Array, NoiseProcess
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import Profile
-from worker.ays.search.candidates import Candidate, fitted_candidates, fixed_candidates, off_grid, stock_candidates
+from worker.ays.search.candidates import Candidate, StockSchedules, fitted_candidates, fixed_candidates, off_grid
 from worker.ays.search.descent import MOST_VALUES, Directions, descend, measuring_evaluations
 from worker.ays.search.distribution import loses_in_distribution
 from worker.ays.search.fitted import rollout_weights
@@ -182,7 +182,7 @@ class Search:
     def _stock(self) -> list[Candidate]:
         problem = self._problem
         span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min}
-        found = stock_candidates(self._profile, problem.solver, problem.steps, **span, terminal=problem.terminal, process=self._process)
+        found = StockSchedules(self._profile, problem.solver, self._process, **span).candidates(problem.steps, problem.terminal)
         if not self._fitted:
             return found
         return [replace(each, weights=printed_weights(SOLVERS["dpmpp_2m"], each.levels)) for each in found[:FITTED_STOCK]]
