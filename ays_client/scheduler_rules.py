@@ -87,16 +87,23 @@ _ALWAYS = {
 }
 
 
+def running_config(scheduler: Any) -> Any:
+    """The configuration that a scheduler's steps follow: with a schedule it is not the visible one."""
+    return getattr(scheduler, "_running", None) or scheduler.config
+
+
 def solver_of(scheduler: Any) -> str | None:
     """The solver that a scheduler runs, by its name in a request; None for one that is not among those.
 
     Args:
         scheduler: a diffusers scheduler.
     """
-    name, config = type(scheduler).__name__, scheduler.config
+    name, config = type(scheduler).__name__, running_config(scheduler)
     if name in {"DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler"}:
         return _MULTISTEP.get((config["algorithm_type"], config["solver_order"], config["solver_type"]))
-    if name == "UniPCMultistepScheduler" and config["solver_type"] == "bh2" and config["predict_x0"]:
+    if name == "UniPCMultistepScheduler":
+        if config["solver_type"] != "bh2" or not config["predict_x0"] or config["disable_corrector"] or config["solver_p"] is not None:
+            return None
         return {2: "unipc", 3: "unipc_3"}.get(config["solver_order"])
     if name == "DEISMultistepScheduler":
         return "deis" if config["solver_order"] == 3 else None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ays_client import pipelines
+from ays_client import notices
 from ays_client.contract import Solver
 from ays_client.errors import ScheduleRefused
 from ays_client.pipelines import applied, apply_schedule, restore
@@ -24,7 +24,7 @@ EXACT = 1e-5
 
 @pytest.fixture(autouse=True)
 def fresh_warnings():
-    pipelines._warn_once.cache_clear()
+    notices.warn_once.cache_clear()
 
 
 def seeded(make, *arguments):
