@@ -5,6 +5,7 @@ The schedule stands in the scheduler's configuration, under one key, so that it 
 what it would be without us.
 """
 
+import inspect
 from collections.abc import Mapping
 from functools import cache, wraps
 from typing import Any
@@ -21,7 +22,10 @@ def made(base: Any, stock: Any, values: Mapping[str, Any]) -> Any:
         stock: the stock scheduler whose place it takes.
         values: what stands under `KEY`, with `changes`, those of the configuration that the levels need.
     """
-    scheduler = base.from_config.__func__(durable(base), stock.config, **values["changes"])
+    known = inspect.signature(base.__init__).parameters
+    # What another class would not know, it would warn about.
+    config = {name: value for name, value in stock.config.items() if name in known or name.startswith("_")}
+    scheduler = base.from_config.__func__(durable(base), config, **values["changes"])
     scheduler._running = scheduler._internal_dict
     scheduler._internal_dict = type(stock._internal_dict)(dict(stock._internal_dict) | {KEY: dict(values)})
     scheduler.set_timesteps(len(values["timesteps"]))
@@ -48,7 +52,7 @@ def durable(base: Any) -> Any:
         "__reduce__": _reduced,
     }
     members = names | {"from_config": classmethod(from_config)}
-    members |= {name: _signed(ours, getattr(base, name)) for name, ours in METHODS.items() if hasattr(base, name)}
+    members |= {name: _signed(ours, getattr(base, name, ours)) for name, ours in METHODS.items()}
     if not base.__name__.startswith("FlowMatch"):
         # Those have none: their pipelines never scale the noise they start from.
         members["init_noise_sigma"] = property(_starting_noise, lambda _self, _value: None)

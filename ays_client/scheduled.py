@@ -29,7 +29,7 @@ class Scheduled:
     _asked: Asked | None = None
     _call = Call()
     _begun = False
-    _pending: tuple[int, Levels] | None = None
+    _pending: tuple[int, float] | None = None
     _in_our_steps = False
     _stock: Any = None
     _times: Any
@@ -58,7 +58,7 @@ class Scheduled:
 
     @property
     def stands_aside(self) -> bool:
-        """Whether the pipeline's own scheduler runs the call in its place."""
+        """Whether a stock scheduler runs the call in its place."""
         return self._stock is not None
 
     @property
@@ -110,8 +110,7 @@ class Scheduled:
         if index <= 0:
             return
         try:
-            part = self.part(index)
-            self._take(part)
+            self._take(self.part(index))
             self._begun = True
         except Exception as error:
             self._stand_aside(error)
@@ -130,11 +129,12 @@ class Scheduled:
     def slice_from(self, index: int) -> Any:
         """What a slice of the stock timesteps from an index on stands for; sampling starts there if it is sampled by."""
         try:
-            part = self.part(self._in_stock_steps(index))
+            start = self._in_stock_steps(index)
+            part = self.part(start)
         except Exception as error:
             self._stand_aside(error)
             return self._times[index:]
-        self._pending = (self._in_stock_steps(index), part)
+        self._pending = (start, part.times[0])
         return self._times.new_tensor(self._listed(part).times)
 
     def count_in_our_steps(self) -> None:
@@ -149,12 +149,11 @@ class Scheduled:
 
     def _set_begin_index(self, begin_index: int = 0) -> None:
         """Start at an index of the stock timesteps of this call."""
-        if self._stock is None and not self._begun and begin_index > 0:
+        if self._stock is None and not self._begun:
             self.begin(self._in_stock_steps(begin_index))
-        elif self._stock is not None and hasattr(self._stock, "set_begin_index"):
+        elif hasattr(self._stock, "set_begin_index"):
             self._stock.set_begin_index(begin_index)
-        if self._stock is None:
-            self._base.set_begin_index(self, 0)
+        self._base.set_begin_index(self, 0)
 
     def _step(self, model_output: Any, timestep: Any, *args: Any, **kwargs: Any) -> Any:
         """One step of the class's own method, or of the pipeline's own scheduler where that runs the call."""
@@ -169,15 +168,23 @@ class Scheduled:
 
     def _scale_model_input(self, sample: Any, *args: Any, **kwargs: Any) -> Any:
         """The network's input of a state."""
+        if self._stock is None and not hasattr(self._base, "scale_model_input"):
+            return sample
         timestep = args[0] if args else kwargs.get("timestep")
         return self._pass("scale_model_input", timestep, sample, *args, **kwargs)
 
     def _add_noise(self, original_samples: Any, noise: Any, timesteps: Any) -> Any:
         """An image at the noise level where it starts."""
+        if self._stock is None and not hasattr(self._base, "add_noise"):
+            return self._pass("scale_noise", timesteps, original_samples, timesteps, noise)
+        if self._stock is None and self.schedule_values["whole_times"]:
+            timesteps = timesteps.round().long()
         return self._pass("add_noise", timesteps, original_samples, noise, timesteps)
 
     def _scale_noise(self, sample: Any, timestep: Any, noise: Any) -> Any:
-        """The same, by the name it has for flow models."""
+        """The same, by the name it has in the pipelines of flow models."""
+        if self._stock is None and not hasattr(self._base, "scale_noise"):
+            return self._add_noise(sample, noise, timestep)
         return self._pass("scale_noise", timestep, sample, timestep, noise)
 
     def _pass(self, method: str, timestep: Any, *args: Any, **kwargs: Any) -> Any:
@@ -190,11 +197,10 @@ class Scheduled:
 
     def _settle(self, timestep: Any) -> None:
         """Whether the slice that was taken is sampled by, is known from the first time that is met."""
-        index, part = self._pending or (0, None)
+        (index, start), self._pending = self._pending or (0, math.nan), None
         first = float(timestep.flatten()[0] if hasattr(timestep, "flatten") else timestep)
-        if part is not None and math.isclose(first, part.times[0], rel_tol=1e-6) and getattr(self, "step_index", None) is None:
+        if math.isclose(first, start, rel_tol=1e-6):
             self.begin(index)
-        self._pending = None
 
     @contextmanager
     def _in_class(self) -> Iterator[None]:
@@ -251,4 +257,4 @@ METHODS = {
     "add_noise": Scheduled._add_noise,
     "scale_noise": Scheduled._scale_noise,
 }
-"""What takes the place of a class's methods, of those that it has."""
+"""What takes the place of a class's methods; the class of a stock scheduler may have had those that it lacks."""

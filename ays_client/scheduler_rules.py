@@ -12,12 +12,14 @@ class Rule(NamedTuple):
         twice: whether inner levels are listed twice.
         positive_end: whether it divides by the last level, so that it cannot be 0.
         first_order_end: up to how many steps its last step is of first order, so that a level of nearly 0 is as good as 0.
+        whole_times: whether it looks the noise levels of images up by whole timesteps.
     """
 
     state: Literal["ve", "vp", "flow"]
     twice: bool = False
     positive_end: bool = False
     first_order_end: int = 0
+    whole_times: bool = False
 
 
 RULES = {
@@ -29,7 +31,7 @@ RULES = {
     "DPMSolverSinglestepScheduler": Rule("vp"),
     "UniPCMultistepScheduler": Rule("vp"),
     "DEISMultistepScheduler": Rule("vp", positive_end=True, first_order_end=14),
-    "SASolverScheduler": Rule("vp", positive_end=True),
+    "SASolverScheduler": Rule("vp", positive_end=True, whole_times=True),
     "EDMEulerScheduler": Rule("ve"),
     "EDMDPMSolverMultistepScheduler": Rule("ve"),
     "FlowMatchEulerDiscreteScheduler": Rule("flow"),

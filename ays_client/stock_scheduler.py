@@ -52,7 +52,10 @@ def diffusers_class(name: str) -> Any:
 def stock_of(scheduler: Any) -> Any:
     """The stock scheduler behind one with a schedule, configured as that one is visibly."""
     config = {name: value for name, value in scheduler._internal_dict.items() if name != KEY}
-    return diffusers_class(scheduler._internal_dict[KEY]["replaces"]).from_config(config)
+    stock = diffusers_class(scheduler._internal_dict[KEY]["replaces"]).from_config(config)
+    # Constructors of pipelines change fields that are listed as defaults, which `from_config` would not read.
+    stock._internal_dict = type(scheduler._internal_dict)(config)
+    return stock
 
 
 def ask(stock: Any, asked: Asked, *, default: int) -> None:
