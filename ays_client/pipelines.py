@@ -4,10 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from ays_client.contract import Schedule
+from ays_client.contract import Schedule, Source
+from ays_client.distilled import distilled_by
+from ays_client.errors import ScheduleRefused
 from ays_client.notices import warn_once
 from ays_client.scheduler_rules import same_method, solver_of
 from ays_client.schedulers import runs, scheduled, with_schedule, without_schedule
+
+_IT = "the schedule"
 
 
 def apply_schedule(pipe: Any, schedule: Schedule | None, *, swap: bool = False, strict: bool = False) -> Any:
@@ -38,6 +42,7 @@ def apply_schedule(pipe: Any, schedule: Schedule | None, *, swap: bool = False, 
     if runs(pipe.scheduler, schedule, swap=swap, strict=strict):
         return pipe
     try:
+        _check_distilled(pipe, schedule)
         made = with_schedule(pipe.scheduler, schedule, swap=swap, strict=strict)
     except Exception as error:
         if strict:
@@ -83,3 +88,11 @@ def applied(pipe: Any, schedule: Schedule | None, *, swap: bool = False, strict:
         yield apply_schedule(pipe, schedule, swap=swap, strict=strict)
     finally:
         pipe.scheduler = before
+
+
+def _check_distilled(pipe: Any, schedule: Schedule) -> None:
+    """Refuse levels that were not found for this very network where it knows few noise levels alone."""
+    shown = None if schedule.source is Source.OPTIMIZED else distilled_by(pipe)
+    if shown is not None:
+        why = f"the pipeline is distilled to few steps ({shown}), and a {schedule.source.value} schedule is one of the model before that"
+        raise ScheduleRefused.of(_IT, why=why, fix="keep the scheduler and the steps that the checkpoint's card names")

@@ -189,7 +189,8 @@ class Scheduled:
 
     def _pass(self, method: str, timestep: Any, *args: Any, **kwargs: Any) -> Any:
         if self._stock is not None:
-            return getattr(self._stock, method)(*args, **kwargs)
+            known = inspect.signature(getattr(self._stock, method)).parameters
+            return getattr(self._stock, method)(*args, **{name: value for name, value in kwargs.items() if name in known})
         if self._pending is not None and timestep is not None:
             self._settle(timestep)
         with self._in_class():

@@ -1,4 +1,4 @@
-"""The table of call sites in docs/integrate.md: what pipelines with a schedule evaluate. `python -m tests.integrate.call_sites` writes it."""
+"""The table of call sites in docs/integrate.md; `python -m tests.integrate.call_sites` writes it."""
 
 import warnings
 from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ def _zeros(*args: Any, **kwargs: Any) -> tuple[torch.Tensor]:
 
 def pipeline(family: Family, task: str, scheduler: Any) -> Any:
     """One of a family's pipelines."""
-    components, one = parts(family)
+    components, _ = parts(family)
     kind = getattr(diffusers, f"{family.stem}{task}Pipeline")
     more = {"requires_safety_checker": False} if family.stem == "StableDiffusion" else {}
     wanted = {name: value for name, value in components.items() if name in kind._get_signature_keys(kind)[0]}

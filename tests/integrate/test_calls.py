@@ -44,7 +44,7 @@ def test_a_part_starts_at_its_level(sigma, sigmas):
 
 
 def test_a_part_below_the_end_and_a_split_before_the_start_cannot_be():
-    with pytest.raises(ValueError, match="it ends at the level 0.5, and would have to start at 0.4"):
+    with pytest.raises(ValueError, match=r"it ends at the level 0\.5, and would have to start at 0\.4"):
         from_level(Levels([2.0, 0.5], [20.0]), 0.4, 5.0)
     with pytest.raises(ValueError, match="it has no step before the level 9"):
         through_level(WHOLE, 9.0, 45.0, 50.0)
@@ -193,3 +193,33 @@ def test_learned_variances_are_left_out(channels):
     x, output = torch.randn(1, channels, 4, 4), torch.randn(1, 2 * channels, 4, 4)
     found = made.step(output, made.timesteps[0], x).prev_sample
     torch.testing.assert_close(found, plain.step(output[:, :channels], plain.timesteps[0], x).prev_sample)
+
+
+DISTILLED = {
+    "name": (lambda pipe: pipe.register_to_config(_name_or_path="ByteDance/SDXL-Lightning"), "its name 'ByteDance/SDXL-Lightning' says so"),
+    "network": (lambda pipe: pipe.unet.register_to_config(_name_or_path="/models/sd-turbo/unet"), "its name 'sd-turbo/unet' says so"),
+    "adapter": (lambda pipe: setattr(pipe.unet, "peft_config", {"lcm-lora": None}), "its name 'lcm-lora' says so"),
+    "guidance": (lambda pipe: pipe.unet.register_to_config(time_cond_proj_dim=256), "its unet takes the guidance scale as an input"),
+    "scheduler": (lambda pipe: setattr(pipe, "scheduler", diffusers.LCMScheduler(**LATENT)), "its scheduler is LCMScheduler"),
+}
+
+
+@pytest.mark.parametrize("mark", DISTILLED)
+def test_levels_of_a_base_model_are_refused_where_the_pipeline_is_distilled(mark, caplog):
+    change, message = DISTILLED[mark]
+    pipe = tiny.stable_diffusion().pipe
+    change(pipe)
+    published = schedule(source="published", validated=False)
+    with pytest.raises(ScheduleRefused, match=message):
+        apply_schedule(pipe, published, strict=True)
+    own = pipe.scheduler
+    apply_schedule(pipe, published)
+    assert pipe.scheduler is own
+    assert message in caplog.text
+
+
+@pytest.mark.parametrize("name", ["stabilityai/stable-diffusion-xl-base-1.0", "/home/turbo/models/my-model", "hyperion/dmdx"])
+def test_other_names_say_nothing(name):
+    pipe = tiny.stable_diffusion().pipe
+    pipe.register_to_config(_name_or_path=name)
+    assert scheduled(apply_schedule(pipe, schedule(source="published", validated=False), strict=True).scheduler)
