@@ -163,7 +163,15 @@ def _values(rule: Rule, schedule: Schedule, train_steps: int) -> dict[str, objec
     levels, flow = model_levels(schedule), schedule.kind == "flow"
     times = [train_steps * level for level in levels[:-1]] if flow else list(schedule.timesteps)
     scale = 1.0 / math.hypot(1.0, levels[0]) if rule.state == "vp" and not flow else 1.0
-    return {"sigmas": levels, "timesteps": times, "start": scale * levels[0], "twice": rule.twice, "whole_times": rule.whole_times}
+    guidance = None if schedule.weights is None else schedule.guidance_scale
+    return {
+        "guidance_scale": guidance,
+        "sigmas": levels,
+        "timesteps": times,
+        "start": scale * levels[0],
+        "twice": rule.twice,
+        "whole_times": rule.whole_times,
+    }
 
 
 def _positive_end(rule: Rule, schedule: Schedule) -> list[float]:

@@ -223,3 +223,25 @@ def test_other_names_say_nothing(name):
     pipe = tiny.stable_diffusion().pipe
     pipe.register_to_config(_name_or_path=name)
     assert scheduled(apply_schedule(pipe, schedule(source="published", validated=False), strict=True).scheduler)
+
+
+def test_a_fitted_schedule_runs_at_its_own_guidance_alone(caplog):
+    torch.manual_seed(0)
+    one = tiny.stable_diffusion_xl()
+    guided = {"negative_prompt_embeds": torch.randn(2, 5, 16), "negative_pooled_prompt_embeds": torch.randn(2, 16)}
+    fitted = schedule(solver=Solver.EULER, guidance_scale=3.0, weights=[[1.0]] * 8)
+    values = with_schedule(one.pipe.scheduler, fitted).schedule_values
+    assert values["guidance_scale"] == 3.0
+    assert with_schedule(one.pipe.scheduler, schedule(guidance_scale=3.0)).schedule_values["guidance_scale"] is None
+    apply_schedule(one.pipe, fitted)
+    one(**guided | {"guidance_scale": 3}, num_inference_steps=5)
+    assert len(one.calls) == 8
+    caplog.clear()
+    for _ in range(2):
+        one(**guided, guidance_scale=4.0, num_inference_steps=5)
+        assert len(one.calls) == 5
+    (warning,) = [record.getMessage() for record in caplog.records if record.name == "ays_client"]
+    assert "the fitted schedule was made for guidance_scale=3, and the call has 4" in warning
+    apply_schedule(one.pipe, fitted, strict=True)
+    with pytest.raises(ScheduleRefused, match=r"fix: ask for a schedule of guidance_scale=4"):
+        one(**guided, guidance_scale=4.0)
