@@ -202,6 +202,13 @@ def test_an_answer_for_another_guidance_is_none(guidance):
             ask(schedules, guidance_scale=5.0)
 
 
+def test_a_published_table_answers_every_guidance():
+    with Hostile() as service:
+        service.body = GOOD.model_copy(update={"guidance_scale": None, "source": Source.PUBLISHED}).model_dump_json().encode()
+        schedules = Schedules(service.url, snapshots=None, strict=True)
+        assert ask(schedules, guidance_scale=5.0).guidance_scale is None
+
+
 @pytest.mark.usefixtures("store")
 def test_strict_raises_what_the_service_says(server):
     schedules = Schedules(server.url, snapshots=None, strict=True)
