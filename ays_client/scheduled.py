@@ -91,7 +91,7 @@ class Scheduled:
 
     def steps_asked(self) -> int:
         """The number of steps that a pipeline counts in, with the stock scheduler that it has."""
-        return (self._asked.counted if self._asked else None) or self.steps
+        return (self._asked and self._asked.counted) or self.steps
 
     def start_unknown(self, why: str) -> None:
         """Have the pipeline's own scheduler run the rest of this call: where it starts is told in a way that is not understood."""

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from ays_client import NotFound, ScheduleRefused, Schedules, Unavailable
+from ays_client.contract import Source
 from ays_client.errors import ServiceError
 from tests.client.hostile import GOOD, Dead, Deaf, Hostile
 from tests.service.worker import measured
