@@ -10,8 +10,11 @@ from collections.abc import Mapping
 from functools import cache, wraps
 from typing import Any
 
-from ays_client.scheduled import METHODS, Scheduled
+from ays_client.scheduled import Scheduled
 from ays_client.stock_scheduler import KEY, diffusers_class
+
+_REPLACED = ("set_timesteps", "set_begin_index", "step", "scale_model_input", "add_noise", "scale_noise")
+"""Methods whose place one of `Scheduled` takes; the class of a stock scheduler may have had those that a class lacks."""
 
 
 def made(base: Any, stock: Any, values: Mapping[str, Any]) -> Any:
@@ -51,8 +54,10 @@ def durable(base: Any) -> Any:
         "_base": base,
         "__reduce__": _reduced,
     }
-    members = names | {"from_config": classmethod(from_config)}
-    members |= {name: _signed(ours, getattr(base, name, ours)) for name, ours in METHODS.items()}
+    members: dict[str, Any] = names | {"from_config": classmethod(from_config)}
+    for name in _REPLACED:
+        ours = getattr(Scheduled, f"_{name}")
+        members[name] = _signed(ours, getattr(base, name, ours))
     if not base.__name__.startswith("FlowMatch"):
         # Those have none: their pipelines never scale the noise they start from.
         members["init_noise_sigma"] = property(_starting_noise, lambda _self, _value: None)

@@ -248,14 +248,3 @@ class Scheduled:
         self._pending = None
         self.sigmas = getattr(stock, "sigmas", self.sigmas)
         vars(self)["order"] = stock.order
-
-
-METHODS = {
-    "set_timesteps": Scheduled._set_timesteps,
-    "set_begin_index": Scheduled._set_begin_index,
-    "step": Scheduled._step,
-    "scale_model_input": Scheduled._scale_model_input,
-    "add_noise": Scheduled._add_noise,
-    "scale_noise": Scheduled._scale_noise,
-}
-"""What takes the place of a class's methods; the class of a stock scheduler may have had those that it lacks."""
