@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from ays_client.contract import Schedule, Target
+from ays_client.contract import Schedule, Source, Target
 from ays_client.errors import ScheduleRefused
 from ays_client.scheduler_rules import kind_of
 from ays_client.stock import times_between
@@ -25,14 +25,18 @@ def check_answer(schedule: Schedule, asked: Target) -> None:
     Raises:
         ScheduleRefused: it is for another model, budget, solver, terminal or guidance, or is malformed.
     """
-    # Without a guidance of its own a question means the model's.
-    names = ("model", "nfe", "steps", "solver", "terminal", *["guidance_scale"] * (asked.guidance_scale is not None))
-    for name in names:
+    for name in ("model", "nfe", "steps", "solver", "terminal", *["guidance_scale"] * _guided(schedule, asked)):
         received, expected = getattr(schedule, name), getattr(asked, name)
         if received != expected:
             why = f"received {name}={received}, expected {name}={expected}"
             raise ScheduleRefused.of(_IT, why=why, fix="check the address of the service")
     check_levels(schedule)
+
+
+def _guided(schedule: Schedule, asked: Target) -> bool:
+    """Whether the guidance must be the same: a question without one means the model's, and published and stock levels are of none."""
+    table = schedule.source in {Source.PUBLISHED, Source.STOCK} and schedule.guidance_scale is None and schedule.weights is None
+    return asked.guidance_scale is not None and not table
 
 
 def check_levels(schedule: Schedule) -> None:
