@@ -84,6 +84,7 @@ _ALWAYS = {
     "HeunDiscreteScheduler": "heun",
     "DDIMScheduler": "ddim",
     "DDPMScheduler": "sddim",
+    "FittedScheduler": "fitted",
 }
 
 

@@ -108,6 +108,8 @@ def _check_class(base: Any) -> None:
 
 def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
     name = type(stock).__name__
+    if schedule.solver is Solver.FITTED:
+        return _fitted(stock, schedule)
     if name in SWAPPED or (swap and not same_method(solver_of(stock), schedule.solver.value)):
         return _swapped(stock, schedule)
     if name == "DPMSolverSinglestepScheduler" and schedule.nfe != schedule.steps:
@@ -123,6 +125,12 @@ def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
         # It lowers its order for the last step alone.
         ending["lower_order_final"] = False
     return Plan(type(stock), ending, rule)
+
+
+def _fitted(stock: Any, schedule: Schedule) -> Plan:
+    from ays_client.fitted_scheduler import FittedScheduler, configuration_of
+
+    return Plan(FittedScheduler, configuration_of(stock, schedule), Rule("ve" if schedule.kind == "edm" else "vp"))
 
 
 def _swapped(stock: Any, schedule: Schedule) -> Plan:
