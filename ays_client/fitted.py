@@ -66,10 +66,12 @@ def sample_fitted(
     levels = sigmas.tolist()
     steps = len(levels) - 1
     if not 0 <= steps <= len(weights):
-        msg = f"received {len(levels)} sigmas, expected at most {len(weights) + 1} for {len(weights)} lists of weights"
-        raise ValueError(f"{msg}; fix: pass the schedule's own levels, or the last ones of them")
+        fix = "pass the schedule's own levels, or the last ones of them"
+        msg = f"received {len(levels)} sigmas, expected at most {len(weights) + 1} for {len(weights)} lists of weights; fix: {fix}"
+        raise ValueError(msg)
     state = x if x.element_size() >= 4 else x.float()
-    ones, estimates, longest = x.new_ones([x.shape[0]]), [], max(map(len, weights))
+    ones, longest = x.new_ones([x.shape[0]]), max(map(len, weights))
+    estimates: list[Any] = []
     for index, (high, low) in enumerate(itertools.pairwise(levels)):
         seen = state.to(x.dtype)
         denoised = model(seen, high * ones, **(extra_args or {}))
@@ -120,4 +122,4 @@ def steps_within(levels: Sequence[float], sigmas: Sequence[float], *, tolerance:
             return slice(first, first + steps)
     given = ", ".join(f"{sigma:g}" for sigma in sigmas)
     why = f"its weights belong to its own levels, and the levels received are {given}"
-    raise ScheduleRefused.of("the fitted schedule", why=why, fix="sample its own levels, or a contiguous part of them")
+    raise ScheduleRefused.of(what="the fitted schedule", why=why, fix="sample its own levels, or a contiguous part of them")

@@ -59,6 +59,7 @@ class FittedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
             why = f"received {len(sigmas)} sigmas, {len(timesteps)} timesteps and {len(weights)} lists of weights"
             fix = "pass one more sigma than timesteps, and a list of weights for each timestep"
             raise ScheduleRefused.of(type(self).__name__, why=why, fix=fix)
+        self._train_timesteps = num_train_timesteps
         self._process = NoiseProcess(noise_process, prediction_type, sigma_data)
         self._whole, self._weights = tuple(sigmas), tuple(map(tuple, weights))
         self.set_timesteps()
@@ -218,15 +219,15 @@ class FittedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
 
     def __len__(self) -> int:
         """Number of timesteps of the network's training."""
-        count: int = self.config["num_train_timesteps"]
-        return count
+        return self._train_timesteps
 
 
 def _check(noise_process: str, prediction_type: str) -> None:
     expected = PREDICTIONS.get(noise_process, ())
     if prediction_type not in expected:
-        why = f"received noise_process={noise_process} with prediction_type={prediction_type}, expected {' or '.join(expected) or PREDICTIONS}"
-        raise ScheduleRefused.of("FittedScheduler", why=why, fix="ask for a schedule of solver=dpmpp_2m")
+        what = " or ".join(expected) or f"a noise_process of {', '.join(PREDICTIONS)}"
+        why = f"received noise_process={noise_process} with prediction_type={prediction_type}, expected {what}"
+        raise ScheduleRefused.of(FittedScheduler.__name__, why=why, fix="ask for a schedule of solver=dpmpp_2m")
 
 
 def configuration_of(stock: Any, schedule: Schedule) -> dict[str, object]:
