@@ -20,6 +20,7 @@ from tests.integrate.test_schedulers import EDM, EXACT, FLOW, NOISE, VIDEO, stoc
 
 pytestmark = [pytest.mark.filterwarnings("ignore::DeprecationWarning"), pytest.mark.filterwarnings("ignore:.algorithm_types:FutureWarning")]
 
+CONTINUOUS = VIDEO | {"prediction_type": "epsilon"}
 MULTISTEP = "DPMSolverMultistepScheduler"
 
 
@@ -194,7 +195,7 @@ def test_copies_keep_levels_and_weights(kind, name, config, tmp_path, caplog):
 
 
 @pytest.mark.parametrize(("kind", "name", "config"), CASES)
-def test_the_stock_scheduler_comes_back(kind, name, config, tmp_path):
+def test_the_stock_scheduler_comes_back(kind, name, config):
     scheduler, wanted = stock(name, config), fitted_for(kind)
     made = with_schedule(scheduler, wanted)
     assert scheduled(made)
@@ -215,12 +216,7 @@ def test_the_stock_scheduler_comes_back(kind, name, config, tmp_path):
         (MULTISTEP, LATENT, {"solver": Solver.DPMPP_2M}, "its weights are not those"),
         ("FlowMatchEulerDiscreteScheduler", {}, {}, "noise process vp, expected flow"),
         ("KDPM2DiscreteScheduler", LATENT, {}, "KDPM2DiscreteScheduler is refused"),
-        (
-            "EulerDiscreteScheduler",
-            VIDEO | {"prediction_type": "sample"},
-            {"kind": "edm", "prediction_type": "sample"},
-            "expected epsilon or",
-        ),
+        ("EulerDiscreteScheduler", CONTINUOUS, {"kind": "edm"}, "noise_process=edm with prediction_type=noise, expected epsilon or"),
     ],
 )
 def test_what_is_refused(name, config, changes, message):
