@@ -36,7 +36,7 @@ _EULER = frozenset({Solver.EULER, Solver.DDIM})
 _ANCESTRAL = frozenset({Solver.EULER_ANCESTRAL, Solver.DDPM, Solver.SDDIM})
 _ER_SDE = frozenset({Solver.ER_SDE_1, Solver.ER_SDE_2, Solver.ER_SDE_3})
 _COMFYUI_FLOW = _EULER | _ER_SDE | {Solver.DPMPP_2S, Solver.DPMPP_2M, Solver.DPMPP_3M, Solver.DPMPP_2M_SDE, Solver.DPMPP_3M_SDE}
-_COMFYUI = _COMFYUI_FLOW | _ANCESTRAL | {Solver.HEUN, Solver.IPNDM, Solver.UNIPC_3}
+_COMFYUI = _COMFYUI_FLOW | _ANCESTRAL | {Solver.HEUN, Solver.IPNDM}
 _KDIFFUSION = frozenset(solver for solver, card in CARDS.items() if card.kdiffusion and not card.kdiffusion.endswith("(ComfyUI)"))
 _TAKES_TIMESTEPS = frozenset({"EulerDiscreteScheduler", "HeunDiscreteScheduler", "DPMSolverMultistepScheduler"})
 _SDNEXT = frozenset(solver for solver, card in CARDS.items() if card.schedulers.get("vp") in _TAKES_TIMESTEPS)
@@ -72,16 +72,29 @@ def runs_solver(form: Format, solver: Solver, kind: str) -> bool:
     return solver in (of_flow if kind == "flow" else of_sigma)
 
 
+def takes(schedule: Schedule, form: Format) -> bool:
+    """Whether the tool of a format can run a schedule."""
+    return runs_solver(form, schedule.solver, schedule.kind) and not _closes_otherwise(schedule, form)
+
+
+def _closes_otherwise(schedule: Schedule, form: Format) -> bool:
+    """Whether the last step would be another one: at a positive level k-diffusion's functions evaluate once more."""
+    twice = CARDS[schedule.solver].evaluations_per_step > 1
+    return twice and schedule.sigmas[-1] > 0 and form not in {Format.JSON, Format.DIFFUSERS}
+
+
 def check_consumer(schedule: Schedule, form: Format) -> None:
     """Whether the tool of a format can run a schedule.
 
     Raises:
         ScheduleRefused: the format carries no weights, or the tool has no such solver for this kind of model.
     """
-    solver, kind = schedule.solver, schedule.kind
-    if runs_solver(form, solver, kind):
+    if takes(schedule, form):
         return
-    what = f"format {form.value}"
+    solver, kind, what = schedule.solver, schedule.kind, f"format {form.value}"
+    if runs_solver(form, solver, kind):
+        why = f"its tool ends {solver.value} at a positive level with one more evaluation"
+        raise ScheduleRefused.of(what, why=why, fix="ask for terminal=zero")
     other = next((one.value for one in _SUGGESTED if runs_solver(form, one, kind)), None)
     ask = "ask for format=json" if other is None else f"ask for solver={other}"
     if solver is Solver.FITTED:

@@ -12,11 +12,9 @@ from diffusers.configuration_utils import register_to_config
 from diffusers.schedulers.scheduling_utils import SchedulerOutput
 from torch import Tensor
 
-from ays_client.contract import Schedule
 from ays_client.errors import ScheduleRefused
 from ays_client.fitted import known_weights, weights_at
-from ays_client.formats import model_levels
-from ays_client.noise_process import PREDICTIONS, NoiseProcess
+from ays_client.noise_process import NoiseProcess, check_prediction
 
 
 class FittedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
@@ -54,7 +52,7 @@ class FittedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         timesteps: Sequence[float] = (0.0,),
         weights: Sequence[Sequence[float]] = ((1.0,),),
     ) -> None:
-        _check(noise_process, prediction_type)
+        check_prediction(noise_process, prediction_type)
         if not len(sigmas) == len(timesteps) + 1 == len(weights) + 1:
             why = f"received {len(sigmas)} sigmas, {len(timesteps)} timesteps and {len(weights)} lists of weights"
             fix = "pass one more sigma than timesteps, and a list of weights for each timestep"
@@ -220,39 +218,3 @@ class FittedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
     def __len__(self) -> int:
         """Number of timesteps of the network's training."""
         return self._train_timesteps
-
-
-def _check(noise_process: str, prediction_type: str) -> None:
-    expected = PREDICTIONS.get(noise_process, ())
-    if prediction_type not in expected:
-        what = " or ".join(expected) or f"a noise_process of {', '.join(PREDICTIONS)}"
-        why = f"received noise_process={noise_process} with prediction_type={prediction_type}, expected {what}"
-        raise ScheduleRefused.of(FittedScheduler.__name__, why=why, fix="ask for a schedule of solver=dpmpp_2m")
-
-
-def configuration_of(stock: Any, schedule: Schedule) -> dict[str, object]:
-    """Changes of a stock scheduler's configuration with which a `FittedScheduler` runs the schedule in its place.
-
-    Args:
-        stock: a scheduler of a class in our rules, of the schedule's kind of model.
-        schedule: a fitted schedule.
-
-    Raises:
-        ScheduleRefused: the schedule's kind of model has no scheduler in diffusers.
-    """
-    kind, flow = schedule.kind, schedule.kind == "flow"
-    predicts = "flow_prediction" if flow else stock.config.get("prediction_type", "epsilon")
-    if kind == "edm" and predicts == "epsilon" and not type(stock).__name__.startswith("EDM"):
-        # Euler on continuous times takes it for the noise itself, without EDM's preconditioning.
-        predicts = "noise"
-    _check(kind, predicts)
-    steps: float = stock.config["num_train_timesteps"]
-    levels = model_levels(schedule)
-    return {
-        "noise_process": kind,
-        "prediction_type": predicts,
-        "sigma_data": stock.config.get("sigma_data", 1.0),
-        "sigmas": levels,
-        "timesteps": [steps * level for level in levels[:-1]] if flow else list(schedule.timesteps),
-        "weights": schedule.weights,
-    }

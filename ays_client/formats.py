@@ -10,7 +10,7 @@ import json
 from decimal import Decimal
 
 from ays_client.consumers import Format as Format
-from ays_client.consumers import check_consumer, runs_solver
+from ays_client.consumers import check_consumer, takes
 from ays_client.contract import Schedule
 from ays_client.solvers import CARDS, Solver
 from ays_client.webuis import a1111, before_shift, comfyui_node, sdnext
@@ -61,10 +61,10 @@ def links(path: str, schedule: Schedule) -> dict[str, str]:
         schedule: the schedule.
 
     Returns:
-        `{format: link}` for every format but JSON whose tool runs the schedule's solver on its kind of model.
+        `{format: link}` for every format but JSON whose tool can run the schedule.
     """
-    mark, solver, kind = "&" if "?" in path else "?", schedule.solver, schedule.kind
-    forms = [form for form in Format if form is not Format.JSON and runs_solver(form, solver, kind)]
+    mark = "&" if "?" in path else "?"
+    forms = [form for form in Format if form is not Format.JSON and takes(schedule, form)]
     return {form.value: f"{path}{mark}format={form.value}" for form in forms}
 
 
@@ -92,8 +92,8 @@ def diffusers(schedule: Schedule) -> dict[str, object]:
     """What to set on a diffusers scheduler to take exactly these levels.
 
     Returns:
-        `scheduler` (class name; None where diffusers has no class of this method for this kind of model, which `render` refuses), `config` (changes of its
-        configuration), `timesteps` (`steps` floats), `sigmas` (`steps + 1` floats) and `note` (how to apply them).
+        `scheduler` (class name; None, which `render` refuses, where diffusers has no class of this method for this kind of model),
+        `config` (changes of its configuration), `timesteps` (`steps` floats), `sigmas` (`steps + 1` floats) and `note` (how to apply them).
     """
     scheduler, config = scheduler_of(schedule)
     scale = 1000.0 if schedule.kind == "flow" else 1.0

@@ -7,6 +7,8 @@ The level is the noise-to-signal ratio sigma, of flow models `t = sigma / (1 + s
 import math
 from dataclasses import dataclass
 
+from ays_client.errors import ScheduleRefused
+
 PREDICTIONS = {
     "vp": ("epsilon", "v_prediction", "sample"),
     "edm": ("epsilon", "v_prediction"),
@@ -61,3 +63,16 @@ class NoiseProcess:
             return low / high, 1.0 - low / high
         (before, _), (after, _) = self.scales(high), self.scales(low)
         return after / before * low / high, after * (1.0 - low / high)
+
+
+def check_prediction(noise_process: str, prediction_type: str) -> None:
+    """Whether a formula is known for what a network predicts.
+
+    Raises:
+        ScheduleRefused: none is.
+    """
+    expected = PREDICTIONS.get(noise_process, ())
+    if prediction_type not in expected:
+        known = " or ".join(expected) or f"a noise_process of {', '.join(PREDICTIONS)}"
+        why = f"received noise_process={noise_process} with prediction_type={prediction_type}, expected {known}"
+        raise ScheduleRefused.of(what="FittedScheduler", why=why, fix="ask for a schedule of solver=dpmpp_2m")

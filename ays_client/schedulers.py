@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from ays_client.contract import Schedule, Solver
 from ays_client.errors import ScheduleRefused
+from ays_client.fitted_configuration import configuration_of
 from ays_client.formats import model_levels, scheduler_of
 from ays_client.scheduler_rules import REFUSED, RULES, SWAPPED, Rule, same_method, solver_of
 from ays_client.trust import check_levels, check_scheduler
@@ -128,7 +129,7 @@ def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
 
 
 def _fitted(stock: Any, schedule: Schedule) -> Plan:
-    from ays_client.fitted_scheduler import FittedScheduler, configuration_of
+    from ays_client.fitted_scheduler import FittedScheduler
 
     return Plan(FittedScheduler, configuration_of(stock, schedule), Rule("ve" if schedule.kind == "edm" else "vp"))
 
