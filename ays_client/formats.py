@@ -98,6 +98,9 @@ def diffusers(schedule: Schedule) -> dict[str, object]:
     scheduler, config = scheduler_of(schedule)
     scale = 1000.0 if schedule.kind == "flow" else 1.0
     sigmas = model_levels(schedule)
+    if schedule.kind == "edm":
+        # Its classes scale the noise that a pipeline starts from by this, not by the first level.
+        config |= {"sigma_max": sigmas[0]}
     if schedule.solver is Solver.DEIS and sigmas[-1] == 0:
         # It divides by the logarithm of the last level; from here on its last step is D to a millionth.
         sigmas[-1] = _NEARLY_ZERO * sigmas[-2]
