@@ -77,6 +77,22 @@ def test_half_precision_reaches_the_model_and_the_state_stays_in_float32(dtype, 
     assert (found.float() - target).abs().max() < kept * 0.25
 
 
+def second_order():
+    """Weights of DPM-Solver++(2M)."""
+    ratios = [math.log(high / low) for high, low in pairwise(LEVELS)]
+    return [[1.0], *([1 + now / (2 * before), -now / (2 * before)] for before, now in pairwise(ratios)), [1.0]]
+
+
+@pytest.mark.parametrize("weights", [[*second_order()[:1], *second_order()], *(random_weights(8, seed=seed) for seed in range(6))])
+def test_a_network_in_bfloat16_costs_little_more_than_one_rounding_of_its_outputs(weights):
+    """What eight rounded evaluations leave in the sample, in units of the rounding of one; 1.6 with the weights of 2M."""
+    sigmas, x = torch.tensor(SIGMAS, dtype=torch.float64), SIGMAS[0] * NOISE
+    exact = sample_fitted(law, x, sigmas, weights)
+    rounded = sample_fitted(lambda state, sigma: law(state, sigma).bfloat16().double(), x, sigmas, weights)
+    one = (exact.bfloat16().double() - exact).square().mean().sqrt()
+    assert 0 < float((rounded - exact).square().mean().sqrt() / one) < 4
+
+
 def test_too_many_steps():
     with pytest.raises(ValueError, match="received 9 sigmas, expected at most 8 for 7 lists of weights; fix: pass the schedule's own"):
         sample_fitted(law, NOISE, torch.tensor(SIGMAS), random_weights(7))
