@@ -54,6 +54,8 @@ def _calling(own: Any, *, starts: bool) -> Any:
 
     @wraps(own)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+        if not isinstance(self.scheduler, Scheduled):  # A class of one's own that extends this one.
+            return own(self, *args, **kwargs)
         try:
             bound = signature.bind(self, *args, **kwargs)
         except TypeError:  # Its own message is the better one.
@@ -80,6 +82,8 @@ def _starting(own: Any) -> Any:
     @wraps(own)
     def get_timesteps(self: Any, *args: Any, **kwargs: Any) -> Any:
         scheduler = self.scheduler
+        if not isinstance(scheduler, Scheduled):
+            return own(self, *args, **kwargs)
         bound = signature.bind(self, *args, **kwargs)
         asked = bound.arguments
         if "sigmas" in asked:  # It is called before the scheduler is asked, and cuts levels that it gives to it.

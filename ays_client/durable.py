@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from functools import cache, wraps
 from typing import Any
 
+from ays_client.call_steps import follow_schedulers
 from ays_client.scheduled import Scheduled
 from ays_client.stock_scheduler import KEY, diffusers_class
 
@@ -37,7 +38,8 @@ def made(base: Any, stock: Any, values: Mapping[str, Any]) -> Any:
 
 @cache
 def durable(base: Any) -> Any:
-    """The subclass of a scheduler class that carries a schedule."""
+    """The subclass of a scheduler class that carries a schedule; where there is one, pipelines follow it."""
+    follow_schedulers()
 
     def from_config(_cls: Any, /, config: Any = None, return_unused_kwargs: bool = False, **changes: Any) -> Any:
         if KEY not in (config or {}):

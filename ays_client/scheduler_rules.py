@@ -88,6 +88,7 @@ _ALWAYS = {
     "HeunDiscreteScheduler": "heun",
     "DDIMScheduler": "ddim",
     "DDPMScheduler": "sddim",
+    "FittedScheduler": "fitted",
 }
 
 

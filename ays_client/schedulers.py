@@ -13,10 +13,10 @@ import inspect
 import math
 from typing import Any, NamedTuple
 
-from ays_client.call_steps import follow_schedulers
 from ays_client.contract import Schedule, Solver
 from ays_client.durable import made
 from ays_client.errors import ScheduleRefused
+from ays_client.fitted_configuration import configuration_of
 from ays_client.formats import model_levels, scheduler_of
 from ays_client.scheduled import Scheduled
 from ays_client.scheduler_fields import UNDONE, check_fields
@@ -63,7 +63,6 @@ def with_schedule(scheduler: Any, schedule: Schedule, *, swap: bool = False, str
     check_fields(stock)
     check_scheduler(stock, schedule)
     plan = _plan(stock, schedule, swap=swap)
-    follow_schedulers()
     values = _values(plan.rule, schedule, stock.config["num_train_timesteps"])
     how = {"replaces": type(stock).__name__, "changes": plan.config, "strict": strict, "whence": _whence(schedule, swap, strict)}
     return made(plan.base, stock, values | how)
@@ -104,6 +103,8 @@ def _check_class(base: Any) -> None:
 
 def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
     name = type(stock).__name__
+    if schedule.solver is Solver.FITTED:
+        return _fitted(stock, schedule)
     if name in SWAPPED or (swap and not same_method(solver_of(stock), schedule.solver.value)):
         return _swapped(stock, schedule)
     if name == "DPMSolverSinglestepScheduler" and schedule.nfe != schedule.steps:
@@ -119,6 +120,12 @@ def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
         # It lowers its order for the last step alone.
         ending["lower_order_final"] = False
     return Plan(type(stock), _undone(type(stock)) | ending, rule)
+
+
+def _fitted(stock: Any, schedule: Schedule) -> Plan:
+    from ays_client.fitted_scheduler import FittedScheduler
+
+    return Plan(FittedScheduler, configuration_of(stock, schedule), Rule("ve" if schedule.kind == "edm" else "vp"))
 
 
 def _swapped(stock: Any, schedule: Schedule) -> Plan:
