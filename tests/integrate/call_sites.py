@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import cache, partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -93,12 +94,31 @@ def times(pipe: Any, family: Family, column: str) -> list[float]:
     one.calls.clear()
     with torch.no_grad():
         pipe(**one.call | size | TASKS[column][1])
+    return recorded(family)
+
+
+def recorded(family: Family) -> list[float]:
+    """The times of the last call, as the scheduler counts them."""
+    _, one = parts(family)
     return [float(time) * (1000 if family.stem == "Flux" else 1) for _, time, _ in one.calls]
 
 
-def stock_times(family: Family, name: str, column: str) -> list[float]:
-    """The times at which the pipeline evaluates by its own schedule."""
-    return times(pipeline(family, TASKS[column][0], scheduler_for(family, name)), family, column)
+class _Evaluated(Exception):  # noqa: N818 - raised to end a call, not for an error
+    """The network has been evaluated once."""
+
+
+def stock_start(family: Family, name: str, column: str) -> float:
+    """The time of the pipeline's first evaluation by its own schedule; the call ends there."""
+
+    def stop(*_: Any) -> None:
+        raise _Evaluated
+
+    _, one = parts(family)
+    hook = getattr(one.pipe, one.network).register_forward_hook(stop)
+    with suppress(_Evaluated):
+        times(pipeline(family, TASKS[column][0], scheduler_for(family, name)), family, column)
+    hook.remove()
+    return recorded(family)[0]
 
 
 def scheduled_times(family: Family, name: str, column: str, wanted: Schedule) -> list[float]:

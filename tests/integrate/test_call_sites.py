@@ -17,7 +17,7 @@ def test_a_call_site_starts_where_it_would_and_goes_on_by_the_schedule(key):
     whole = [1000 * time for time in wanted.timesteps] if family.kind == "flow" else wanted.timesteps
     expected = whole
     if column != "text2img":
-        start = call_sites.stock_times(family, name, column)[0]
+        start = call_sites.stock_start(family, name, column)
         expected = [start, *[time for time in whole if time < start]]
     if name == "HeunDiscreteScheduler":
         expected = [expected[0], *[time for time in expected[1:] for _ in range(2)]]
