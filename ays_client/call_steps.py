@@ -18,6 +18,9 @@ from ays_client.scheduled import Scheduled
 from ays_client.stock_scheduler import Call, cutoff_of, diffusers_class, first_below, stock_of
 
 _SAME = 1e-6
+_GUIDANCE = ("guidance_scale", "max_guidance_scale")
+"""Arguments that guidance comes in; of videos that begin with an image it grows over the frames, to the latter."""
+
 _IT = "the schedule"
 
 
@@ -62,7 +65,7 @@ def _calling(own: Any, *, starts: bool) -> Any:
             return own(self, *args, **kwargs)
         bound.apply_defaults()
         asked, scheduler = bound.arguments, self.scheduler
-        if _made_for_other_guidance(scheduler, asked.get("guidance_scale")):
+        if _made_for_other_guidance(scheduler, next((asked[name] for name in _GUIDANCE if name in asked), None)):
             with _without(self, stock_of(scheduler)):
                 return own(self, *args, **kwargs)
         end = asked.get("denoising_end")

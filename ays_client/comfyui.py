@@ -5,6 +5,7 @@ its samplers are other methods than those of the same name elsewhere (docs/solve
 imported where a model is given.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,7 +23,9 @@ _EVERY: Mapping[Solver, tuple[str, dict[str, object]]] = {
     Solver.DPMPP_2S: ("dpmpp_2s_ancestral", {"eta": 0.0}),
     Solver.DPMPP_2M: ("dpmpp_2m_sde", {"eta": 0.0, "solver_type": "midpoint"}),
     Solver.DPMPP_3M: ("dpmpp_3m_sde", {"eta": 0.0}),
+    Solver.EXP_HEUN_2_X0: ("exp_heun_2_x0", {}),
     Solver.DPMPP_2M_SDE: ("dpmpp_2m_sde", {"solver_type": "midpoint"}),
+    Solver.DPMPP_2M_SDE_HEUN: ("dpmpp_2m_sde", {"solver_type": "heun"}),
     Solver.DPMPP_3M_SDE: ("dpmpp_3m_sde", {}),
     Solver.ER_SDE_1: ("er_sde", {"max_stage": 1}),
     Solver.ER_SDE_2: ("er_sde", {"max_stage": 2}),
@@ -31,6 +34,7 @@ _EVERY: Mapping[Solver, tuple[str, dict[str, object]]] = {
 _NOT_FLOW: Mapping[Solver, tuple[str, dict[str, object]]] = {
     Solver.DPMPP_2M: ("dpmpp_2m", {}),
     Solver.HEUN: ("heun", {}),
+    Solver.RES_MULTISTEP: ("res_multistep", {}),
     Solver.IPNDM: ("ipndm", {}),
     Solver.EULER_ANCESTRAL: ("euler_ancestral", {}),
     Solver.DDPM: ("euler_ancestral", {}),
@@ -129,7 +133,8 @@ def _flow(sampling: Any) -> bool:
 def sampler_function(schedule: Schedule) -> Callable[..., Any]:
     """The function of a `comfy.samplers.KSAMPLER` that runs a fitted schedule.
 
-    Given a part of the schedule's levels, by `denoise` below 1 or SplitSigmas, it takes the weights of those steps; it refuses others.
+    Given a part of the schedule's levels, by `denoise` below 1 or SplitSigmas, it takes the weights of those steps; it refuses others, and
+    another guidance than the schedule's where the guider tells it (`guidance_of`).
     """
     levels, weights = model_levels(schedule), schedule.weights or []
 
@@ -143,7 +148,35 @@ def sampler_function(schedule: Schedule) -> Callable[..., Any]:
     ) -> Any:
         if len(sigmas) < 2:
             return x
+        _check_guidance(schedule, getattr(model, "inner_model", None))
         own = steps_within(levels, sigmas.tolist())
         return sample_fitted(model, x, sigmas, weights[own], extra_args, callback, disable)
 
     return sample
+
+
+def guidance_of(guider: Any, *, flow: bool) -> float | None:
+    """The guidance that a sampling has, in the unit of `guidance_scale`; None where its guider does not tell.
+
+    The `cfg` of CFGGuider and SamplerCustom, or at `cfg` 1 the guidance that FluxGuidance writes into the positive conditioning. A flow
+    model with neither may have its guidance in the network; guiders of two scales have no single one.
+
+    Args:
+        guider: a `comfy.samplers.CFGGuider`, the `inner_model` of what a sampler function is given.
+        flow: whether the model is a flow model.
+    """
+    cfg = getattr(guider, "cfg", None)
+    if cfg is None or hasattr(guider, "cfg1"):
+        return None
+    written = [one["guidance"] for one in getattr(guider, "original_conds", {}).get("positive", []) if "guidance" in one]
+    if written:
+        return float(written[0]) if cfg == 1 else None
+    return None if flow and cfg == 1 else float(cfg)
+
+
+def _check_guidance(schedule: Schedule, guider: Any) -> None:
+    """Refuse a fitted schedule of another guidance; one without it is of the model's own, which the guider does not tell."""
+    own, given = schedule.guidance_scale, guidance_of(guider, flow=schedule.kind == "flow")
+    if own is not None and given is not None and not math.isclose(own, given, rel_tol=1e-6):
+        why = f"it was made for guidance_scale={own:g}, and the sampling has {given:g}"
+        raise ScheduleRefused.of(what="the fitted schedule", why=why, fix=f"set the guidance to {own:g}, or choose the solver dpmpp_2m")

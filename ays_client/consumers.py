@@ -35,22 +35,27 @@ class Format(StrEnum):
 _EULER = frozenset({Solver.EULER, Solver.DDIM})
 _ANCESTRAL = frozenset({Solver.EULER_ANCESTRAL, Solver.DDPM, Solver.SDDIM})
 _ER_SDE = frozenset({Solver.ER_SDE_1, Solver.ER_SDE_2, Solver.ER_SDE_3})
-_COMFYUI_FLOW = _EULER | _ER_SDE | {Solver.DPMPP_2S, Solver.DPMPP_2M, Solver.DPMPP_3M, Solver.DPMPP_2M_SDE, Solver.DPMPP_3M_SDE}
-_COMFYUI = _COMFYUI_FLOW | _ANCESTRAL | {Solver.HEUN, Solver.IPNDM}
-_KDIFFUSION = frozenset(solver for solver, card in CARDS.items() if card.kdiffusion and not card.kdiffusion.endswith("(ComfyUI)"))
+_DPM = frozenset({Solver.DPMPP_2S, Solver.DPMPP_2M, Solver.DPMPP_3M, Solver.DPMPP_2M_SDE, Solver.DPMPP_2M_SDE_HEUN, Solver.DPMPP_3M_SDE})
+_COMFYUI_FLOW = _EULER | _ER_SDE | _DPM | {Solver.EXP_HEUN_2_X0}
+_COMFYUI = _COMFYUI_FLOW | _ANCESTRAL | {Solver.HEUN, Solver.RES_MULTISTEP, Solver.IPNDM}
+# Functions of another library than k-diffusion itself name it in brackets after a blank.
+_KDIFFUSION = frozenset(solver for solver, card in CARDS.items() if card.kdiffusion and " (" not in card.kdiffusion)
 _TAKES_TIMESTEPS = frozenset({"EulerDiscreteScheduler", "HeunDiscreteScheduler", "DPMSolverMultistepScheduler"})
-_SDNEXT = frozenset(solver for solver, card in CARDS.items() if card.schedulers.get("vp") in _TAKES_TIMESTEPS)
+_OF_SOLVER_TYPE = frozenset({Solver.RES_MULTISTEP, Solver.DPMPP_2M_SDE_HEUN})
+"""Those that differ by diffusers' `solver_type` from others."""
+_SDNEXT = frozenset(solver for solver, card in CARDS.items() if card.schedulers.get("vp") in _TAKES_TIMESTEPS) - _OF_SOLVER_TYPE
+_WEB_UI = _EULER | _ANCESTRAL | {Solver.HEUN, Solver.DPMPP_2M, Solver.DPMPP_2M_SDE, Solver.DPMPP_2M_SDE_HEUN}
 
 _RUNS: Mapping[Format, tuple[str, frozenset[Solver], frozenset[Solver]]] = {
-    # k-diffusion steps every model in sigma. Three of its functions are in ComfyUI's copy alone.
+    # k-diffusion steps every model in sigma.
     Format.KDIFFUSION: ("k-diffusion", _KDIFFUSION, _KDIFFUSION),
     Format.COMFYUI: ("ComfyUI", _COMFYUI, _COMFYUI_FLOW),
     Format.COMFYUI_API: ("ComfyUI", _COMFYUI, _COMFYUI_FLOW),
     Format.SDCPP: ("stable-diffusion.cpp", _EULER | _ANCESTRAL | {Solver.HEUN, Solver.DPMPP_2M}, _EULER),
-    # It passes `timesteps=`, of flow models `sigmas=`, to the scheduler's set_timesteps.
+    # It passes `timesteps=`, of flow models `sigmas=`, to the scheduler's set_timesteps, and names no sampler by its solver_type.
     Format.SDNEXT: ("SD.Next", _SDNEXT, frozenset({Solver.EULER})),
     # Their DPM++ 3M SDE drops the level before the last, and DPM++ 2S a adds noise.
-    Format.A1111: ("Stable Diffusion web UI", _EULER | _ANCESTRAL | {Solver.HEUN, Solver.DPMPP_2M, Solver.DPMPP_2M_SDE}, frozenset()),
+    Format.A1111: ("Stable Diffusion web UI", _WEB_UI, frozenset()),
     Format.EDM: ("NVlabs/edm", _EULER | {Solver.HEUN}, _EULER | {Solver.HEUN}),
 }
 """The tool's name; solvers that it runs on models whose level is sigma, and on flow models."""

@@ -70,8 +70,8 @@ class KSAMPLER:
     def __init__(self, function, extra_options=None):
         self.function, self.extra_options = function, extra_options or {}
 
-    def sample(self, sampling, sigmas, noise, latent):
-        """What SamplerCustom does; the number of calls of the model, and the result."""
+    def sample(self, sampling, sigmas, noise, latent, guider=None):
+        """What SamplerCustom does; the number of calls of the model, and the result. A sampler's model wraps its guider."""
         calls = []
 
         def model(x, sigma, *, model_options, seed, denoise_mask):
@@ -79,6 +79,7 @@ class KSAMPLER:
             calls.append(float(sigma[0]))
             return sampling.denoised(x, float(sigma[0]))
 
+        model.inner_model = guider
         x = sampling.noise_scaling(sigmas[0], noise, latent)
         extra = {"model_options": {}, "seed": 1, "denoise_mask": None}
         x = self.function(model, x, sigmas, extra_args=extra, callback=lambda _: None, disable=False, **self.extra_options)

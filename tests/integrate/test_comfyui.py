@@ -2,11 +2,12 @@
 
 import importlib.util
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from ays_client.comfyui import check_model, sampler_function, sampler_name, solvers
+from ays_client.comfyui import check_model, guidance_of, sampler_function, sampler_name, solvers
 from ays_client.consumers import Format, runs_solver
 from ays_client.contract import Solver
 from ays_client.errors import ScheduleRefused
@@ -137,6 +138,37 @@ def test_a_split_schedule_is_sampled_in_two_halves(kind):
 def test_its_sampler_refuses_levels_that_are_not_its_own():
     with pytest.raises(ScheduleRefused, match="its weights belong to its own levels, and the levels received are 14, 3, 0"):
         comfy.KSAMPLER(sampler_function(fitted("vp"))).sample(comfy.EPS(), torch.tensor([14.0, 3.0, 0.0]), NOISE, torch.zeros(64, 2))
+
+
+ONE_SCALE = {"cfg": 7.0}
+DISTILLED = {"cfg": 1.0, "original_conds": {"positive": [{"guidance": 7.0}]}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "made_for", "guider", "given"),
+    [
+        ("vp", 7.0, ONE_SCALE, 7.0),
+        ("vp", 5.0, ONE_SCALE, 7.0),
+        ("vp", 5.0, {"cfg": 1.0}, 1.0),
+        ("vp", None, ONE_SCALE, 7.0),
+        ("flow", 7.0, DISTILLED, 7.0),
+        ("flow", 3.5, DISTILLED, 7.0),
+        ("flow", 3.5, {"cfg": 1.0}, None),
+        ("flow", 3.5, DISTILLED | {"cfg": 2.0}, None),
+        ("vp", 5.0, ONE_SCALE | {"cfg1": 7.0, "cfg2": 1.0}, None),
+    ],
+)
+def test_a_fitted_schedule_runs_at_its_own_guidance_where_the_guider_tells_it(kind, made_for, guider, given):
+    guider, sampling = SimpleNamespace(**guider), comfy.CONST() if kind == "flow" else comfy.EPS()
+    assert guidance_of(guider, flow=kind == "flow") == given
+    wanted = fitted(kind).model_copy(update={"guidance_scale": made_for})
+    sampler, sigmas = comfy.KSAMPLER(sampler_function(wanted)), torch.tensor(wanted.t or wanted.sigmas)
+    if None in {made_for, given} or made_for == given:
+        assert len(sampler.sample(sampling, sigmas, NOISE, torch.zeros(64, 2), guider)[0]) == 8
+        return
+    message = rf"made for guidance_scale={made_for:g}, and the sampling has {given:g}; fix: set the guidance to {made_for:g}"
+    with pytest.raises(ScheduleRefused, match=message):
+        sampler.sample(sampling, sigmas, NOISE, torch.zeros(64, 2), guider)
 
 
 @pytest.mark.parametrize("flow", [False, True])
