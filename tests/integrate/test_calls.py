@@ -2,6 +2,8 @@
 
 import copy
 import pickle
+import subprocess
+import sys
 
 import diffusers
 import pytest
@@ -14,6 +16,7 @@ from ays_client.pipelines import apply_schedule, restore
 from ays_client.schedulers import scheduled, with_schedule
 from ays_client.starts import Levels, from_level, through_level
 from tests.integrate import tiny
+from tests.integrate.fitted import random_weights
 from tests.integrate.problems import LATENT, LEVELS, schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
@@ -123,6 +126,36 @@ def test_a_pipeline_without_a_schedule_is_of_its_own_class_again():
     assert type(one.pipe) is not diffusers.StableDiffusionPipeline
 
 
+def test_a_pickle_is_followed_in_a_process_that_has_applied_nothing(tmp_path):
+    """What a pool of workers does: the first that it sees of a schedule is a pipeline that carries one."""
+    pipe = tiny.stable_diffusion().pipe
+    apply_schedule(pipe, schedule(), strict=True)
+    (tmp_path / "pipe").write_bytes(pickle.dumps(pipe))
+    program = f"""
+import pickle
+pipe = pickle.loads(open({str(tmp_path / "pipe")!r}, "rb").read())
+from ays_client.pipelines import restore
+from ays_client.schedulers import scheduled
+from diffusers import StableDiffusionPipeline
+assert scheduled(pipe.scheduler) and isinstance(pipe, StableDiffusionPipeline)
+assert type(restore(pipe)) is StableDiffusionPipeline
+"""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+
+
+def test_a_class_of_ones_own_that_extends_a_following_one():
+    one = tiny.stable_diffusion()
+    apply_schedule(one.pipe, schedule())
+
+    class Own(type(one.pipe)):
+        pass
+
+    one.pipe = Own(**one.pipe.components | {"scheduler": diffusers.EulerDiscreteScheduler(**LATENT)}, requires_safety_checker=False)
+    one.pipe.set_progress_bar_config(disable=True)
+    one(num_inference_steps=3)
+    assert len(one.calls) == 3
+
+
 @pytest.mark.parametrize("begins", [True, False])
 @pytest.mark.parametrize("name", ["DPMSolverMultistepScheduler", "EulerDiscreteScheduler", "HeunDiscreteScheduler"])
 def test_a_loop_of_ones_own_that_slices_timesteps_starts_at_the_same_level(name, begins):
@@ -229,7 +262,7 @@ def test_a_fitted_schedule_runs_at_its_own_guidance_alone(caplog):
     torch.manual_seed(0)
     one = tiny.stable_diffusion_xl()
     guided = {"negative_prompt_embeds": torch.randn(2, 5, 16), "negative_pooled_prompt_embeds": torch.randn(2, 16)}
-    fitted = schedule(solver=Solver.EULER, guidance_scale=3.0, weights=[[1.0]] * 8)
+    fitted = schedule(solver=Solver.FITTED, guidance_scale=3.0, weights=random_weights(8))
     values = with_schedule(one.pipe.scheduler, fitted).schedule_values
     assert values["guidance_scale"] == 3.0
     assert with_schedule(one.pipe.scheduler, schedule(guidance_scale=3.0)).schedule_values["guidance_scale"] is None

@@ -156,6 +156,23 @@ def test_inpainting_keeps_what_is_known():
     assert (found[..., :4] - known[..., :4]).abs().mean() < (found[..., 4:] - known[..., 4:]).abs().mean()
 
 
+@pytest.mark.parametrize(("name", "argument"), [("sdxl", "guidance_scale"), ("svd", "max_guidance_scale")])
+def test_another_guidance_runs_the_stock_schedule(name, argument):
+    family = FAMILIES[name]
+    torch.manual_seed(0)
+    pipe = family.make()
+    pipe.set_progress_bar_config(disable=True)
+    wanted = fitted(pipe.scheduler, KINDS[name], (6.0, 1.5, 0.4)).model_copy(update={"guidance_scale": 2.0})
+    conditions = {key: tensor.expand(PROMPTS, *tensor.shape[1:]) for key, tensor in family.conditions(pipe).items()} if family.text else {}
+    call = family.call | conditions | {"output_type": "latent", "num_inference_steps": 2}
+    for guidance, steps in ((2.0, 3), (4.0, 2)):
+        calls = []
+        hook = pipe.unet.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        apply_schedule(pipe, wanted)(**call, **{argument: guidance})
+        hook.remove()
+        assert len(calls) == steps
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("name", ["stable-diffusion", "stable-diffusion-3"])
 def test_a_network_in_half_precision(name, dtype):
@@ -191,5 +208,8 @@ def test_a_saved_pipeline_samples_the_same(tmp_path):
     loaded = diffusers.DDPMPipeline.from_pretrained(tmp_path / "fitted")
     loaded.set_progress_bar_config(disable=True)
     assert (loaded(**one.call, generator=torch.Generator().manual_seed(5))[0] == expected).all()
+    # With all that it carries: it also goes back to what it was.
+    assert loaded.scheduler.schedule_values == one.pipe.scheduler.schedule_values
+    assert type(restore(loaded).scheduler) is diffusers.DDPMScheduler
     restore(one.pipe).save_pretrained(tmp_path / "stock")
     assert type(diffusers.DDPMPipeline.from_pretrained(tmp_path / "stock").scheduler) is diffusers.DDPMScheduler
