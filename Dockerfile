@@ -2,6 +2,9 @@
 # The worker's torch is the one that pip finds by default, which on Linux x86_64 is built for CUDA and brings its libraries: with the
 # NVIDIA container toolkit on the host it uses the GPU that it is given, without it computes on the CPU.
 # docker compose builds and connects both: docker-compose.yml.
+#
+# TORCH_INDEX names another index for torch, such as that of PyTorch's builds for CPU (an image without 4 GB of CUDA) or for another CUDA:
+#   docker build --target worker --build-arg TORCH_INDEX=https://... .
 
 FROM python:3.12-slim AS base
 ENV PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 PATH=/opt/ays/bin:$PATH
@@ -26,6 +29,9 @@ RUN pip install --no-deps --no-build-isolation --force-reinstall .
 
 
 FROM build AS build-worker
+ARG TORCH_INDEX=
+# Of the same version, wherever it comes from; what follows finds it installed.
+RUN if [ -n "$TORCH_INDEX" ]; then pip install --constraint constraints.txt --index-url "$TORCH_INDEX" torch; fi
 RUN pip install --constraint constraints.txt --no-build-isolation '.[worker,train,otel]'
 COPY ays_client ays_client
 COPY ays_process ays_process
@@ -47,10 +53,14 @@ CMD ["python", "-P", "-m", "service"]
 
 
 FROM base AS worker
+# Triton, which torch.compile uses, builds its launchers with a C compiler.
+RUN apt-get update && apt-get install --yes --no-install-recommends gcc=4:* libc6-dev=2.* && rm -rf /var/lib/apt/lists/*
 COPY --from=build-worker /opt/ays /opt/ays
 USER 10001
 WORKDIR /home/ays
 ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+# The only place that can be written to where the root is read-only.
+ENV TRITON_CACHE_DIR=/tmp/triton TORCHINDUCTOR_CACHE_DIR=/tmp/inductor
 HEALTHCHECK --interval=15s --timeout=5s --start-period=120s --retries=3 \
   CMD ["python", "-P", "-m", "worker.process.alive"]
 STOPSIGNAL SIGTERM

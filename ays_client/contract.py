@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from ays_client.solvers import CARDS
 from ays_client.solvers import Solver as Solver
 
-CONTRACT_VERSION = 1
+CONTRACT_VERSION = 2
 """Version of the bodies; part of every identity, so a change never serves an answer computed under other rules."""
 
 NFE_MIN, NFE_MAX = 2, 64
@@ -31,8 +31,8 @@ class Terminal(StrEnum):
 class Effort(StrEnum):
     """How much validation is spent on the requested cell.
 
-    `fast`: the default detail, no validation. `standard`: ladder and guarded refinement within about ten times the profile's
-    evaluations, in proportion more beyond 5 steps. `max`: five times that.
+    `fast`: the profile's optimum, compared with stock schedules on the profile's own paths; for the fitted solver two thirds of a thousand
+    evaluations. `standard`: a search of at most 8,000 evaluations (the fitted solver: 3,900), and a report. `max`: five times that.
     """
 
     FAST = "fast"
@@ -106,7 +106,7 @@ class Variant(_Body):
     guidance_scale: Annotated[float, Field(ge=0, le=100)] | None = Field(None, description="null: the model's own")
     grid: Annotated[int, Field(ge=16, le=256)] = Field(64, description="noise levels of the profile, G")
     paths: Annotated[int, Field(ge=2, le=4096)] | Literal["auto"] = Field(
-        "auto", description="paths of the profile, M; auto: 16, and more until the requested schedule is stable, at most 256"
+        "auto", description="paths of the profile, M; auto: 16"
     )
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
 
@@ -235,7 +235,7 @@ def address(content: object) -> str:
 class Progress(_Body):
     """Where a running job is."""
 
-    stage: Literal["waiting", "loading", "profile", "sweep", "subdivide", "table", "validate", "refine", "store"]
+    stage: Literal["waiting", "loading", "profile", "sweep", "subdivide", "table", "guard", "validate", "report", "store"]
     done: int = 0
     total: int = 0
     evaluations: int = Field(0, description="evaluations of the denoiser so far, one per sample and level")
@@ -351,9 +351,11 @@ class Provenance(_Body):
     knee: float | None = Field(None, description="noise level above which errors count alike; null: none")
     ratio_bound: float | None = Field(None, description="largest allowed h_i / h_(i-1); null: none")
     candidate: str | None = Field(None, description="the ladder's candidate that was kept, or the stock schedule's name")
-    refined: bool = False
+    refined: bool = Field(False, description="whether a descent changed it")
+    reason: str | None = Field(None, description="why a stock schedule is served in place of an optimized one; null otherwise")
     effort: Effort | None = None
-    evaluations: int = Field(0, description="evaluations spent on this schedule beside the profile's")
+    evaluations: int = Field(0, description="evaluations of its search, beside the profile's and the report's")
+    report_evaluations: int = Field(0, description="evaluations of its error and of the stock schedules', on the report's noises")
     profile_evaluations: int = 0
     cost: Estimate | None = Field(None, description="its cost in the weight it was optimized for, with the standard error of the profile")
     regret: float | None = Field(

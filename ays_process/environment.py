@@ -1,12 +1,15 @@
 """Configuration from environment variables that start with `AYS_`, with all mistakes told at once."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, Field, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+from redis import ConnectionPool
 from redis.connection import parse_url
+from redis.exceptions import RedisError
 
 from ays_process.logs import LogFormat, LogLevel
 from ays_process.secret_files import SUFFIX, SecretFileError, secret_of
@@ -25,10 +28,20 @@ def _redis_url(url: str) -> str:
         msg = f"expected a URL that starts with {', '.join(_SCHEMES)}, such as redis://127.0.0.1:6379/0"
         raise ValueError(msg)
     try:
-        parse_url(url)  # type: ignore[no-untyped-call]
+        given = parse_url(url)  # type: ignore[no-untyped-call]
     except ValueError:
         msg = "expected a URL whose port and database are numbers, such as redis://127.0.0.1:6379/0"
         raise ValueError(msg) from None
+    try:
+        ConnectionPool.from_url(url).make_connection()
+    except (TypeError, ValueError, RedisError) as error:
+        named = ", ".join(sorted(set(given) - {"host", "port", "db", "username", "password", "path", "connection_class"}))
+        msg = f"expected parameters in its query that redis-py knows, such as ssl_ca_certs; received {named} ({type(error).__name__})"
+        raise ValueError(msg) from None
+    for name in ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile"):
+        if name in given and not Path(given[name]).is_file():
+            msg = f"expected a file that this process may read in {name}; received {given[name]!r}, which is none"
+            raise ValueError(msg)
     return url
 
 

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError, ResponseError
 from ays_client.contract import Target
 from ays_store import keys
 from ays_store.records import text
-from ays_store.results import table_of
+from ays_store.tables import table_of
 
 PING_SECONDS = 0.5
 """How often Redis is asked whether it is still there."""

@@ -12,21 +12,13 @@ from ays_store.records import text
 from ays_store.scripts import Script
 from ays_store.standing import Standing
 
-_KEEP = """
--- ARGV: id, token, time to live, body
-local id = ARGV[1]
-if not holds(id, ARGV[2]) then return 0 end
-redis.call('SET', key_checkpoint(id), ARGV[4], 'EX', ARGV[3])
-return read(id, 'cancel') and 2 or 1
-"""
-
 
 class Checkpoints:
     """The checkpoints in Redis, one of a job at most; the end of the job drops it."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
-        self._keep = Script(redis, _KEEP)
+        self._keep = Script(redis, "checkpoints/keep")
 
     def read(self, job_id: str) -> str | None:
         """Returns the checkpoint of a job as JSON; None when there is none, or none that can be read."""

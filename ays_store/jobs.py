@@ -10,7 +10,9 @@ from typing import Any
 from redis import Redis
 
 from ays_client.contract import Job, JobRequest, JobState, Priority, Progress, identity
-from ays_store import job_scripts, keys
+from ays_client.curve import LossCurve
+from ays_store import keys
+from ays_store.bodies import pack
 from ays_store.bounds import UNBOUNDED, Bounds, QueueFull, wait_seconds
 from ays_store.damage import DamagedError, Place, leave_out, reading
 from ays_store.events import Events
@@ -28,6 +30,10 @@ _TRIES = 4
 """Reads for a page."""
 
 
+class NotAskedError(Exception):
+    """Somebody wants to stop a job of others."""
+
+
 class Jobs:
     """The jobs in Redis."""
 
@@ -35,19 +41,19 @@ class Jobs:
         self._redis = redis
         self._lease = int(lease_seconds * 1e6)
         self.events = Events(redis)
-        self._read = Script(redis, job_scripts.READ)
-        self._page = Script(redis, job_scripts.PAGE)
-        self._submit = Script(redis, job_scripts.SUBMIT)
-        self._answer = Script(redis, job_scripts.ANSWER)
-        self._start = Script(redis, job_scripts.START)
-        self._report = Script(redis, job_scripts.REPORT)
-        self._end = Script(redis, job_scripts.END)
-        self._release = Script(redis, job_scripts.RELEASE)
-        self._cancel = Script(redis, job_scripts.CANCEL)
-        self._reap = Script(redis, job_scripts.REAP)
-        self._give_up = Script(redis, job_scripts.GIVE_UP)
-        self._died = Script(redis, job_scripts.DIED)
-        self._forget = Script(redis, job_scripts.FORGET)
+        self._read = Script(redis, "jobs/read")
+        self._page = Script(redis, "jobs/page")
+        self._submit = Script(redis, "jobs/outdated", "jobs/submit")
+        self._answer = Script(redis, "jobs/outdated", "jobs/answer")
+        self._start = Script(redis, "jobs/start")
+        self._report = Script(redis, "jobs/report")
+        self._end = Script(redis, "jobs/end")
+        self._release = Script(redis, "jobs/release")
+        self._cancel = Script(redis, "jobs/cancel")
+        self._reap = Script(redis, "jobs/bury", "jobs/reap")
+        self._give_up = Script(redis, "jobs/bury", "jobs/give_up")
+        self._died = Script(redis, "jobs/bury", "jobs/died")
+        self._forget = Script(redis, "jobs/forget")
 
     def submit(
         self,
@@ -57,6 +63,7 @@ class Jobs:
         origin: Origin = NOWHERE,
         bounds: Bounds = UNBOUNDED,
         anew: bool = False,
+        curve: LossCurve | None = None,
     ) -> tuple[Job, bool]:
         """Creates the job of a request, or returns the one there is.
 
@@ -69,6 +76,7 @@ class Jobs:
             origin: Who asks; kept when the job is created or restarted by this call.
             bounds: How many jobs may wait already, when this call would add one.
             anew: Whether a job that has succeeded starts over, too: its schedule is lost.
+            curve: The loss curve that it is asked for; kept with the job, or not at all.
 
         Returns:
             The job, and whether it was created or restarted by this call: then, and only then, it wants to be enqueued.
@@ -78,26 +86,28 @@ class Jobs:
         """
         body, asked = request.model_dump_json(), (origin.request_id, origin.traceparent, origin.owner)
         arguments = (identity(request), body, request.model, *asked, priority, bounds.waiting, bounds.of_owner)
+        kept = ("" if curve is None else pack(curve.rising().model_dump_json()), int(RECORDS_SECONDS))
         try:
-            return _submitted(*self._submit(*arguments, AGAIN if anew else ""))
+            return _submitted(*self._submit(*arguments, AGAIN if anew else "", *kept))
         except DamagedError as error:
             _told_of_record(error, arguments[0])
-            return _submitted(*self._submit(*arguments, ANEW))
+            return _submitted(*self._submit(*arguments, ANEW, *kept))
 
-    def answer(self, request: JobRequest, schedule_id: str) -> Job:
+    def answer(self, request: JobRequest, schedule_id: str, *, owner: str = ANONYMOUS) -> Job:
         """Records a job as succeeded at once, because the cache holds its answer; a running or succeeded job stays as it is,
         unless it succeeded with other weights than the model has now.
 
         Args:
             request: What is asked for.
             schedule_id: The schedule that answers it.
+            owner: Who asks.
         """
         arguments = (identity(request), request.model_dump_json(), request.model, schedule_id)
         try:
-            return _there(self._answer(*arguments, ""))
+            return _there(self._answer(*arguments, "", owner))
         except DamagedError as error:
             _told_of_record(error, arguments[0])
-            return _there(self._answer(*arguments, ANEW))
+            return _there(self._answer(*arguments, ANEW, owner))
 
     def get(self, job_id: str) -> Job | None:
         """Returns a job, or None when there is none of that id.
@@ -116,13 +126,20 @@ class Jobs:
         return Origin(request_id, traceparent, owner or ANONYMOUS)
 
     def list(
-        self, state: JobState | None = None, model: str | None = None, *, cursor: str | None = None, limit: int = 50
+        self,
+        state: JobState | None = None,
+        model: str | None = None,
+        *,
+        owner: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
     ) -> tuple[list[Job], str | None]:
         """Returns a page of jobs, newest first, and the cursor of the next page (None: this is the last).
 
         Args:
             state: Only jobs in this state.
             model: Only jobs of this model.
+            owner: Only jobs that this owner has asked for.
             cursor: Where the page begins: what an earlier call returned; None for the newest job.
             limit: Jobs in a page, 1 or more.
 
@@ -132,14 +149,14 @@ class Jobs:
         if cursor is not None and not (cursor.isascii() and cursor.isdigit()):
             msg = f"cursor={cursor!r} is not a cursor; expected the value of the page before, or none for the first page"
             raise ValueError(msg)
-        index, position = _index(state, model), cursor or ""
+        index, position = _index(state, model) if owner is None else keys.jobs_by(owner), cursor or ""
         page: list[Job] = []
-        # A lost job is a running one in the index, and told apart only here; all other pages are full at the first try. A page that is not
-        # full after some tries ends where it is: what it costs does not depend on how many there are.
+        # A lost job is a running one in the index, and told apart only here, as are states and models in the list of an owner. A page that
+        # is not full after some tries ends where it is: what it costs does not depend on how many there are.
         for _ in range(_TRIES):
             rows = self._page(index, position, limit + 1 - len(page))
             found = jobs_from(rows[1:])
-            page += [job for job in found if state in {None, job.state}]
+            page += [job for job in found if state in {None, job.state} and model in {None, job.request.model}]
             position = text(rows[0])
             if not position or len(page) > limit:
                 break
@@ -190,16 +207,25 @@ class Jobs:
         """
         return bool(self._release(job_id, token))
 
-    def cancel(self, job_id: str) -> Job | None:
-        """Cancels a job: at once when nobody is working on it, else as soon as its worker notices.
+    def cancel(self, job_id: str, *, owner: str | None = None) -> Job | None:
+        """Withdraws an owner's interest in a job, and cancels it when nobody is left who wants it: at once when nobody is working on
+        it, else as soon as its worker notices.
+
+        Args:
+            job_id: The job.
+            owner: Who wants it no more; None: everybody who has asked for it.
 
         Returns:
-            The job as it is now (unchanged when it was final); None when there is none of that id.
+            The job as it is now (unchanged when it was final, or others want it); None when there is none of that id.
 
         Raises:
+            NotAskedError: The owner has not asked for it.
             DamagedError: Its record is damaged.
         """
-        return job_from(self._cancel(job_id))
+        done, snapshot = self._cancel(job_id, owner or "")
+        if not done:
+            raise NotAskedError(job_id, owner)
+        return job_from(snapshot)
 
     def reap(self) -> tuple[Sequence[str], Sequence[str]]:
         """Takes the jobs whose lease ran out from their workers.

@@ -23,8 +23,9 @@ PROBE = f"{PREFIX}probe"
 SCHEMA = f"{PREFIX}schema"
 API_KEYS_USED = f"{PREFIX}keys:used"
 DELIVERIES = f"{PREFIX}deliveries"
+USED = f"{PREFIX}used"
 
-API_KEYS = f"ays:keys:{CONTRACT_VERSION}"
+API_KEYS = "ays:keys:1"
 """Outside the prefix: the user of the service may read it and not write it."""
 
 
@@ -51,6 +52,16 @@ def jobs_of(model: str) -> str:
 def jobs_of_in(model: str, state: str) -> str:
     """The jobs of a model in a state, by creation time."""
     return f"{PREFIX}jobs:model:{model}:{state}"
+
+
+def jobs_by(owner: str) -> str:
+    """The jobs that an owner has asked for, by creation time."""
+    return f"{PREFIX}jobs:owner:{owner}"
+
+
+def interest(job_id: str) -> str:
+    """Who has asked for a job, and whether they still want it."""
+    return f"{PREFIX}interest:{job_id}"
 
 
 def waiting_as(priority: str) -> str:
@@ -98,6 +109,11 @@ def schedule(schedule_id: str) -> str:
     return f"{PREFIX}schedule:{schedule_id}"
 
 
+def unlisted(table: str) -> str:
+    """The schedules of a table that no alias names (any more)."""
+    return f"{PREFIX}unlisted:{table}"
+
+
 def curve(curve_id: str) -> str:
     """A loss curve."""
     return f"{PREFIX}curve:{curve_id}"
@@ -140,7 +156,7 @@ def delivery(message: str) -> str:
 
 LUA = f"""
 local JOBS, LEASES, CLOCK, WORKERS, COUNTERS = '{JOBS}', '{LEASES}', '{CLOCK}', '{WORKERS}', '{COUNTERS}'
-local DELIVERIES = '{DELIVERIES}'
+local DELIVERIES, USED = '{DELIVERIES}', '{USED}'
 local WAITING, TURNS = '{WAITING}', '{TURNS}'
 local MODELS, MODEL_INDEX, MODEL_SOURCES, FINGERPRINTS = '{MODELS}', '{MODEL_INDEX}', '{MODEL_SOURCES}', '{FINGERPRINTS}'
 local function key_job(id) return '{job("")}' .. id end
@@ -148,6 +164,8 @@ local function key_events(id) return '{events("")}' .. id end
 local function key_jobs_in(state) return '{jobs_in("")}' .. state end
 local function key_jobs_of(model) return '{jobs_of("")}' .. model end
 local function key_jobs_of_in(model, state) return '{jobs_of("")}' .. model .. ':' .. state end
+local function key_jobs_by(owner) return '{jobs_by("")}' .. owner end
+local function key_interest(id) return '{interest("")}' .. id end
 local function key_waiting_as(priority) return '{waiting_as("")}' .. priority end
 local function key_waiting_of(owner) return '{waiting_of("")}' .. owner end
 local function key_profile(id) return '{profile("")}' .. id end
@@ -157,6 +175,7 @@ local function key_held_shards(name) return '{held_shards("")}' .. name end
 local function key_checkpoint(id) return '{checkpoint("")}' .. id end
 local function key_cells(id) return '{cells("")}' .. id end
 local function key_schedule(id) return '{schedule("")}' .. id end
+local function key_unlisted(id) return '{unlisted("")}' .. id end
 local function key_curve(id) return '{curve("")}' .. id end
 local function key_samples(id) return '{samples("")}' .. id end
 local function key_variants(model) return '{variants("")}' .. model end

@@ -12,65 +12,6 @@ from ays_store.records import text
 from ays_store.results import Results
 from ays_store.scripts import Script
 
-_MEND = """
-local function mend_models()
-  for _, key in ipairs({ MODELS, MODEL_SOURCES, FINGERPRINTS }) do mend(key, 'hash') end
-  mend(MODEL_INDEX, 'zset')
-end
-"""
-
-_PUBLISH = (
-    _MEND
-    + """
--- ARGV: source, then for every model: id, body, fingerprint ('' while unknown)
-local source, offered = ARGV[1], {}
-mend_models()
-for i = 2, #ARGV, 3 do
-  local id, body, fingerprint = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  offered[id] = true
-  redis.call('HSET', MODELS, id, body)
-  redis.call('ZADD', MODEL_INDEX, 0, id)
-  redis.call('HSET', MODEL_SOURCES, id, source)
-  if fingerprint ~= '' then redis.call('HSET', FINGERPRINTS, id, fingerprint) end
-end
-local owners = redis.call('HGETALL', MODEL_SOURCES)
-for i = 1, #owners, 2 do
-  local id, owner = owners[i], owners[i + 1]
-  if owner == source and not offered[id] then
-    redis.call('HDEL', MODELS, id)
-    redis.call('ZREM', MODEL_INDEX, id)
-    redis.call('HDEL', MODEL_SOURCES, id)
-    redis.call('HDEL', FINGERPRINTS, id)
-  end
-end
-return #ARGV
-"""
-)
-
-_REFINE = (
-    _MEND
-    + """
--- ARGV: id, body, fingerprint ('' while unknown)
-local id, body, fingerprint = ARGV[1], ARGV[2], ARGV[3]
-mend_models()
-if redis.call('HEXISTS', MODEL_SOURCES, id) == 0 then return 0 end
-redis.call('HSET', MODELS, id, body)
-redis.call('ZADD', MODEL_INDEX, 0, id)
-if fingerprint ~= '' then redis.call('HSET', FINGERPRINTS, id, fingerprint) end
-return 1
-"""
-)
-
-_IDS = """
--- ARGV: id of the model before ('' for the first), limit
-if size('ZCARD', MODEL_INDEX) ~= redis.call('HLEN', MODELS) then
-  -- Written by a version that had no index, or by hand.
-  redis.call('DEL', MODEL_INDEX)
-  for _, id in ipairs(redis.call('HKEYS', MODELS)) do redis.call('ZADD', MODEL_INDEX, 0, id) end
-end
-return redis.call('ZRANGEBYLEX', MODEL_INDEX, ARGV[1] == '' and '-' or '(' .. ARGV[1], '+', 'LIMIT', 0, ARGV[2])
-"""
-
 
 class Page(NamedTuple):
     """Some of the models.
@@ -90,9 +31,9 @@ class Models:
     def __init__(self, redis: Redis, results: Results) -> None:
         self._redis: Any = redis
         self._results = results
-        self._publish = Script(redis, _PUBLISH)
-        self._refine = Script(redis, _REFINE)
-        self._ids = Script(redis, _IDS)
+        self._publish = Script(redis, "models/mend", "models/publish")
+        self._refine = Script(redis, "models/mend", "models/refine")
+        self._ids = Script(redis, "models/ids")
 
     def publish(self, models: Sequence[Model], *, source: str) -> None:
         """Says what a worker offers; models that the same source offered before and does not any more go away.

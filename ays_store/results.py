@@ -5,13 +5,11 @@ A profile and its whole table appear in one transaction with the success of thei
 method: one method never replaces the answers of another.
 """
 
-import re
+import json
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import Any
 
-from pydantic import BaseModel
 from redis import Redis
 
 from ays_client.contract import (
@@ -25,64 +23,22 @@ from ays_client.contract import (
     Solver,
     Target,
     Terminal,
-    Variant,
+    address,
     identity,
     is_curve,
 )
 from ays_client.curve import LossCurve
 from ays_client.samples import SampleGrid
-from ays_store import keys, result_scripts
+from ays_store import keys
 from ays_store.bodies import pack, unpack
+from ays_store.cells import Cell, cell_from, field_of, place_of, rank_of, rank_of_schedule
 from ays_store.damage import Body, DamagedError, Place, leave_out, leaving_out, parsed, reading
 from ays_store.limits import RECORDS_SECONDS
 from ays_store.records import text
 from ays_store.scripts import Script
+from ays_store.tables import POSTED_AGAIN, Measured, TableEntry, table_of, variants_from
 
-_POSTED_AGAIN = "POST the request to /v1/jobs again, whose job makes it anew"
 _MEASURED_AGAIN = "POST a request for this model to /v1/jobs, whose job measures it anew"
-_CELL = re.compile(r"([0-9a-f]{1,64}) ([0-3])")
-
-_RANKS = {Effort.FAST: 1, Effort.STANDARD: 2, Effort.MAX: 3}
-
-
-def rank_of(effort: Effort) -> int:
-    """How much effort a request asks for: 1, 2 or 3; a schedule that was only copied along has rank 0."""
-    return _RANKS[effort]
-
-
-def table_of(target: Target) -> str:
-    """Id of the table that a target is a cell of: the profile's id, or for another method one that begins with it."""
-    profile_id = identity(target.variant)
-    return profile_id if target.method is Method.PROFILE else f"{profile_id}:{target.method.value}"
-
-
-class Cell(NamedTuple):
-    """What an alias names."""
-
-    schedule_id: str
-    rank: int
-
-
-class TableEntry(BaseModel):
-    """What the index of a model's tables holds of one."""
-
-    variant: Variant
-    fingerprint: str
-    created_at: float
-
-    def of(self, present: bytes | None) -> bool:
-        """Whether it was measured with the present weights, as far as they are known."""
-        return present is None or self.fingerprint == text(present)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Measured:
-    """A measured variant of a model."""
-
-    profile_id: str
-    variant: Variant
-    fingerprint: str
-    created_at: float
 
 
 class Results:
@@ -90,7 +46,7 @@ class Results:
 
     def __init__(self, redis: Redis) -> None:
         self._redis: Any = redis
-        self._commit = Script(redis, result_scripts.COMMIT)
+        self._commit = Script(redis, "results/reading", "results/commit")
 
     def commit(
         self,
@@ -171,11 +127,10 @@ class Results:
         Raises:
             DamagedError: It is damaged.
         """
-        place = Place(keys.schedule(schedule_id), again=_POSTED_AGAIN)
-        found = self._body(Schedule, place)
-        if found is not None and found[1].id != schedule_id:
-            raise DamagedError(place, received="another schedule", expected=f"that of the address {schedule_id[:64]}")
-        return None if found is None else found[0]
+        place = Place(keys.schedule(schedule_id), again=POSTED_AGAIN)
+        with reading(place):
+            raw = self._redis.get(place.key)
+        return None if raw is None else _addressed(raw, schedule_id)[0]
 
     def samples(self, schedule_id: str) -> bytes | None:
         """Returns the samples drawn with a schedule as the JSON they were stored as.
@@ -224,7 +179,7 @@ class Results:
         found = []
         for nfe, field, raw in zip(budgets, fields, stored, strict=True):
             with leaving_out():
-                found += [] if raw is None else [(nfe, _cell(raw, Place(keys.cells(table), field, again=_POSTED_AGAIN)))]
+                found += [] if raw is None else [(nfe, cell_from(raw, Place(keys.cells(table), field, again=POSTED_AGAIN)))]
         page = found[:limit]
         return self._schedules([cell.schedule_id for _, cell in page]), page[-1][0] if len(found) > limit else None
 
@@ -234,10 +189,10 @@ class Results:
         Raises:
             DamagedError: It is damaged.
         """
-        place = Place(keys.cells(table), field_of(solver, terminal, nfe), again=_POSTED_AGAIN)
+        place = Place(keys.cells(table), field_of(solver, terminal, nfe), again=POSTED_AGAIN)
         with reading(place):
             raw = self._redis.hget(place.key, place.field)
-        return None if raw is None else _cell(raw, place)
+        return None if raw is None else cell_from(raw, place)
 
     def cells(self, table: str) -> dict[tuple[Solver, Terminal, int], Cell]:
         """Returns all aliases of a table; damaged ones are left out."""
@@ -245,9 +200,9 @@ class Results:
             stored = self._redis.hgetall(keys.cells(table))
         found = {}
         for field, raw in stored.items():
-            place = Place(keys.cells(table), text(field), again=_POSTED_AGAIN)
+            place = Place(keys.cells(table), text(field), again=POSTED_AGAIN)
             with leaving_out():
-                found[_place_of(place)] = _cell(raw, place)
+                found[place_of(place)] = cell_from(raw, place)
         return found
 
     def validated(self, profile_id: str) -> list[Schedule]:
@@ -264,9 +219,8 @@ class Results:
         stored = self._redis.mget([keys.schedule(schedule_id) for schedule_id in ids]) if ids else []
         found = []
         for schedule_id, raw in zip(ids, stored, strict=True):
-            place = Place(keys.schedule(schedule_id), again=_POSTED_AGAIN)
             with leaving_out():
-                found += [] if raw is None else [parsed(Schedule, unpack(raw, place), place)]
+                found += [] if raw is None else [_addressed(raw, schedule_id)[1]]
         return found
 
     def variants(self, model: str) -> list[Measured]:
@@ -288,7 +242,7 @@ class Results:
                 pipeline.hgetall(keys.variants(model))
                 pipeline.hget(keys.FINGERPRINTS, model)
             found = pipeline.execute(raise_on_error=False) if models else []
-        return [_variants(model, *found[2 * index : 2 * index + 2]) for index, model in enumerate(models)]
+        return [variants_from(model, *found[2 * index : 2 * index + 2]) for index, model in enumerate(models)]
 
     def find(self, request: JobRequest) -> str | None:
         """Returns the id of a stored schedule that answers a request with at least the effort it asks for.
@@ -315,7 +269,7 @@ class Results:
         Args:
             target: What is asked for.
         """
-        place = Place(keys.variants(target.model), table_of(target), again=_POSTED_AGAIN)
+        place = Place(keys.variants(target.model), table_of(target), again=POSTED_AGAIN)
         with reading(place):
             raw = self._redis.hget(place.key, place.field)
         with reading(Place(keys.FINGERPRINTS)):
@@ -364,44 +318,20 @@ def _table_arguments(request: JobRequest, profile: ProfileInfo | None, schedules
     return [b"", entry.model_dump_json(), schedules[0].fingerprint]
 
 
-def rank_of_schedule(schedule: Schedule) -> int:
-    """How much effort went into a schedule: that of its validation; 0 for one that was only copied along."""
-    effort = schedule.provenance.effort
-    if effort is None or (effort is not Effort.FAST and not schedule.validated):
-        return 0
-    return _RANKS[effort]
+def _addressed(raw: bytes, schedule_id: str) -> tuple[bytes, Schedule]:
+    """A stored schedule and its body, whose address is computed anew: it is served as immutable.
 
-
-def _variants(model: str, stored: object, present: object) -> list[Measured]:
-    if not isinstance(stored, Mapping):
-        leave_out(DamagedError(Place(keys.variants(model), again=_POSTED_AGAIN), received="a key of another type", expected="a hash"))
-        stored = {}
-    default, found = identity(Variant(model=model)), []
-    for field, raw in stored.items():
-        table = text(field)
-        with leaving_out():
-            entry = parsed(TableEntry, raw, Place(keys.variants(model), table, again=_POSTED_AGAIN))
-            # The tables of the other methods have no profile.
-            if entry.of(present if isinstance(present, bytes) else None) and table == identity(entry.variant):
-                found.append(Measured(profile_id=table, **dict(entry)))
-    return sorted(found, key=lambda measured: (measured.profile_id != default, -measured.created_at))
-
-
-def _place_of(place: Place) -> tuple[Solver, Terminal, int]:
-    try:
-        solver, terminal, nfe = str(place.field).split(":")
-        return Solver(solver), Terminal(terminal), int(nfe)
-    except ValueError:
-        raise DamagedError(place, received="a field of another form", expected="solver:terminal:nfe") from None
-
-
-def _cell(raw: bytes, place: Place) -> Cell:
-    found = _CELL.fullmatch(text(raw))
-    if found is None:
-        raise DamagedError(place, received="a value of another form", expected="the id of a schedule and its rank")
-    return Cell(found[1], int(found[2]))
-
-
-def field_of(solver: Solver, terminal: Terminal, nfe: int) -> str:
-    """Name of a cell within its table."""
-    return f"{solver}:{terminal}:{nfe}"
+    Raises:
+        DamagedError: it is none, or another than its address says.
+    """
+    place = Place(keys.schedule(schedule_id), again=POSTED_AGAIN)
+    body = unpack(raw, place)
+    schedule = parsed(Schedule, body, place)
+    # Of the stored text, not of the model: a later version's model may have more fields.
+    own_id = address({**json.loads(body), "id": "", "formats": {}})
+    own = f"/v1/schedules/{schedule_id}"
+    if not own_id == schedule.id == schedule_id:
+        raise DamagedError(place, received=f"a schedule whose address is {own_id}", expected=f"that of the address {schedule_id[:64]}")
+    if any(link.partition("?")[0] != own for link in schedule.formats.values()):
+        raise DamagedError(place, received="links that lead elsewhere", expected=f"links to {own}")
+    return body, schedule

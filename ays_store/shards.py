@@ -11,7 +11,7 @@ from typing import Any
 
 from redis import Redis
 
-from ays_store import keys, shard_scripts
+from ays_store import keys
 from ays_store.bodies import pack, unpack
 from ays_store.damage import Place, leaving_out, reading
 from ays_store.limits import HELPERS_MAX, LEASE_SECONDS, SHARDS_SECONDS
@@ -48,12 +48,12 @@ class Shards:
     def __init__(self, redis: Redis, *, lease_seconds: float = LEASE_SECONDS) -> None:
         self._redis: Any = redis
         self._lease = int(lease_seconds * 1e6)
-        self._offer = Script(redis, shard_scripts.OFFER)
-        self._take = Script(redis, shard_scripts.TAKE)
-        self._renew = Script(redis, shard_scripts.RENEW)
-        self._keep = Script(redis, shard_scripts.KEEP)
-        self._hand_back = Script(redis, shard_scripts.HAND_BACK)
-        self._withdraw = Script(redis, shard_scripts.WITHDRAW)
+        self._offer = Script(redis, "shards/head", "shards/offer")
+        self._take = Script(redis, "shards/head", "shards/take")
+        self._renew = Script(redis, "shards/head", "shards/renew")
+        self._keep = Script(redis, "shards/head", "shards/keep")
+        self._hand_back = Script(redis, "shards/head", "shards/hand_back")
+        self._withdraw = Script(redis, "shards/head", "shards/withdraw")
 
     def read(self, of: Measurement, shards: Sequence[str]) -> dict[str, str]:
         """Returns those of some shards that are finished, as JSON by name; '' for a damaged one, which has to be measured again.

@@ -13,7 +13,9 @@ from ays_store.jobs import Jobs
 from ays_store.limits import LEASE_SECONDS
 from ays_store.models import Models
 from ays_store.rates import Rates
+from ays_store.redis_settings import Mistake, mistakes_in
 from ays_store.results import Results
+from ays_store.retention import Retention
 from ays_store.schema import check_schema
 from ays_store.shards import Shards
 from ays_store.stats import Census
@@ -35,6 +37,7 @@ class Store:
         self.census = Census(redis)
         self.api_keys = ApiKeys(redis)
         self.rates = Rates(redis)
+        self.retention = Retention(redis)
         self.webhooks = Webhooks(redis)
         self.exporter = Exporter(redis)
         self.importer = Importer(redis, self.results)
@@ -61,6 +64,15 @@ class Store:
             redis.RedisError: If Redis does not answer.
         """
         check_schema(self.redis)
+
+    def redis_mistakes(self) -> list[Mistake]:
+        """Asks Redis for settings that lose what was accepted, or under which nothing works.
+
+        Raises:
+            redis.RedisError: If it does not answer.
+        """
+        redis: Any = self.redis
+        return mistakes_in(redis.info())
 
     def check_writable(self) -> None:
         """Asks Redis to take something, as a job would.

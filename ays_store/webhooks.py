@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from redis import Redis
 
 from ays_client.contract import Job
-from ays_store import webhook_scripts
 from ays_store.limits import DELIVERIES_MAX, WEBHOOKS_MAX
 from ays_store.records import jobs_from
 from ays_store.scripts import Script
@@ -44,10 +43,10 @@ class Webhooks:
     """The messages in Redis; safe to share between threads."""
 
     def __init__(self, redis: Redis) -> None:
-        self._subscribe = Script(redis, webhook_scripts.SUBSCRIBE)
-        self._claim = Script(redis, webhook_scripts.CLAIM)
-        self._end = Script(redis, webhook_scripts.END)
-        self._postpone = Script(redis, webhook_scripts.POSTPONE)
+        self._subscribe = Script(redis, "webhooks/subscribe")
+        self._claim = Script(redis, "webhooks/claim")
+        self._end = Script(redis, "webhooks/end")
+        self._postpone = Script(redis, "webhooks/postpone")
 
     def subscribe(self, job_id: str, url: str) -> bool:
         """Promises a URL one message of how a job ends; at once when it has ended.

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 
 from ays_client.contract import JobRequest, Progress
 from worker.ays.denoise import Evaluator
@@ -11,7 +10,6 @@ from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
 from worker.process.local import LocalHost
 from worker.tasks.measure import measure
-from worker.tasks.pipeline import stable
 
 
 class Nowhere(LocalHost):
@@ -30,10 +28,10 @@ class Shelf(Nowhere):
         self._gathered: list[str] = []
 
     def gather(
-        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
+        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]
     ) -> dict[str, str]:
         """What is not there is measured here."""
-        del arrived, ahead
+        del arrived
         for shard in shards:
             if shard not in self._kept:
                 started = time.process_time()
@@ -45,5 +43,5 @@ class Shelf(Nowhere):
     def measured(self, request: JobRequest, model: LoadedModel, denoise: Evaluator) -> tuple[Profile, float]:
         """The profile that a job of this request would measure, of its solver's path measure, and the CPU seconds of its shards."""
         self._gathered = []
-        found = measure(request.variant, model, denoise, self, enough=partial(stable, request))
+        found = measure(request.variant, model, denoise, self)
         return found.of(SOLVERS[request.solver].measure), sum(self._kept[shard][1] for shard in self._gathered)

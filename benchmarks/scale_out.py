@@ -25,7 +25,7 @@ import psutil
 from ays_client.contract import Effort, JobRequest, JobState, Solver, identity
 from ays_process.commands import module_command
 from ays_store import Queue, Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 
 MODELS_FILE = """
 [models.sleeping]

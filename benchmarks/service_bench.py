@@ -25,8 +25,8 @@ from ays_client.contract import Effort, JobRequest, Solver
 from ays_store import Store
 from ays_store.api_keys import Scope
 from benchmarks.load import Measured, get, load
-from service.embedded_redis import EmbeddedRedis
-from service.stack import free_port
+from service.local.embedded_redis import EmbeddedRedis
+from service.local.stack import free_port
 
 _ALIAS = "/v1/schedules?model=digits&nfe=10"
 _BARE = "bare FastAPI route"

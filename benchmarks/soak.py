@@ -23,8 +23,8 @@ from ays_client import Client, ServiceError
 from ays_client.contract import Effort, JobRequest, Solver
 from ays_client.errors import NotFound
 from benchmarks.service_bench import process, wait_ready
-from service.embedded_redis import EmbeddedRedis
-from service.stack import free_port
+from service.local.embedded_redis import EmbeddedRedis
+from service.local.stack import free_port
 
 _GROWTH = 0.05
 _SAMPLE_SECONDS = 1.0

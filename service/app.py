@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 from fastapi.middleware.cors import CORSMiddleware
@@ -20,16 +20,18 @@ from service.access.guard import Guard
 from service.access.hosts import Hosts
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admissions, Rate
-from service.cache import Cache
 from service.deps import State
-from service.feed import Feed
+from service.encoding import LEVEL, MINIMUM_SIZE, AcceptEncoding
 from service.handlers import add_handlers
-from service.lookups import CachedLookups
+from service.jobs.feed import Feed
 from service.metrics import Metrics, RequestMetrics
 from service.middleware import BodyLimit, RequestLog, SecurityHeaders
 from service.routes import curves, events, health, jobs, models, page, schedules
+from service.schedules.cache import Cache
+from service.schedules.last_use import LastUse
+from service.schedules.lookups import CachedLookups
+from service.serving.shutdown import Shutdown, stop_tasks
 from service.settings import Settings
-from service.shutdown import Shutdown
 from service.webhooks.deliverer import deliver_webhooks
 
 _DESCRIPTION = """
@@ -51,6 +53,7 @@ def create_app(settings: Settings) -> FastAPI:
     """
     metrics = Metrics()
     cache = Cache(entries=settings.cache_entries, size=settings.cache_bytes)
+    last_use = LastUse()
     tracing = Tracing.of_environment("ays-service", VERSION)
 
     @asynccontextmanager
@@ -59,6 +62,7 @@ def create_app(settings: Settings) -> FastAPI:
         feed = Feed(store, Shutdown())
         metrics.watch(store.census.take)
         tasks = [asyncio.create_task(feed.run()), asyncio.create_task(Changes(settings.redis_url).tell(cache))]
+        tasks.append(asyncio.create_task(last_use.keep(store.retention, days=settings.retention_days)))
         if settings.webhook_secret:
             tasks.append(asyncio.create_task(deliver_webhooks(settings, store.webhooks)))
         try:
@@ -72,10 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
                 admissions=Admissions(store.rates.take),
             )
         finally:
-            for task in tasks:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+            await stop_tasks(tasks)
             store.close()
             tracing.close()
 
@@ -95,10 +96,11 @@ def create_app(settings: Settings) -> FastAPI:
     if settings.asks_for_keys:
         describe_keys(app, open_metrics=settings.open_metrics)
     add_handlers(app)
-    # The last one added is the outermost. Schedules stay below this size: compressing them costs more than it saves.
-    app.add_middleware(GZipMiddleware, minimum_size=8192, compresslevel=5)
+    # The last one added is the outermost.
+    app.add_middleware(GZipMiddleware, minimum_size=MINIMUM_SIZE, compresslevel=LEVEL)
     app.add_middleware(BodyLimit, limit=settings.body_limit)
-    app.add_middleware(CachedLookups, cache=cache, metrics=metrics)
+    app.add_middleware(CachedLookups, cache=cache, metrics=metrics, last_use=last_use)
+    app.add_middleware(AcceptEncoding)
     _add_access(app, settings)
     app.add_middleware(RequestLog)
     app.add_middleware(RequestMetrics, metrics=metrics)

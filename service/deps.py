@@ -5,10 +5,11 @@ from typing import Annotated, TypedDict
 from fastapi import Depends, Request
 
 from ays_store import Queue, Store
+from service.access.caller import Caller
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admissions
-from service.feed import Feed
-from service.intake import Intake
+from service.jobs.admission import JobAdmission
+from service.jobs.feed import Feed
 from service.metrics import Metrics
 from service.settings import Settings
 
@@ -48,13 +49,25 @@ async def _metrics(request: Request) -> Metrics:
     return metrics
 
 
-async def _intake(request: Request) -> Intake:
+async def _known_keys(request: Request) -> KnownKeys:
+    known_keys: KnownKeys = request.state.known_keys
+    return known_keys
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+async def _admission(request: Request) -> JobAdmission:
     state = request.state
-    return Intake(state.store, state.queue, state.settings, state.caller)
+    return JobAdmission(state.store, state.queue, state.settings, state.caller)
 
 
 SettingsDep = Annotated[Settings, Depends(_settings)]
 StoreDep = Annotated[Store, Depends(_store)]
-IntakeDep = Annotated[Intake, Depends(_intake)]
+AdmissionDep = Annotated[JobAdmission, Depends(_admission)]
+CallerDep = Annotated[Caller, Depends(_caller)]
+KnownKeysDep = Annotated[KnownKeys, Depends(_known_keys)]
 FeedDep = Annotated[Feed, Depends(_feed)]
 MetricsDep = Annotated[Metrics, Depends(_metrics)]

@@ -8,7 +8,7 @@ from ays_process.environment import BAD_CONFIGURATION, ConfigurationError
 from ays_process.logs import configure_logs
 from ays_store import SchemaError
 from service.app import create_app
-from service.schema import check_data
+from service.schema import check_data, log_redis_mistakes
 from service.settings import QUIET, load_settings
 
 
@@ -21,6 +21,7 @@ def _app() -> FastAPI:
         sys.stderr.write(f"{error}\n")
         sys.exit(BAD_CONFIGURATION)
     configure_logs(settings.log_level, settings.log_format, quiet=QUIET)
+    log_redis_mistakes(settings.redis_url)
     return create_app(settings)
 
 

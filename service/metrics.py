@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ays_client.version import VERSION
 from ays_store import damage
+from ays_store.redis_settings import KINDS
 from ays_store.stats import Stats
 
 _log = structlog.get_logger("service")
@@ -128,6 +129,8 @@ class _Shared(Collector):
         yield GaugeMetricFamily("ays_redis_up", "Whether Redis answers.", 1)
         yield GaugeMetricFamily("ays_redis_memory_bytes", "Memory that Redis uses.", stats.memory_bytes)
         yield GaugeMetricFamily("ays_redis_memory_limit_bytes", "Memory that Redis may use; 0: no limit.", stats.memory_limit_bytes)
+        unsafe = {kind: int(kind in stats.mistakes) for kind in KINDS}
+        yield _by("ays_redis_unsafe", "Whether a setting of Redis loses what was accepted.", "setting", unsafe)
         yield _by("ays_jobs", "Jobs of the last month.", "state", {state.value: number for state, number in stats.jobs.items()})
         yield _by("ays_queue_depth", "Jobs that wait for a worker.", "priority", stats.queued)
         oldest = "Age of the job that has waited for longest."

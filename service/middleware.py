@@ -10,8 +10,8 @@ import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from service.lookups import from_memory
 from service.problems import ProblemError, response
+from service.schedules.lookups import from_memory
 
 _log = structlog.get_logger("service")
 _level = logging.getLogger("service")
@@ -108,7 +108,8 @@ class RequestLog:
         finally:
             if not from_memory(scope) or _level.isEnabledFor(logging.DEBUG):
                 milliseconds = round((time.perf_counter() - start) * 1000, 1)
-                _log.info("request", method=scope["method"], path=scope["path"], status=status, milliseconds=milliseconds)
+                client = scope["client"][0] if scope.get("client") else None
+                _log.info("request", client=client, method=scope["method"], path=scope["path"], status=status, milliseconds=milliseconds)
 
 
 class BodyLimit:

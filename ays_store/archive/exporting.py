@@ -14,7 +14,7 @@ from ays_store.archive.lines import ArchiveError, CurveLine, End, Header, Profil
 from ays_store.bodies import unpack
 from ays_store.damage import DamagedError, Place, leave_out, leaving_out, parsed, reading
 from ays_store.records import text
-from ays_store.results import TableEntry
+from ays_store.tables import TableEntry
 
 _AT_ONCE = 200
 _HEX = re.compile(r"(?:[0-9a-f]{2})+")

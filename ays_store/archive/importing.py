@@ -7,7 +7,6 @@ from typing import BinaryIO
 from redis import Redis
 
 from ays_client.contract import Method, Schedule, is_curve
-from ays_store import result_scripts
 from ays_store.archive import bodies
 from ays_store.archive.lines import (
     CurveLine,
@@ -22,8 +21,10 @@ from ays_store.archive.lines import (
     read,
 )
 from ays_store.bodies import pack
-from ays_store.results import Results, TableEntry, field_of, rank_of_schedule
+from ays_store.cells import field_of, rank_of_schedule
+from ays_store.results import Results
 from ays_store.scripts import Script
+from ays_store.tables import TableEntry
 
 CELLS_MAX = 4096
 """Most schedules in a table: it has 18 solvers, 2 ends and 63 budgets."""
@@ -70,7 +71,7 @@ class Importer:
 
     def __init__(self, redis: Redis, results: Results) -> None:
         self._results = results
-        self._import = Script(redis, result_scripts.IMPORT)
+        self._import = Script(redis, "results/reading", "results/import")
 
     def read(self, file: BinaryIO, *, models: Sequence[str] = ()) -> Imported:
         """Import an archive; doing it again changes nothing.

@@ -18,6 +18,11 @@ class Caller:
     id: str
     scope: Scope
 
+    @property
+    def sees_only(self) -> str | None:
+        """The owner whose jobs it may list and stop; None: those of everybody."""
+        return None if self.scope is Scope.ADMIN else self.id
+
 
 NOBODY = Caller(ANONYMOUS, Scope.ADMIN)
 """The caller where no key is asked for: on loopback, everybody is the operator."""

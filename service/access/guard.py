@@ -12,9 +12,10 @@ from ays_store.api_keys import Scope as KeyScope
 from ays_store.api_keys import holds_key, id_of
 from ays_store.origin import ANONYMOUS
 from service.access.caller import NOBODY, STRANGER, Caller
-from service.access.hosts import serves_loopback
+from service.access.hosts import is_local
 from service.access.known_keys import KnownKeys
 from service.access.rates import Admission, Admissions, Rate
+from service.access.refusals import PER_MINUTE, Refusals
 from service.access.rules import scope_needed
 from service.handlers import redis_problem
 from service.problems import ProblemError, response
@@ -40,6 +41,7 @@ class Guard:
         self._rates = {scope: rate for scope, rate in rates.items() if rate.per_minute}
         self._anonymous_rates = anonymous_rates
         self._open_metrics = open_metrics
+        self._refusals = Refusals()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
@@ -73,12 +75,12 @@ class Guard:
             _refuse_in_url(scope)
         needed = scope_needed(scope["method"], scope["path"], open_metrics=self._open_metrics)
         state = scope["state"]
-        # Also asked of each connection: another server that runs this application may listen where our settings do not say.
-        required = self._required or not serves_loopback(scope)
+        # Also asked of each request: it may have come through a proxy, or to a server that listens where our settings do not say.
+        required = self._required or not is_local(scope)
         if needed is None:
             state["caller"] = STRANGER if required else NOBODY
             return None
-        caller = await _caller(scope, state["known_keys"]) if required else NOBODY
+        caller = await self._caller(scope, state["known_keys"]) if required else NOBODY
         state["caller"] = caller
         if not caller.scope.includes(needed):
             raise _forbidden(caller, needed)
@@ -91,24 +93,29 @@ class Guard:
             raise _too_many(admission)
         return admission
 
-
-async def _caller(scope: Scope, known: KnownKeys) -> Caller:
-    sent = next((value for name, value in scope["headers"] if name == b"authorization"), None)
-    if sent is None:
-        raise _unauthorized(received="no key", challenge=_CHALLENGE)
-    kind, _, secret = sent.decode("latin-1").partition(" ")
-    key_id = id_of(secret.strip()) if kind.lower() == "bearer" else None
-    if key_id is not None:
-        try:
-            key = await known.find(key_id)
-        except RedisError as error:
-            raise redis_problem(error) from error
-        if key is not None and key.opened_by(secret.strip()):
-            structlog.contextvars.bind_contextvars(key=key.id)
-            return Caller(key.id, key.scope)
-    # Not a word on which part was wrong, nor the key itself.
-    received = "a key that is unknown here, or was revoked" if key_id else "something that is no key"
-    raise _unauthorized(received=received, challenge=f'{_CHALLENGE}, error="invalid_token"')
+    async def _caller(self, scope: Scope, known: KnownKeys) -> Caller:
+        sent = next((value for name, value in scope["headers"] if name == b"authorization"), None)
+        if sent is None:
+            raise _unauthorized(received="no key", challenge=_CHALLENGE)
+        kind, _, secret = sent.decode("latin-1").partition(" ")
+        key_id = id_of(secret.strip()) if kind.lower() == "bearer" else None
+        address = scope["client"][0] if scope.get("client") else ""
+        wait = self._refusals.wait_seconds(address)
+        # A key that was good lately is never held up by what others try from the same address.
+        if wait and (key_id is None or not known.knows(key_id)):
+            raise _too_many_refused(wait)
+        if key_id is not None:
+            try:
+                key = await known.find(key_id)
+            except RedisError as error:
+                raise redis_problem(error) from error
+            if key is not None and key.opened_by(secret.strip()):
+                structlog.contextvars.bind_contextvars(key=key.id)
+                return Caller(key.id, key.scope)
+        self._refusals.count(address)
+        # Not a word on which part was wrong, nor the key itself.
+        received = "a key that is unknown here, or was revoked" if key_id else "something that is no key"
+        raise _unauthorized(received=received, challenge=f'{_CHALLENGE}, error="invalid_token"')
 
 
 def _shown(scope: Scope) -> str:
@@ -152,6 +159,17 @@ def _too_many(admission: Admission) -> ProblemError:
         expected=f"at most {admission.rate.per_minute} {admission.rate.name} requests in a minute",
         fix=f"try again in {seconds} s; keep answers for as long as their Cache-Control says",
         headers={"retry-after": str(seconds), **_counts(admission)},
+    )
+
+
+def _too_many_refused(seconds: int) -> ProblemError:
+    return ProblemError(
+        429,
+        "too many keys from this address were refused",
+        received=f"more than {PER_MINUTE} wrong keys in a minute",
+        expected="a valid API key",
+        fix=f"try again in {seconds} s with the right key",
+        headers={"retry-after": str(seconds)},
     )
 
 

@@ -20,6 +20,10 @@ _PROBES = frozenset({"/healthz", "/readyz"})
 """An orchestrator asks for them by whatever address it knows; they tell nothing."""
 
 
+_FORWARDING = frozenset({b"forwarded", b"via", b"x-real-ip", b"x-client-ip", b"true-client-ip", b"cf-connecting-ip", b"x-original-host"})
+"""Header fields that proxies add, beside `X-Forwarded-...`."""
+
+
 @lru_cache(maxsize=256)
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach an address, or a name stands for such an address."""
@@ -27,15 +31,32 @@ def is_loopback(host: str) -> bool:
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        return ipaddress.ip_address(name).is_loopback
+        address = ipaddress.ip_address(name)
     except ValueError:
         return False
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def serves_loopback(scope: Scope) -> bool:
     """Whether a connection came in over loopback, or over a Unix socket, whatever the server was told to listen on."""
     server = scope.get("server")
     return server is None or server[1] is None or is_loopback(server[0])
+
+
+def is_local(scope: Scope) -> bool:
+    """Whether nothing shows that a request came from another machine.
+
+    A proxy on this machine connects over loopback as a person does. It is known by the fields that it adds, by the address that it names,
+    and by HTTP/1.0, which nginx before 1.29.7 speaks unless it is told otherwise. One that passes requests on unmarked is not known.
+    """
+    client = scope.get("client")
+    return (
+        serves_loopback(scope)
+        and (client is None or is_loopback(client[0]))
+        and scope["http_version"] != "1.0"
+        and not any(name in _FORWARDING or name.startswith(b"x-forwarded-") for name, _ in scope["headers"])
+    )
 
 
 class Hosts:

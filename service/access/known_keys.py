@@ -69,6 +69,25 @@ class KnownKeys:
         known = self._entries.get(key_id)
         return known.key if known else None
 
+    def knows(self, key_id: str) -> bool:
+        """Whether a key was good when it was last read.
+
+        Args:
+            key_id: its public part.
+        """
+        return key_id in self._entries
+
+    async def still_good(self, key_id: str) -> bool:
+        """Whether a key that has opened something may keep it open; while Redis cannot be asked, it may.
+
+        Args:
+            key_id: its public part.
+        """
+        try:
+            return await self.find(key_id) is not None
+        except RedisError:
+            return True
+
     def _ask(self, key_id: str) -> "asyncio.Task[RedisError | None]":
         if key_id not in self._asking:
             task = self._asking[key_id] = asyncio.create_task(self._refresh(key_id))

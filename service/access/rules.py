@@ -21,4 +21,6 @@ def scope_needed(method: str, path: str, *, open_metrics: bool = False) -> Scope
     """
     if path in _OPEN or path.startswith(_OPEN_FOLDERS) or (open_metrics and path == "/metrics"):
         return None
-    return Scope.READ if method in READING else Scope.SUBMIT
+    if method in READING:
+        return Scope.READ
+    return Scope.ADMIN if method == "DELETE" else Scope.SUBMIT

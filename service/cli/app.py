@@ -20,12 +20,13 @@ from service.cli.curve import curve_through_api, read_curve
 from service.cli.demo import demo as run_demo
 from service.cli.doctor import doctor as examine
 from service.cli.exits import CommandError, ExitCode, ending
+from service.cli.forget import forget_results
 from service.cli.keys import create_key, list_keys, revoke_key
 from service.cli.optimize import in_process, through_api
 from service.cli.serve import serve as run_serve
 from service.cli.tables import error_table, models_table, schedule_table, show
+from service.local.stack import Stack
 from service.settings import load_settings
-from service.stack import Stack
 
 app = typer.Typer(
     help="Optimized sampling schedules for diffusion models.",
@@ -209,6 +210,16 @@ def export_results(
 ) -> int:
     """Write profiles and schedules to a file, for another installation or as a backup."""
     return export_archive(file, models=model or (), curves=curves, data=data)
+
+
+@app.command()
+def forget(
+    model: Annotated[str, typer.Argument(help="id of a model, or of a loss curve")],
+    profile: Annotated[str | None, typer.Option(help="only the schedules of this profile")] = None,
+    data: Data = _DATA,
+) -> None:
+    """Drop the profiles and schedules of a model."""
+    forget_results(model, profile=profile, data=data)
 
 
 @app.command("import")

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ays_client.contract import JobRequest, Schedule, Solver
 from ays_process.commands import module_command
-from service.child import die_with_parent
 from service.cli.exits import CommandError, ExitCode
 from service.cli.optimize import through_api
 from service.cli.tables import error_table, schedule_table, show
-from service.stack import Stack
+from service.local.child import die_with_parent
+from service.local.stack import Stack
 
 REQUEST = JobRequest(model="digits", nfe=8, solver=Solver.DPMPP_2M)
 """What the demo asks for."""

@@ -9,8 +9,8 @@ from typer.exceptions import Abort, TyperException
 
 from ays_client import AccessDenied, JobFailed, ServiceError, Unavailable
 from ays_process.environment import ConfigurationError
-from service.embedded_redis import EmbeddedRedisError
-from service.stack import StackError
+from service.local.embedded_redis import EmbeddedRedisError
+from service.local.stack import StackError
 
 
 class ExitCode(IntEnum):

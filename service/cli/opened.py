@@ -11,7 +11,7 @@ from ays_process.environment import names_redis
 from ays_process.logs import without_passwords
 from ays_store import DamagedError, SchemaError, Store
 from service.cli.exits import CommandError, ExitCode
-from service.embedded_redis import EmbeddedRedis, running_url
+from service.local.embedded_redis import EmbeddedRedis, running_url
 from service.settings import load_settings
 
 

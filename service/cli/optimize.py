@@ -8,10 +8,10 @@ from ays_client import Client, JobFailed
 from ays_client.contract import Job, JobRequest, JobState, Priority, Progress, Schedule
 from ays_client.curve import CurveRequest
 from ays_process.commands import module_command
-from service.child import die_with_parent
 from service.cli.connect import connect
 from service.cli.exits import CommandError, ExitCode
 from service.cli.progress import ProgressDisplay
+from service.local.child import die_with_parent
 
 
 def through_api(

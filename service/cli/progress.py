@@ -16,8 +16,9 @@ _STAGES = {
     "sweep": "searching ten steps",
     "subdivide": "searching twenty and forty steps",
     "table": "optimizing all schedules",
-    "validate": "validating candidates",
-    "refine": "refining",
+    "guard": "comparing with stock schedules",
+    "validate": "searching",
+    "report": "measuring the error",
     "store": "storing",
 }
 

@@ -5,7 +5,7 @@ import sys
 import threading
 from types import FrameType
 
-from service.stack import Stack
+from service.local.stack import Stack
 
 _TEND_SECONDS = 0.2
 

@@ -44,11 +44,13 @@ def error_table(schedule: Schedule) -> Titled | None:
     error = schedule.error
     if error is None:
         return None
-    title = f"error at this NFE: mean squared distance to the fine solution, {error.noises} held-out noises"
-    if error.median_pair_ratio is not None:
+    title = f"error at this NFE: mean squared distance to the reference, {error.noises} noise samples that took part in no choice"
+    if error.ratio is not None and error.median_ratio is not None:
+        low, high = error.ratio.interval
+        title += f"\n{error.ratio.value:.2g} [{low:.2g}, {high:.2g}] of {error.best_stock}'s, the best stock schedule"
         # A mean of heavy-tailed errors says little of the usual sample.
-        title += f"\non half of them the optimized schedule has at most {error.median_pair_ratio:.2g} of the best stock schedule's error"
-    table = _table("schedule", "error", "standard error", "of the best stock")
+        title += f"; on half of the samples at most {error.median_ratio:.2g}"
+    table = _table("schedule", "error", "95 % interval", "median", "of the best stock")
     best = min((estimate.mean for estimate in error.stock.values()), default=error.ours.mean)
     for name, estimate in sorted(error.stock.items(), key=lambda item: -item[1].mean):
         table.add_row(f"stock: {name}", *_numbers(estimate, best))
@@ -67,9 +69,11 @@ def models_table(models: list[Model]) -> Titled:
     return Titled("models", table)
 
 
-def _numbers(estimate: Estimate, best: float) -> tuple[str, str, str]:
+def _numbers(estimate: Estimate, best: float) -> tuple[str, str, str, str]:
     ratio = f"{estimate.mean / best:.2f}" if best > 0 else "-"
-    return f"{estimate.mean:.4g}", f"{estimate.standard_error:.2g}", ratio
+    interval = "-" if estimate.interval is None else f"{estimate.interval[0]:.3g} .. {estimate.interval[1]:.3g}"
+    median = "-" if estimate.median is None else f"{estimate.median:.3g}"
+    return f"{estimate.mean:.4g}", interval, median, ratio
 
 
 def _table(*columns: str) -> Table:

@@ -10,7 +10,7 @@ from service.doctor.of_machine import disk, known_variables
 from service.doctor.of_redis import redis_findings
 from service.doctor.of_service import service_findings
 from service.doctor.of_worker import worker_checkup
-from service.embedded_redis import running_url
+from service.local.embedded_redis import running_url
 from service.settings import DEFAULT_REDIS_URL, load_settings
 
 

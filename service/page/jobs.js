@@ -15,8 +15,9 @@ const STAGES = {
   sweep: "searching as the paper does",
   subdivide: "halving its steps",
   table: "computing the table",
-  validate: "validating",
-  refine: "refining",
+  guard: "comparing with stock schedules",
+  validate: "searching",
+  report: "measuring the error",
   store: "storing",
 };
 

@@ -44,15 +44,15 @@ export function verdict({ state, model, row, cell, job, here, published }) {
 
 function judged(budget, { error, source, candidate, detail, refined }) {
   const [name, stock] = bestStock(error);
-  const proof = `Squared distance to the fine solution, ${error.noises} held-out noises: ${estimate(error.ours)} against ${estimate(stock)}`;
+  const proof = `Squared distance to the reference on ${error.noises} noise samples that took part in no choice: ${estimate(error.ours)} against ${estimate(stock)}`;
   if (source === "stock") return [`${budget}, ${titled(candidate)} is the best known.`, `Nothing that the search tried beat it. ${proof}.`];
   const times = stock.mean / error.ours.mean;
   // A mean of heavy-tailed errors says little of the usual sample.
-  const usual = error.median_pair_ratio ? ` On half of them at most ${number(error.median_pair_ratio, 2)} of the stock schedule's error.` : "";
-  const how = `Found with detail ${number(detail)}${refined ? ", then refined on the model itself" : ""}.`;
+  const usual = error.median_ratio ? ` On half of them at most ${number(error.median_ratio, 2)} of the stock schedule's error.` : "";
+  const how = detail === null ? "" : `Found with detail ${number(detail)}${refined ? ", then refined on the model itself" : ""}.`;
   if (times < 1.05) return [`${budget}, as good as the best stock schedule, ${titled(name)}.`, `${proof}.${usual} ${how}`];
-  const factor = number(times, 2);
-  return [`${budget}, ${factor} times less error than the best stock schedule.`, `${proof} for ${titled(name)}.${usual} ${how}`];
+  const less = Math.round(100 * (1 - 1 / times));
+  return [`${budget}, ${less} % less error than the best stock schedule.`, `${proof} for ${titled(name)}.${usual} ${how}`];
 }
 
 /** What the cost of a step counts. */

@@ -7,11 +7,12 @@ from fastapi import APIRouter, Header
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
-from service.deps import FeedDep, SettingsDep, StoreDep
-from service.feed import START
+from ays_store.origin import ANONYMOUS
+from service.deps import CallerDep, FeedDep, KnownKeysDep, SettingsDep, StoreDep
+from service.jobs.feed import START
+from service.jobs.streams import Stream
 from service.problems import ProblemError, declared
 from service.routes.jobs import no_job
-from service.streams import Stream
 
 router = APIRouter(tags=["jobs"])
 
@@ -28,6 +29,8 @@ async def follow_job(
     job_id: str,
     store: StoreDep,
     feed: FeedDep,
+    caller: CallerDep,
+    known_keys: KnownKeysDep,
     settings: SettingsDep,
     last_event_id: Annotated[str | None, Header(description="resume after this event")] = None,
 ) -> StreamingResponse:
@@ -46,6 +49,10 @@ async def follow_job(
         )
     if await run_in_threadpool(store.jobs.get, job_id) is None:
         raise no_job(job_id)
+
+    async def allowed() -> bool:
+        return caller.id == ANONYMOUS or await known_keys.still_good(caller.id)
+
     stream = Stream(
         store,
         feed,
@@ -53,6 +60,7 @@ async def follow_job(
         after=last_event_id or START,
         seconds=settings.stream_seconds,
         heartbeat=settings.heartbeat_seconds,
+        allowed=allowed,
     )
     headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
     return StreamingResponse(aiter(stream), media_type="text/event-stream", headers=headers)

@@ -5,7 +5,7 @@ from typing import Literal
 from fastapi import APIRouter
 from fastapi.responses import Response
 from prometheus_client import CONTENT_TYPE_LATEST
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from redis.exceptions import RedisError, ResponseError
 
 from ays_store import SchemaError
@@ -28,6 +28,7 @@ class Readiness(BaseModel):
     status: Literal["ready"] = "ready"
     redis: Literal["ok"] = "ok"
     workers: int
+    warnings: list[str] = Field(default=[], description="settings of Redis that lose what was accepted, each with what to do")
 
 
 @router.get("/healthz", summary="Does the process run?")
@@ -43,6 +44,7 @@ def readyz(store: StoreDep) -> Readiness:
         store.check_writable()
         store.check_schema()
         workers = store.workers.count()
+        mistakes = store.redis_mistakes()
     except SchemaError as error:
         raise _missing(what="redis", detail=str(error), fix="upgrade this service, or change AYS_REDIS_URL") from error
     except ResponseError as error:
@@ -53,7 +55,7 @@ def readyz(store: StoreDep) -> Readiness:
         raise _missing(what="redis", detail=reason, fix="start Redis, or correct AYS_REDIS_URL") from error
     if workers == 0:
         raise _missing(what="worker", detail="no worker is alive, so nobody takes the jobs", fix="start a worker: `ays worker`")
-    return Readiness(workers=workers)
+    return Readiness(workers=workers, warnings=[f"{mistake.seen}; {mistake.fix}" for mistake in mistakes])
 
 
 @router.get(

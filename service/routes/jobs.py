@@ -8,9 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from ays_client.contract import Job, JobRequest, JobState, Model, ModelId
 from ays_client.pages import JobPage
 from ays_client.webhooks import JobSubmission
-from service.deps import IntakeDep, SettingsDep, StoreDep
-from service.known import offered_model
+from ays_store import Store
+from ays_store.jobs import NotAskedError
+from service.deps import AdmissionDep, CallerDep, SettingsDep, StoreDep
 from service.problems import ProblemError, declared
+from service.schedules.model_lookup import offered_model
 from service.webhooks.promises import checked, promise
 
 router = APIRouter(prefix="/v1/jobs", tags=["jobs"])
@@ -33,16 +35,27 @@ class JobQuery(BaseModel):
 
 
 @router.post("", status_code=202, responses=declared(400, 404, 413, 415), summary="Ask for a schedule")
-def submit_job(body: JobSubmission, response: Response, store: StoreDep, intake: IntakeDep, settings: SettingsDep) -> Job:
+def submit_job(body: JobSubmission, response: Response, store: StoreDep, admission: AdmissionDep, settings: SettingsDep) -> Job:
     """Queue the optimization of a schedule.
 
     The job's id is the hash of the request: the same request is the same job, whoever sends it and however often. The answer
     is always 202 with the job as it is: `succeeded`, with a link to the schedule, when that is known already. `webhook` names a URL
     that is told once how the job ends. `priority: batch` lets others go first.
     """
-    request, webhook = body.request, checked(body.webhook, settings)
-    check(request, offered_model(store, request.model))
-    job = intake.take(request, body.priority)
+    webhook = checked(body.webhook, settings)
+    check(body.request, offered_model(store, body.request.model))
+    return accepted(admission.take(body.request, body.priority), webhook, response, store)
+
+
+def accepted(job: Job, webhook: str | None, response: Response, store: Store) -> Job:
+    """The answer to a submission that was taken.
+
+    Args:
+        job: its job.
+        webhook: a URL that wants to be told of its end, checked.
+        response: gets the headers.
+        store: where the webhook is promised.
+    """
     if webhook is not None:
         promise(store, job.id, webhook)
     response.headers["location"] = f"/v1/jobs/{job.id}"
@@ -52,10 +65,10 @@ def submit_job(body: JobSubmission, response: Response, store: StoreDep, intake:
 
 
 @router.get("", responses=declared(), summary="List jobs")
-def list_jobs(query: Annotated[JobQuery, Query()], response: Response, store: StoreDep) -> JobPage:
-    """Jobs, the newest first, a page at a time."""
+def list_jobs(query: Annotated[JobQuery, Query()], response: Response, store: StoreDep, caller: CallerDep) -> JobPage:
+    """Jobs, the newest first, a page at a time: those that this API key has asked for; with scope `admin`, everybody's."""
     try:
-        jobs, following = store.jobs.list(query.state, query.model, cursor=query.cursor, limit=query.limit)
+        jobs, following = store.jobs.list(query.state, query.model, owner=caller.sees_only, cursor=query.cursor, limit=query.limit)
     except ValueError as error:
         raise ProblemError(
             422, str(error), received=query.cursor, expected="`next_cursor` of the page before", fix="leave cursor out"
@@ -74,9 +87,21 @@ def get_job(job_id: str, response: Response, store: StoreDep) -> Job:
 
 
 @router.post("/{job_id}/cancel", responses=declared(404, 413), summary="Stop a job")
-def cancel_job(job_id: str, response: Response, store: StoreDep) -> Job:
-    """Stop a job: at once while it is queued, else as soon as its worker notices. A job that has ended stays as it is."""
-    job = store.jobs.cancel(job_id)
+def cancel_job(job_id: str, response: Response, store: StoreDep, caller: CallerDep) -> Job:
+    """Withdraw from a job. It stops when nobody is left who has asked for it: at once while queued, else as soon as its worker notices.
+
+    Only an API key that has asked for the job can; one of scope `admin` stops it for everybody. A job that has ended stays as it is.
+    """
+    try:
+        job = store.jobs.cancel(job_id, owner=caller.sees_only)
+    except NotAskedError as error:
+        raise ProblemError(
+            403,
+            "this API key has not asked for this job",
+            received=job_id,
+            expected="a job that this key has submitted, or a key of scope admin",
+            fix="leave it to those who have asked for it, or ask the operator",
+        ) from error
     if job is None:
         raise no_job(job_id)
     return _shown(job, response)

@@ -8,11 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from ays_client.contract import NFE_MAX, NFE_MIN, Model, ProfileInfo, Schedule, Solver, Terminal
 from ays_client.pages import ModelList, Row, RowCell
-from service.answers import cached
-from service.catalogue import catalogue
 from service.deps import StoreDep
-from service.known import known_model
 from service.problems import ProblemError, declared
+from service.schedules.answers import cached
+from service.schedules.catalogue import catalogue
+from service.schedules.model_lookup import known_model
 
 router = APIRouter(tags=["models"])
 
@@ -81,6 +81,39 @@ def list_models(query: Annotated[ModelsQuery, Query()], store: StoreDep) -> Mode
 def get_model(model_id: str, store: StoreDep) -> Model:
     """A model: its range of noise levels, its parametrization, and how far it has been measured."""
     return known_model(store, model_id)
+
+
+class Dropped(BaseModel):
+    """What was forgotten."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tables: int = Field(description="tables of schedules, each with its profile")
+    schedules: int
+
+
+@router.delete("/v1/models/{model_id}/schedules", responses=declared(404), summary="Forget what is stored of a model")
+def forget_model(model_id: str, store: StoreDep) -> Dropped:
+    """Drop the profiles and schedules of a model; its jobs stay, and a new one makes them anew. Needs a key of scope `admin`.
+
+    Answers that are immutable may still be served from the memory of this service and of caches in between.
+    """
+    done = store.retention.forget(model_id)
+    if not done.tables:
+        raise ProblemError(
+            404, "nothing is stored of such a model", received=model_id, expected="a model that was measured", fix="see /v1/models"
+        )
+    return Dropped(tables=done.tables, schedules=done.schedules)
+
+
+@router.delete("/v1/profiles/{profile_id}", responses=declared(404), summary="Forget a profile")
+def forget_profile(profile_id: str, store: StoreDep) -> Dropped:
+    """Drop a profile and all schedules that were computed from it. Needs a key of scope `admin`."""
+    profile = store.results.profile(profile_id)
+    if profile is None:
+        raise _no_profile(profile_id)
+    done = store.retention.forget(profile.variant.model, profile_id=profile_id)
+    return Dropped(tables=done.tables, schedules=done.schedules)
 
 
 @router.get(

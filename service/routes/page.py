@@ -8,8 +8,9 @@ from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
-from service.answers import IMMUTABLE, cached
+from service.encoding import takes_gzip
 from service.problems import ProblemError
+from service.schedules.answers import IMMUTABLE, cached
 
 router = APIRouter(include_in_schema=False)
 
@@ -102,7 +103,7 @@ def _file_of(page: Page, version: str, name: str, request: Request) -> Response:
 
 
 def _answer(request: Request, file: File, *, tag: str, policy: str) -> Response:
-    packed = "gzip" in request.headers.get("accept-encoding", "")
+    packed = takes_gzip(request.scope)
     headers = {"vary": "Accept-Encoding", **({"content-encoding": "gzip"} if packed else {})}
     body, mark = (file.packed, f"{tag}.gzip") if packed else (file.body, tag)
     return cached(request, body, tag=mark, policy=policy, media_type=file.media_type, headers=headers)

@@ -13,13 +13,14 @@ from ays_client.formats import Format, render
 from ays_client.samples import SampleGrid
 from ays_store import Store
 from ays_store.changes import NEVER, keys_of_lookup, keys_of_model
-from service.answers import ALIAS, COMPUTED, IMMUTABLE, cached
-from service.catalogue import published
+from ays_store.tables import table_of
 from service.deps import StoreDep
-from service.fallback import from_stock, nearest
-from service.known import known_model
-from service.lookups import remember
 from service.problems import ProblemError, declared
+from service.schedules.answers import ALIAS, COMPUTED, IMMUTABLE, cached
+from service.schedules.catalogue import published
+from service.schedules.fallback import from_stock, nearest
+from service.schedules.lookups import remember
+from service.schedules.model_lookup import known_model
 
 router = APIRouter(prefix="/v1/schedules", tags=["schedules"])
 
@@ -78,7 +79,7 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
     kind alone, to compare with.
     """
     if query.source is not None:
-        remember(request, keys_of_model(query.model))
+        remember(request, keys_of_model(query.model), used=table_of(query))
         schedule = _only(store, query, path=_path(query))
         return _answer(request, schedule, schedule_id=schedule.id, query=query, policy=COMPUTED)
     # Any effort will do for a lookup.
@@ -87,9 +88,9 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
     schedule_id = store.results.find(asked) if query.fallback is Fallback.NONE else store.results.answer(asked)
     raw = None if schedule_id is None else store.results.schedule(schedule_id)
     if schedule_id is not None and raw is not None:
-        remember(request, keys_of_lookup(query))
+        remember(request, keys_of_lookup(query), used=table_of(query))
         return _answer(request, raw, schedule_id=schedule_id, query=query, policy=ALIAS)
-    remember(request, keys_of_model(query.model))
+    remember(request, keys_of_model(query.model), used=table_of(query))
     schedule = _fall_back(store, query, path=_path(query))
     return _answer(request, schedule, schedule_id=schedule.id, query=query, policy=COMPUTED)
 
@@ -106,7 +107,7 @@ def get_schedule(schedule_id: str, query: Annotated[FormatQuery, Query()], reque
             expected="the id of a stored schedule; interpolated, published and stock ones are not stored",
             fix="look it up by model, nfe and solver: GET /v1/schedules?model=...&nfe=...",
         )
-    remember(request, NEVER)
+    remember(request, NEVER, used=schedule_id)
     return _answer(request, raw, schedule_id=schedule_id, query=query, policy=IMMUTABLE)
 
 

@@ -15,8 +15,8 @@ from redis.connection import parse_url
 from ays_client import Client, ServiceError
 from ays_process.commands import module_command
 from ays_store import Store
-from service.embedded_redis import EmbeddedRedis, EmbeddedRedisError
-from service.stack import free_port
+from service.local.embedded_redis import EmbeddedRedis, EmbeddedRedisError
+from service.local.stack import free_port
 from tests.chaos.proxy import Network, Proxy
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -11,7 +11,7 @@ from redis import Redis
 
 from ays_client.contract import Model
 from ays_store import Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.cli.commands import REPOSITORY, ays, environment
 from tests.service.server import Server
 from tests.store.archives import fill, results

@@ -8,7 +8,7 @@ import pytest
 
 from ays_client.version import VERSION
 from ays_store import Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.cli.commands import ays, running
 
 NO_TORCH = {"AYS_THREADS": "0"}

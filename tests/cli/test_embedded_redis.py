@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from redis import Redis
 
-from service.embedded_redis import SOCKET_PATH_MAX, EmbeddedRedis, EmbeddedRedisError, server_binary
+from service.local.embedded_redis import SOCKET_PATH_MAX, EmbeddedRedis, EmbeddedRedisError, running_url, server_binary
 
 
 def wait_until(condition: Callable[[], bool], what: str, seconds: float = 20.0) -> None:
@@ -94,7 +94,7 @@ def test_a_second_server_on_the_same_data_is_refused(tmp_path: Path):
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux can tie a process to its parent")
 def test_the_server_ends_with_a_killed_owner(tmp_path: Path):
     program = (
-        "import sys, time; from pathlib import Path; from service.embedded_redis import EmbeddedRedis\n"
+        "import sys, time; from pathlib import Path; from service.local.embedded_redis import EmbeddedRedis\n"
         f"server = EmbeddedRedis(Path({str(tmp_path)!r})); print(server.start(), server.pid, flush=True); time.sleep(600)"
     )
     owner = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
@@ -162,3 +162,20 @@ def test_the_servers_own_words_are_in_the_message(tmp_path: Path):
         file.write_bytes(b"*3\r\nnonsense")
     with pytest.raises(EmbeddedRedisError, match="Bad file format"):
         EmbeddedRedis(tmp_path).start()
+
+
+def test_a_running_server_is_found_however_deep_its_folder_and_a_killed_one_is_not(tmp_path: Path):
+    for data in (tmp_path / "near", tmp_path / ("deep" * 20) / ("er" * 20)):
+        assert running_url(data) is None
+        with EmbeddedRedis(data / "redis") as server:
+            assert running_url(data) == server.url
+            os.kill(server.pid, signal.SIGKILL)
+            wait_until(lambda server=server: not server.alive, "end of the server")
+            assert Path(server.url.removeprefix("unix://")).exists(), "its socket is left"
+            assert running_url(data) is None
+
+
+def test_a_folder_that_cannot_be_used_is_said(tmp_path: Path):
+    (tmp_path / "file").touch()
+    with pytest.raises(EmbeddedRedisError, match=r"cannot be used: Not a directory. Choose one that this user can write to with AYS_DATA"):
+        EmbeddedRedis(tmp_path / "file" / "redis").start()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ays_client import Client, ServiceError
-from service.stack import Stack
+from service.local.stack import Stack
 from tests.cli.commands import ays, running
 from tests.cli.conftest import Served
 

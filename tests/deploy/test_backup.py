@@ -9,7 +9,7 @@ import pytest
 
 from ays_client.contract import Schedule, identity
 from ays_store import Measurement, Queue, Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.deploy.dockerfile import ROOT
 from tests.service.worker import measured, request, toy, work
 from tests.store.waiting import until

@@ -45,7 +45,9 @@ def test_what_is_not_asked_for_stays_on_this_host_and_unprivileged():
 def test_redis_keeps_what_it_is_given():
     words = SERVICES["redis"]["command"]
     given = dict(zip(words[::2], words[1::2], strict=True))
-    assert given == {"--appendonly": "yes", "--appendfsync": "always", "--save": "", "--maxmemory-policy": "noeviction"}
+    assert given == {"--appendonly": "yes", "--appendfsync": "always", "--save": "", "--maxmemory": "${AYS_REDIS_MEMORY:-2gb}"} | {
+        "--maxmemory-policy": "noeviction"
+    }
     assert "redis:/data" in SERVICES["redis"]["volumes"]
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import yaml
 
 from ays_client.contract import JobRequest
 from ays_store import Queue, Store
-from service.stack import free_port
+from service.local.stack import free_port
 from tests.deploy.dockerfile import ROOT, Image, stages
 from tests.store.waiting import until
 
@@ -120,3 +121,12 @@ def test_the_worker_image_works(worker, redis_url, redis, tmp_path):
         if process.poll() is None:
             process.kill()
             process.wait()
+
+
+def test_compiled_networks_find_a_compiler_and_a_cache_that_can_be_written_and_loaded_from(dockerfile):
+    steps = dockerfile["worker"].steps
+    assert any(name == "RUN" and " gcc=" in words for name, words in steps)
+    caches = [word.partition("=") for name, words in steps if name == "ENV" for word in words.split() if "CACHE_DIR" in word]
+    assert {place.split("/")[1] for _, _, place in caches} == {"tmp"}
+    assert {name for name, _, _ in caches} == {"TRITON_CACHE_DIR", "TORCHINDUCTOR_CACHE_DIR"}
+    assert yaml.safe_load((ROOT / "docker-compose.yml").read_text())["services"]["worker"]["tmpfs"] == ["/tmp:exec"]

@@ -11,7 +11,7 @@ from redis.exceptions import AuthenticationError, NoPermissionError, RedisError,
 from standardwebhooks.webhooks import Webhook
 
 from ays_store import keys
-from service.embedded_redis import server_binary
+from service.local.embedded_redis import server_binary
 from tests.cli.commands import ays
 from tests.cli.conftest import MODELS
 from tests.deploy.dockerfile import ROOT

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from redis import Redis
 
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.fuzz.campaign import campaign
 from tests.fuzz.files import damaged_files
 from tests.fuzz.stored import KINDS

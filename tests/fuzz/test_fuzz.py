@@ -6,7 +6,7 @@ import httpx2
 import pytest
 
 from ays_store import ArchiveError, Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.cli.commands import ays
 from tests.fuzz.campaign import campaign
 from tests.fuzz.files import damaged_files

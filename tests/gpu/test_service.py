@@ -11,7 +11,7 @@ import torch
 
 from ays_client import Client
 from ays_client.contract import JobRequest, ProfileInfo, Schedule
-from service.stack import Stack
+from service.local.stack import Stack
 from tests.gpu.twins import QUIET
 
 # One process, which starts the stacks once.

@@ -2,7 +2,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from ays_store import Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.cli.conftest import MODELS
 from tests.page.browser import ARGUMENTS, Tab, executable
 from tests.service.server import Server

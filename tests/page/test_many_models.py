@@ -4,7 +4,7 @@ from playwright.sync_api import expect
 
 from ays_client.contract import Model
 from ays_store import Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.service.server import Server
 
 

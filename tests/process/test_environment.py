@@ -36,6 +36,21 @@ def test_all_mistakes_are_told(monkeypatch):
     ]
 
 
+@pytest.mark.parametrize(
+    ("query", "received"),
+    [
+        ("ssl_ca_cert=/etc/ca.pem", "received ssl_ca_cert (TypeError)"),
+        ("ssl_ca_certs=/nowhere/ca.pem", "expected a file that this process may read in ssl_ca_certs; received '/nowhere/ca.pem'"),
+    ],
+)
+def test_what_tls_cannot_use_is_told_without_the_password(monkeypatch, query, received):
+    monkeypatch.setenv("AYS_REDIS_URL", f"rediss://service:hidden@there:6380/0?{query}")
+    with pytest.raises(ConfigurationError) as caught:
+        read_environment(Some)
+    assert received in str(caught.value)
+    assert "hidden" not in str(caught.value)
+
+
 def test_secrets_are_read_from_files(monkeypatch, tmp_path):
     for name, content in (("URL", "redis://there:1/2\n"), ("PASSWORD", " p@ss/word \r\n")):
         (tmp_path / name).write_text(content)

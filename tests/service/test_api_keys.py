@@ -1,6 +1,7 @@
 """With API keys: who gets in, with which scope, how often, and what happens while Redis is away."""
 
 import re
+import time
 
 import httpx2
 import pytest
@@ -9,9 +10,10 @@ from redis import Redis
 from ays_store import Store
 from ays_store.api_keys import Scope
 from service.access.known_keys import FRESH_SECONDS
-from service.embedded_redis import EmbeddedRedis
+from service.access.refusals import PER_MINUTE
+from service.local.embedded_redis import EmbeddedRedis
 from tests.service.server import Server
-from tests.service.worker import body, measured, toy
+from tests.service.worker import body, measured, request, toy
 from tests.store.waiting import until
 
 OPEN = ["/", "/docs", "/openapi.json", "/healthz"]
@@ -169,3 +171,33 @@ def test_while_redis_is_away_known_keys_stay_good_and_unknown_ones_come_back(gua
     assert guarded.get("/nowhere", forged).status_code == 401
     guarded.redis.start()
     until(lambda: guarded.get("/v1/models", unknown).status_code == 200, seconds=10, what="the acceptance of the key")
+
+
+def test_the_stream_of_a_revoked_key_ends_within_seconds(guarded):
+    record, key = guarded.store.api_keys.create("watching", Scope.READ)
+    job, _ = guarded.store.jobs.submit(request(seed=77))
+    with guarded.client(key) as client, client.stream("GET", f"/v1/jobs/{job.id}/events") as stream:
+        lines = stream.iter_lines()
+        assert next(lines) == "retry: 1000"
+        assert guarded.store.api_keys.revoke(record.id)
+        revoked = time.monotonic()
+        assert ": not the end of the job; connect again with Last-Event-ID" in list(lines)
+        assert time.monotonic() - revoked < FRESH_SECONDS
+    assert guarded.get(f"/v1/jobs/{job.id}/events", key).status_code == 401
+
+
+def test_an_address_that_tries_keys_is_told_to_wait_and_good_keys_go_on(guarded):
+    good = guarded.keys[Scope.READ]
+    with guarded.client(None, **{"x-forwarded-for": "203.0.113.9"}) as client:
+
+        def ask(key):
+            return client.get("/v1/models", headers={"authorization": f"Bearer {key}"})
+
+        assert ask(good).status_code == 200
+        answers = [ask(f"ays_{number:012x}_" + "x" * 43) for number in range(PER_MINUTE + 2)]
+        assert {answer.status_code for answer in answers[: PER_MINUTE - 1]} == {401}
+        assert answers[-1].status_code == 429
+        assert 1 <= int(answers[-1].headers["retry-after"]) <= 2
+        assert ask(good).status_code == 200
+    assert guarded.get("/v1/models", "ays_0").status_code == 401, "another address"
+    assert '"client": "203.0.113.9"' in guarded.server.log.read_text()

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from service.cache import FRESH_SECONDS, Answer, Cache, Key, Standing
+from service.schedules.cache import FRESH_SECONDS, Answer, Cache, Freshness, Key
 
 
 def key(name):
@@ -13,7 +13,7 @@ def key(name):
 
 def answer(cache, *, depends=("a",), size=0):
     session = cache.session
-    return Answer(headers=[], brief=[], body=b"x" * size, etag=b'"x"', depends=frozenset(depends), route=None, session=session)
+    return Answer(headers=[], brief=[], body=b"x" * size, etag=b'"x"', depends=frozenset(depends), route=None, session=session, used="t")
 
 
 @pytest.fixture
@@ -75,14 +75,14 @@ def test_silence_ends_what_is_current(cache):
     fill(cache, "a")
     fill(cache, "b", depends=())
     kept, forever = cache.get(key("a")), cache.get(key("b"))
-    assert cache.standing(kept) is Standing.CURRENT
+    assert cache.freshness(kept) is Freshness.CURRENT
     cache.certain(time.monotonic() - FRESH_SECONDS)
-    assert cache.standing(kept) is Standing.UNKNOWN
+    assert cache.freshness(kept) is Freshness.UNKNOWN
     cache.cut_off(away=True)
-    assert cache.standing(kept) is Standing.STALE
+    assert cache.freshness(kept) is Freshness.STALE
     cache.certain(time.monotonic())
-    assert cache.standing(kept) is Standing.CURRENT
-    assert cache.standing(forever) is Standing.CURRENT
+    assert cache.freshness(kept) is Freshness.CURRENT
+    assert cache.freshness(forever) is Freshness.CURRENT
 
 
 def test_answers_of_an_earlier_session_wait_to_be_looked_up_again(cache):
@@ -91,16 +91,16 @@ def test_answers_of_an_earlier_session_wait_to_be_looked_up_again(cache):
     cache.cut_off(away=True)
     cache.joined()
     cache.certain(time.monotonic())
-    assert cache.standing(cache.get(key("a"))) is Standing.UNKNOWN
-    assert cache.standing(cache.get(key("b"))) is Standing.CURRENT
+    assert cache.freshness(cache.get(key("a"))) is Freshness.UNKNOWN
+    assert cache.freshness(cache.get(key("b"))) is Freshness.CURRENT
     cache.cut_off(away=True)
-    assert cache.standing(cache.get(key("a"))) is Standing.STALE
+    assert cache.freshness(cache.get(key("a"))) is Freshness.STALE
     fill(cache, "a")
-    assert cache.standing(cache.get(key("a"))) is Standing.CURRENT
+    assert cache.freshness(cache.get(key("a"))) is Freshness.CURRENT
 
 
 def test_a_redis_that_refuses_to_tell_leaves_nothing_current(cache):
     fill(cache, "a")
     cache.cut_off(away=False)
     cache.certain(time.monotonic() - FRESH_SECONDS)
-    assert cache.standing(cache.get(key("a"))) is Standing.UNKNOWN
+    assert cache.freshness(cache.get(key("a"))) is Freshness.UNKNOWN

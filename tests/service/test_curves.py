@@ -5,6 +5,7 @@ import pytest
 from ays_client.contract import Job, Schedule, Solver
 from ays_client.curve import CurveRequest
 from tests.service.worker import schedule, work
+from tests.store.addresses import addressed
 
 SIGMA = [0.03 * 1.7**i for i in range(12)]
 LOSS = [s**2 / (1 + s**2) for s in SIGMA]
@@ -20,10 +21,9 @@ def post(http, expect=202, **changes):
 def finish(store, job, *, solver=Solver.SDDIM, nfe=8):
     """End the job of a curve as a worker does."""
     token = work(store, job.request)
-    wanted = schedule(nfe=nfe, solver=solver, effort=job.request.effort).model_copy(
-        update={"model": job.request.model, "fingerprint": job.request.model}
-    )
-    others = [schedule(nfe=n, solver=solver).model_copy(update={"model": job.request.model}) for n in (4, 12)]
+    made = schedule(nfe=nfe, solver=solver, effort=job.request.effort)
+    wanted = addressed(made, model=job.request.model, fingerprint=job.request.model)
+    others = [addressed(schedule(nfe=n, solver=solver), model=job.request.model) for n in (4, 12)]
     assert store.results.commit(job.id, token, profile=None, schedules=[wanted, *others], requested_schedule_id=wanted.id)
     return wanted
 

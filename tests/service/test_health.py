@@ -6,9 +6,10 @@ import time
 
 import httpx2
 import pytest
+from redis import Redis
 
 from ays_store import Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.service.server import Server
 from tests.service.worker import body
 
@@ -59,7 +60,7 @@ def test_ready_means_redis_and_a_worker(http, store):
     assert answer.headers["retry-after"]
     store.workers.beat("w1", {})
     store.workers.beat("w2", {})
-    assert http.get("/readyz").json() == {"status": "ready", "redis": "ok", "workers": 2}
+    assert http.get("/readyz").json() == {"status": "ready", "redis": "ok", "workers": 2, "warnings": []}
 
 
 def test_a_redis_that_has_stopped_is_a_quick_503_and_comes_back(own_redis, lonely):
@@ -77,6 +78,23 @@ def test_a_redis_that_hangs_is_a_quick_503(own_redis, lonely):
     finally:
         os.kill(own_redis.pid, signal.SIGCONT)
     assert lonely.get("/v1/models").status_code == 200
+
+
+def test_a_redis_that_may_lose_what_it_took_is_said_everywhere(own_redis, tmp_path):
+    client = Redis.from_url(own_redis.url)
+    Store(client).workers.beat("w1", {})
+    client.config_set("maxmemory-policy", "allkeys-lru")
+    try:
+        with Server(own_redis.url, tmp_path / "log") as server, httpx2.Client(base_url=server.url, timeout=20) as http:
+            (told,) = [record for record in server.records() if record["event"] == "redis is set up wrongly"]
+            assert told["seen"] == "maxmemory-policy is allkeys-lru: a full Redis drops jobs and schedules"
+            assert http.get("/readyz").json()["warnings"] == [f"{told['seen']}; set it to noeviction"]
+            metrics = http.get("/metrics").text
+            assert 'ays_redis_unsafe{setting="eviction"} 1.0' in metrics
+            assert 'ays_redis_unsafe{setting="persistence"} 0.0' in metrics
+    finally:
+        client.config_set("maxmemory-policy", "noeviction")
+        client.close()
 
 
 def test_a_redis_that_is_full_is_not_ready(own_redis, lonely):
@@ -118,6 +136,7 @@ def test_requests_are_logged_with_their_id(server, http):
         "event": "request",
         "level": "info",
         "logger": "service",
+        "client": "127.0.0.1",
         "method": "GET",
         "path": "/healthz",
         "status": 200,

@@ -2,6 +2,8 @@
 
 import asyncio
 import re
+import socket
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
@@ -82,11 +84,12 @@ def test_no_other_site_may_read_unless_it_is_named(http, named):
     assert (other.status_code, "access-control-allow-origin" in other.headers) == (400, False)
 
 
-@pytest.mark.parametrize(
-    "address", ["127.0.0.1", "::1", "[::1]", "localhost", "127.8.8.8", "0.0.0.0", "::", "10.0.0.5", "example.org", "localhost.org", ""]
-)
+LOOPBACK = ["127.0.0.1", "::1", "[::1]", "localhost", "127.8.8.8", "::ffff:127.0.0.1"]
+
+
+@pytest.mark.parametrize("address", [*LOOPBACK, "0.0.0.0", "::", "::ffff:10.0.0.5", "10.0.0.5", "example.org", "localhost.org", ""])
 def test_what_is_loopback(address):
-    assert is_loopback(address) is (address in {"127.0.0.1", "::1", "[::1]", "localhost", "127.8.8.8"})
+    assert is_loopback(address) is (address in LOOPBACK)
 
 
 @pytest.mark.parametrize(
@@ -107,6 +110,35 @@ def test_keys_are_asked_for_wherever_others_can_reach_it(redis, redis_url, confi
             return await client.get("/v1/models", headers={"host": "localhost"})
 
     assert asyncio.run(ask()).status_code == status
+
+
+@pytest.mark.parametrize(
+    "added",
+    [
+        {"x-forwarded-for": "203.0.113.5"},
+        {"x-forwarded-for": "127.0.0.1"},
+        {"x-forwarded-proto": "https"},
+        {"x-forwarded-host": "ays.example.org"},
+        {"x-real-ip": "203.0.113.5"},
+        {"forwarded": "for=203.0.113.5;proto=https"},
+        {"via": "1.1 caddy"},
+    ],
+    ids=lambda added: next(iter(added.items())),
+)
+def test_what_came_through_a_proxy_needs_a_key(http, added):
+    """The proxy names us by our address, `Host: 127.0.0.1`, and connects over loopback."""
+    asked = added | {"host": "127.0.0.1"}
+    assert http.get("/v1/jobs", headers=asked).status_code == 401
+    assert http.post("/v1/jobs", json=body(), headers=asked).status_code == 401
+    assert http.get("/v1/jobs", headers={"host": "127.0.0.1"}).status_code == 200
+
+
+def test_what_an_old_proxy_passes_on_unmarked_needs_a_key(server):
+    """Nginx without a line of configuration beside `proxy_pass` adds no field; before 1.29.7 it speaks HTTP/1.0."""
+    parts = urlsplit(server.url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=20) as connection:
+        connection.sendall(f"GET /v1/jobs HTTP/1.0\r\nHost: 127.0.0.1:{parts.port}\r\nConnection: close\r\n\r\n".encode())
+        assert connection.recv(65536).split()[1] == b"401"
 
 
 @pytest.mark.parametrize(

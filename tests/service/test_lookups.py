@@ -11,8 +11,8 @@ from redis import Redis
 
 from ays_client.contract import Effort, Solver
 from ays_store import Store
-from service.cache import FRESH_SECONDS
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
+from service.schedules.cache import FRESH_SECONDS
 from tests.service.server import Server
 from tests.service.test_metrics import scraped
 from tests.service.worker import body, finish, measured, request, toy, work

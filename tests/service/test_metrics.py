@@ -6,7 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from ays_client.contract import JobState, Priority, Progress, identity
 from ays_store import Bounds, QueueFull, Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.service.server import Server
 from tests.service.worker import body, request, work
 

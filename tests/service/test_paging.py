@@ -5,6 +5,7 @@ import pytest
 from ays_client import Client
 from ays_client.contract import Effort, Solver, Terminal, Variant, identity
 from tests.service.worker import profile, request, schedule, toy
+from tests.store.addresses import addressed
 
 BACKGROUND = {"ping", "client", "client|tracking", "info", "config|resetstat", "hello", "client|setinfo", "xread"}
 """What the service and this test ask besides."""
@@ -16,15 +17,12 @@ def stock(store, *, models, cells, jobs):
     """Store so many models, each with so many schedules of its table, and so many jobs."""
     names = [f"m{number:03}" for number in range(models)]
     store.models.publish([toy(id=name) for name in names], source="host")
-    made = [
-        schedule(nfe=nfe, solver=solver, terminal=terminal, effort=Effort.FAST).model_copy(update={"id": f"{place:032x}"})
-        for place, (solver, terminal, nfe) in enumerate(CELLS[:cells])
-    ]
-    for number, name in enumerate(names):
+    made = [schedule(nfe=nfe, solver=solver, terminal=terminal, effort=Effort.FAST) for solver, terminal, nfe in CELLS[:cells]]
+    for name in names:
         asked = request(model=name)
         job, _ = store.jobs.submit(asked)
         token = store.jobs.start(job.id, "w1")
-        own = [each.model_copy(update={"model": name, "id": f"{number:04x}{each.id[4:]}"}) for each in made]
+        own = [addressed(each, model=name) for each in made]
         measured = profile(Variant(model=name))
         assert store.results.commit(job.id, token, profile=measured, schedules=own, requested_schedule_id=own[0].id)
     for seed in range(jobs):

@@ -33,4 +33,4 @@ def test_a_port_in_use_ends_the_server(server):
     environment = os.environ | {"AYS_PORT": port}
     ended = subprocess.run([sys.executable, "-m", "service"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=30)
     assert ended.returncode != 0
-    assert "address already in use" in ended.stderr
+    assert "Address already in use" in ended.stderr

@@ -12,7 +12,7 @@ from ays_client.contract import Job, identity
 from ays_client.webhooks import JobSubmission, Notice
 from ays_store import Store, keys
 from ays_store.limits import DELIVERIES_MAX
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.client.test_curve import curve
 from tests.service.receiver import SECRET, TOKEN, WEBHOOKS, Receiver, certificate
 from tests.service.server import Server

@@ -5,19 +5,13 @@ import io
 
 from ays_client.contract import Effort, Error, Estimate, Method, ProfileInfo, Solver, Terminal, Variant, identity
 from ays_client.curve import LossCurve
-from ays_client.formats import links
 from ays_client.samples import SampleGrid
 from tests.store import bodies
+from tests.store.addresses import addressed
 
 VARIANT = Variant(model="toy", grid=16)
 TABLE = identity(VARIANT)
 CURVE = LossCurve(sigma=[0.01 * 2**i for i in range(10)], loss=[0.1 * 1.5**i for i in range(10)])
-
-
-def addressed(schedule):
-    """The same schedule under its own address."""
-    address = identity(schedule.model_copy(update={"id": "", "formats": {}}))
-    return schedule.model_copy(update={"id": address, "formats": links(f"/v1/schedules/{address}")})
 
 
 def schedule(*, method=Method.PROFILE, model="toy", shift=0.0, **fields):

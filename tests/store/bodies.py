@@ -1,8 +1,7 @@
 """Requests, schedules and profiles to store."""
 
-import hashlib
-
 from ays_client.contract import Effort, JobRequest, ProfileInfo, Provenance, Schedule, Solver, Source, Terminal, Variant, identity
+from tests.store.addresses import addressed
 
 
 def request(**fields):
@@ -10,10 +9,9 @@ def request(**fields):
 
 
 def schedule(*, nfe=4, solver=Solver.DPMPP_2M, terminal=Terminal.ZERO, effort=None, validated=False, mark="", fingerprint="f0"):
-    name = f"{nfe} {solver} {terminal} {effort} {validated} {mark} {fingerprint}"
     sigmas = [80.0 * 0.5**i for i in range(nfe)] + [0.0]
-    return Schedule(
-        id=hashlib.sha256(name.encode()).hexdigest()[:32],
+    made = Schedule(
+        id="",
         model="toy",
         fingerprint=fingerprint,
         kind="ve",
@@ -27,8 +25,9 @@ def schedule(*, nfe=4, solver=Solver.DPMPP_2M, terminal=Terminal.ZERO, effort=No
         sigma_max=80.0,
         source=Source.OPTIMIZED,
         validated=validated,
-        provenance=Provenance(code_version="0", effort=effort, detail=1.8),
+        provenance=Provenance(code_version=mark or "0", effort=effort, detail=1.8),
     )
+    return addressed(made)
 
 
 def validated(**fields):

@@ -2,7 +2,8 @@ import pytest
 from redis.exceptions import ResponseError
 
 from ays_client.contract import NFE_MAX, NFE_MIN, Effort, JobState, Model, Solver, Terminal, Variant, identity
-from ays_store import DamagedError, Measurement
+from ays_store import DamagedError, Measurement, keys
+from ays_store.bodies import pack
 from tests.store.bodies import profile, request, schedule, validated
 
 CELL = {"solver": Solver.DPMPP_2M, "terminal": Terminal.ZERO, "nfe": 4}
@@ -32,7 +33,7 @@ def test_a_whole_table_appears_at_once(store):
     job_id, token = commit(store, wanted, schedules=[*table, wanted], profile=profile())
     job = store.jobs.get(job_id)
     assert (job.state, job.schedule_id, job.schedule_url) == (JobState.SUCCEEDED, wanted.id, f"/v1/schedules/{wanted.id}")
-    assert len(store.results.cells(TOY)) == len(table) == 18 * 2 * 63
+    assert len(store.results.cells(TOY)) == len(table) == len(Solver) * 2 * 63
     assert store.results.cell(TOY, **CELL) == (wanted.id, 2)
     assert store.results.profile(TOY) == profile()
     assert store.shards.read(measured, ["0-8"]) == {}
@@ -199,3 +200,14 @@ def test_what_was_damaged_is_whole_again_after_a_commit(store, redis, key, field
     assert store.results.answer(request(effort="fast")) is None
     commit(store, wanted, nfe=5, effort="fast")
     assert store.results.find(request(effort="fast")) == wanted.id
+
+
+def test_a_schedule_that_was_changed_in_redis_is_not_served_under_its_address(store, redis):
+    wanted = schedule()
+    redis.set(keys.schedule(wanted.id), pack(wanted.model_dump_json()))
+    assert store.results.served(wanted.id)
+    for change in ({"sigma_max": 79.0}, {"formats": {"json": "https://elsewhere.example/"}}):
+        changed = wanted.model_copy(update=change)
+        redis.set(keys.schedule(wanted.id), pack(changed.model_dump_json()))
+        with pytest.raises(DamagedError, match=r"address|links"):
+            store.results.schedule(wanted.id)

@@ -102,6 +102,16 @@ class Evaluator:
         """Shape of one sample."""
         return self._denoiser.shape
 
+    @property
+    def sigma_max(self) -> float:
+        """Highest noise level it is meant for."""
+        return self._denoiser.sigma_max
+
+    @property
+    def device(self) -> str:
+        """Kind of device it is evaluated on, `cpu` or `cuda`."""
+        return self._denoiser.device.type
+
     def __call__(self, x: Tensor, sigma: Tensor) -> Tensor:
         """Estimate clean samples, under the first condition where there are any.
 

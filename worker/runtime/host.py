@@ -49,9 +49,7 @@ class JobHost:
         """
         self._reporter.report(progress)
 
-    def gather(
-        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
-    ) -> dict[str, str] | None:
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str] | None:
         """Returns the bodies of shards by name: finished earlier, measured here, or by workers that have nothing else to do.
 
         None when another job has stored a whole profile since `profile` looked for one.
@@ -60,12 +58,11 @@ class JobHost:
             shards: Their names.
             measure: Measures one.
             arrived: Told of each that another worker has measured meanwhile.
-            ahead: Shards that may be needed next.
 
         Raises:
             Interruption: If the computation has to stop.
         """
-        return self._sharing.gather(shards, measure, arrived=arrived, ahead=ahead)
+        return self._sharing.gather(shards, measure, arrived=arrived)
 
     def checkpoint(self) -> str | None:
         """Returns what an earlier attempt has kept last."""

@@ -44,16 +44,13 @@ class Sharing:
         """Takes note of what is stored of the profile now: whoever gathers after that has no use for it."""
         self._edition = self._store.shards.edition(self._of, self._model)
 
-    def gather(
-        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
-    ) -> dict[str, str] | None:
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str] | None:
         """Returns the bodies of shards by name, whoever has measured them; None when another job has stored a whole profile meanwhile.
 
         Args:
             shards: Their names.
             measure: Measures one.
             arrived: Told of each that another worker has measured meanwhile.
-            ahead: Shards that may be needed next; workers measure them who would have nothing to do otherwise, and nobody waits for them.
 
         Raises:
             Interruption: If the attempt has to stop.
@@ -64,8 +61,7 @@ class Sharing:
             return bodies
         if self._offer(missing) is None:
             return None
-        later = self._offer_ahead(ahead, idle=self._store.workers.idle(self._worker, self._attempt.job_id) - len(missing) + 1)
-        calls = self._queue.call_for_help(self._attempt.job_id, self._attempt.token, [*missing[1:], *later])
+        calls = self._queue.call_for_help(self._attempt.job_id, self._attempt.token, missing[1:])
         try:
             while missing:
                 self._measure_one(missing, bodies, measure)
@@ -78,18 +74,10 @@ class Sharing:
                 missing = [shard for shard in missing if shard not in bodies]
         finally:
             self._queue.withdraw(calls)
-            self._store.shards.withdraw(self._of, later)
         return bodies
 
     def _offer(self, shards: Sequence[str]) -> list[str] | None:
         return self._store.shards.offer(self._of, self._model, shards, edition=self._edition)
-
-    def _offer_ahead(self, ahead: Sequence[str], *, idle: int) -> list[str]:
-        """Offers a shard to each idle worker for which nothing is missing."""
-        if not ahead or idle <= 0:
-            return []
-        finished = self._offer(ahead[:idle]) or []
-        return [shard for shard in ahead[:idle] if shard not in finished]
 
     def _measure_one(self, missing: Sequence[str], bodies: dict[str, str], measure: Callable[[str], str]) -> None:
         """Measures a shard that is free, or waits a little where others are at all of them."""

@@ -11,9 +11,11 @@ from ays_client.contract import (
     Effort,
     Error,
     Estimate,
+    Klub,
     Method,
     ProfileInfo,
     Provenance,
+    Ratio,
     Schedule,
     Solver,
     Source,
@@ -23,12 +25,13 @@ from ays_client.contract import (
     identity,
 )
 from ays_client.formats import links
-from worker.ays.choice import Choice
 from worker.ays.noise import Array, NoiseProcess
-from worker.ays.profile.stability import Trust
-from worker.ays.validate import Mean, estimate
+from worker.ays.search.report import Report
+from worker.ays.search.stability import Trust
+from worker.ays.search.statistics import Mean, estimate, mean_interval, ratio_interval
+from worker.ays.search.weight import ErrorWeight
 from worker.tasks.table import Cell
-from worker.tasks.validation import Verdict
+from worker.tasks.validation import Validated
 
 _CODE_VERSION = version("align-your-steps-service")
 
@@ -86,62 +89,71 @@ class Origin:
     profile: ProfileInfo | None = None
 
 
-def unvalidated(origin: Origin, cell: Cell, *, effort: Effort | None, trusted: Trust | None = None) -> Schedule:
-    """Body of a table cell that no noise has judged."""
-    return unjudged(
-        origin,
-        cell.levels,
-        Place(cell.nfe, Solver(cell.solver.name), Terminal(cell.terminal)),
-        choice=cell.choice,
-        effort=effort,
-        trusted=trusted,
-    )
+def unvalidated(origin: Origin, cell: Cell, *, effort: Effort | None, trusted: Trust | None = None, klub: Klub | None = None) -> Schedule:
+    """Body of a table cell without a report."""
+    provenance = _provenance(origin, weight=cell.weight, effort=effort, candidate=cell.stock, trusted=trusted, reason=cell.reason)
+    place = Place(cell.nfe, Solver(cell.solver.name), Terminal(cell.terminal))
+    source = Source.OPTIMIZED if cell.stock is None else Source.STOCK
+    return _schedule(origin, cell.levels, cell.weights, place, source=source, error=None, klub=klub, provenance=provenance)
 
 
-def unjudged(
-    origin: Origin,
-    levels: Array,
-    place: Place,
-    *,
-    choice: Choice | None = None,
-    candidate: str | None = None,
-    effort: Effort | None = None,
-    trusted: Trust | None = None,
-) -> Schedule:
-    """Body of a schedule that no noise has judged."""
-    provenance = _provenance(origin, choice=choice, candidate=candidate, effort=effort, trusted=trusted)
-    return _schedule(origin, levels, place, source=Source.OPTIMIZED, error=None, provenance=provenance)
+def of_curve(origin: Origin, levels: Array, place: Place, *, weight: ErrorWeight | None, candidate: str, effort: Effort | None) -> Schedule:
+    """Body of a schedule that a loss curve, or the paper's search of another cell, decided."""
+    provenance = _provenance(origin, weight=weight, candidate=candidate, effort=effort)
+    return _schedule(origin, levels, None, place, source=Source.OPTIMIZED, error=None, klub=None, provenance=provenance)
 
 
 def validated(
-    origin: Origin, verdict: Verdict, place: Place, *, effort: Effort, sweeps: list[Sweep] | None = None, trusted: Trust | None = None
+    origin: Origin,
+    answer: Validated,
+    place: Place,
+    *,
+    effort: Effort,
+    sweeps: list[Sweep] | None = None,
+    trusted: Trust | None = None,
+    klub: Klub | None = None,
 ) -> Schedule:
-    """Body of a validated cell, with the record of its search if there is one."""
-    candidate = verdict.candidate
+    """Body of an answer with its report, and the record of its search if there is one."""
+    candidate, report = answer.candidate, answer.report
     provenance = _provenance(
         origin,
-        choice=candidate.choice,
+        weight=candidate.weight,
         effort=effort,
         candidate=candidate.name,
-        refined=verdict.refined,
-        evaluations=verdict.evaluations,
+        refined=answer.improved,
+        evaluations=answer.evaluations,
+        report_evaluations=0 if report is None else report.evaluations,
         sweeps=sweeps,
         trusted=trusted,
+        reason=answer.reason,
     )
-    source = Source.STOCK if candidate.stock and not verdict.refined else Source.OPTIMIZED
-    return _schedule(origin, verdict.levels, place, source=source, error=_error(verdict), provenance=provenance)
+    source = Source.STOCK if candidate.stock and not answer.improved else Source.OPTIMIZED
+    error = None if report is None else error_of(report)
+    return _schedule(origin, candidate.levels, candidate.weights, place, source=source, error=error, klub=klub, provenance=provenance)
 
 
-def _error(verdict: Verdict) -> Error:
-    stock = {name: mean_of(errors) for name, errors in verdict.stock.items()}
-    best = min(verdict.stock.values(), key=lambda errors: float(errors.mean()))
-    ratio = float(np.median(verdict.errors / best)) if np.all(best > 0) else None
-    return Error(ours=mean_of(verdict.errors), stock=stock, noises=len(verdict.errors), median_pair_ratio=ratio)
+def error_of(report: Report) -> Error:
+    """Errors of a report as a body."""
+    best = report.stock.get(report.best_stock)
+    comparable = best is not None and bool(np.all(best > 0)) and bool(report.ours.mean() > 0)
+    ratio = None
+    if best is not None and comparable:
+        ratio = Ratio(value=float(report.ours.mean() / best.mean()), interval=ratio_interval(report.ours, best))
+    return Error(
+        ours=mean_of(report.ours),
+        stock={name: mean_of(errors) for name, errors in report.stock.items()},
+        noises=len(report.ours),
+        best_stock=report.best_stock,
+        ratio=ratio,
+        median_ratio=float(np.median(report.ours / best)) if best is not None and comparable else None,
+        reference_error=report.reference_error,
+    )
 
 
 def mean_of(values: Array) -> Estimate:
-    """Mean of independent values, shape (n,), as a body."""
-    return _estimate(estimate(values))
+    """Mean of independent non-negative values, shape (n,), with its interval and the median, as a body."""
+    found = estimate(values)
+    return Estimate(mean=found.mean, standard_error=found.standard_error, interval=mean_interval(values), median=float(np.median(values)))
 
 
 def _estimate(found: Mean) -> Estimate:
@@ -151,25 +163,29 @@ def _estimate(found: Mean) -> Estimate:
 def _provenance(
     origin: Origin,
     *,
-    choice: Choice | None,
+    weight: ErrorWeight | None,
     effort: Effort | None,
     candidate: str | None = None,
     refined: bool = False,
     evaluations: int = 0,
+    report_evaluations: int = 0,
     sweeps: list[Sweep] | None = None,
     trusted: Trust | None = None,
+    reason: str | None = None,
 ) -> Provenance:
     profile = origin.profile
     return Provenance(
         method=origin.method,
         profile=None if profile is None else profile.id,
-        detail=None if choice is None else choice.detail,
-        knee=None if choice is None or math.isinf(choice.knee) else choice.knee,
-        ratio_bound=None if choice is None else choice.ratio_bound,
+        detail=None if weight is None else weight.exponent,
+        knee=None if weight is None or math.isinf(weight.cutoff) else weight.cutoff,
+        ratio_bound=None if weight is None else weight.ratio_bound,
         candidate=candidate,
         refined=refined,
+        reason=reason,
         effort=effort,
         evaluations=evaluations,
+        report_evaluations=report_evaluations,
         profile_evaluations=0 if profile is None else profile.evaluations,
         cost=None if trusted is None or math.isinf(trusted.cost.standard_error) else _estimate(trusted.cost),
         regret=None if trusted is None or math.isinf(trusted.regret) else trusted.regret,
@@ -184,10 +200,12 @@ def _provenance(
 def _schedule(
     origin: Origin,
     levels: Array,
+    weights: Array | None,
     place: Place,
     *,
     source: Source,
     error: Error | None,
+    klub: Klub | None,
     provenance: Provenance,
 ) -> Schedule:
     model, process = origin.subject, origin.subject.process
@@ -209,9 +227,11 @@ def _schedule(
         sigma_max=origin.sigma_max,
         prediction_type=model.prediction_type,
         guidance_scale=model.guidance_scale,
+        weights=None if weights is None else [row[: min(step + 1, len(row))].tolist() for step, row in enumerate(weights)],
         source=source,
         validated=error is not None,
         error=error,
+        klub=klub,
         provenance=provenance,
     )
     address = identity(body)

@@ -9,13 +9,13 @@ import numpy as np
 from ays_client.contract import BOUND_OF_A_CURVE, NFE_MAX, NFE_MIN, OF_A_CURVE, Effort, JobRequest, Method, Solver
 from ays_client.contract import Terminal as TerminalName
 from ays_client.curve import LossCurve
-from worker.ays.choice import Choice, default_choice
 from worker.ays.noise import EDM, VE, Array, Flow, NoiseProcess
 from worker.ays.profile.curve import Curve, entropic
 from worker.ays.profile.profile import Profile, log_grid
 from worker.ays.schedule import Terminal
+from worker.ays.search.weight import ErrorWeight, default_weight
 from worker.ays.solvers import SOLVERS
-from worker.tasks.answer import Origin, Place, unjudged
+from worker.tasks.answer import Origin, Place, of_curve
 from worker.tasks.measure import span_within
 from worker.tasks.outcome import Outcome
 from worker.tasks.stages import Stages
@@ -58,32 +58,34 @@ def schedules_of(request: JobRequest, body: LossCurve, stages: Stages) -> Outcom
     curve = Curve.fitted(np.array(rising.sigma), np.array(rising.loss))
     origin = Origin(request.variant, subject, *span, method=request.method)
     profile = curve.profile(log_grid(*span, request.grid))
-    choice = None if request.method is Method.ENTROPIC else _choice(request, profile)
+    weight = None if request.method is Method.ENTROPIC else _weight(request, profile)
     schedules = []
     for terminal in get_args(Terminal):
-        levels = _levels(curve, profile, span, terminal, choice)
+        levels = _levels(curve, profile, span, terminal, weight)
         for nfe in range(NFE_MIN, NFE_MAX + 1):
             for solver in OF_A_CURVE:
                 wanted = (nfe, solver, terminal) == (request.nfe, request.solver, request.terminal.value)
                 if wanted or not request.chosen:
                     place = Place(nfe, solver, TerminalName(terminal))
                     candidate, effort = _candidate(request.method, solver), Effort.FAST if wanted else None
-                    schedules.append(unjudged(origin, levels(nfe), place, choice=choice, candidate=candidate, effort=effort))
+                    schedules.append(of_curve(origin, levels(nfe), place, weight=weight, candidate=candidate, effort=effort))
     stages.enter("store")
     asked = (request.nfe, request.solver, request.terminal)
     requested = next(each for each in schedules if (each.nfe, each.solver, each.terminal) == asked)
     return Outcome(None, schedules, requested, None)
 
 
-def _choice(request: JobRequest, profile: Profile) -> Choice:
-    return default_choice(profile, _METHOD) if request.detail == "auto" else Choice(request.detail)
+def _weight(request: JobRequest, profile: Profile) -> ErrorWeight:
+    return default_weight(profile, _METHOD) if request.detail == "auto" else ErrorWeight(request.detail)
 
 
-def _levels(curve: Curve, profile: Profile, span: tuple[float, float], terminal: Terminal, choice: Choice | None) -> Callable[[int], Array]:
+def _levels(
+    curve: Curve, profile: Profile, span: tuple[float, float], terminal: Terminal, weight: ErrorWeight | None
+) -> Callable[[int], Array]:
     """Levels by number of steps."""
-    if choice is None:
+    if weight is None:
         return lambda steps: entropic(curve, steps, sigma_max=span[0], sigma_min=span[1], terminal=terminal)
-    optimizer = Optimizer(profile, _METHOD, terminal, choice, steps_max=NFE_MAX)
+    optimizer = Optimizer(profile, _METHOD, terminal, weight, steps_max=NFE_MAX)
     found: dict[int, Array] = {}
 
     def levels(steps: int) -> Array:

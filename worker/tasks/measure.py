@@ -3,18 +3,20 @@
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, pairwise
+from itertools import takewhile
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from ays_client.contract import ProfileInfo, Variant, identity
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array, NoiseProcess
 from worker.ays.paths import Stream, data_generator
-from worker.ays.profile.profile import Measure, Profile, Shard, log_grid, measure_flow, measure_forward, merge
+from worker.ays.profile.profile import FlowPaths, Measure, Profile, Shard, data_mean, log_grid, measure_flow, measure_forward, merge
+from worker.ays.search.reference import ReferenceSet
 from worker.models.loaded import LoadedModel
 from worker.tasks.profile_body import restore, to_body
 from worker.tasks.stages import Host
@@ -27,10 +29,11 @@ _SHARD_VALUES = 2**28
 
 MEASURES: tuple[Measure, ...] = ("flow", "forward")
 
-FEWEST_PATHS, MOST_PATHS = SHARD_PATHS, 256
-"""Paths of a profile that grows until it is enough."""
+PATHS = SHARD_PATHS
+"""Paths of a profile with `paths: auto`: the same for every request, so that no answer depends on what was asked before."""
 
-Enough = Callable[[Profile, Profile], bool]
+_KEPT_VALUES = 2**28
+"""Values of the paths that are kept for the search of the same job, at most: 2 GiB."""
 
 
 @dataclass(frozen=True)
@@ -42,12 +45,14 @@ class Measured:
         forward: moments along forward paths.
         info: the same as a body of the contract.
         new: whether it was measured by this job.
+        paths: the flow's paths, as far as this process solved them from the first one on and they fit into memory.
     """
 
     flow: Profile
     forward: Profile
     info: ProfileInfo
     new: bool
+    paths: ReferenceSet | None = None
 
     def of(self, measure: Measure) -> Profile:
         """The profile of a path measure."""
@@ -83,8 +88,8 @@ def span_within(variant: Variant, process: NoiseProcess, whose: str) -> tuple[fl
 
 
 def planned_evaluations(variant: Variant) -> int:
-    """Evaluations of a profile, of its first one if it may grow: both path measures, M paths at G levels each."""
-    return len(MEASURES) * (FEWEST_PATHS if variant.paths == "auto" else variant.paths) * variant.grid
+    """Evaluations of a profile: both path measures, M paths at G levels each."""
+    return len(MEASURES) * (paths_of(variant)) * variant.grid
 
 
 def shard_paths(shape: tuple[int, ...], grid: int) -> int:
@@ -92,57 +97,60 @@ def shard_paths(shape: tuple[int, ...], grid: int) -> int:
     return max(1, min(SHARD_PATHS, _SHARD_VALUES // (grid * math.prod(shape))))
 
 
-def measure(
-    variant: Variant,
-    model: LoadedModel,
-    denoise: Evaluator,
-    host: Host,
-    *,
-    enough: Enough | None = None,
-    elsewhere: Callable[[int], None] | None = None,
-) -> Measured:
-    """Return the variant's profile: the stored one if it will do, else a new one, from finished shards where there are any.
+def paths_of(variant: Variant) -> int:
+    """Paths of a variant's profile."""
+    return PATHS if variant.paths == "auto" else variant.paths
 
-    A stored profile of the same weights under another name is taken over as a new one of this name; nothing is measured. One that may
-    grow and is not enough for this request is measured anew with twice as many paths, and so on, as for a first request.
+
+def measure(
+    variant: Variant, model: LoadedModel, denoise: Evaluator, host: Host, *, elsewhere: Callable[[int], None] | None = None
+) -> Measured:
+    """Return the variant's profile: the stored one, else a new one, from finished shards where there are any.
+
+    A stored profile of the same weights under another name is taken over as a new one of this name; nothing is measured.
 
     Args:
-        variant: what is measured; with `paths: auto` the number of paths doubles until there are enough, or 256.
+        variant: what is measured.
         model: the model.
         denoise: its counting evaluator.
         host: where shards are kept, and measured.
-        enough: whether these profiles, flow and forward, will do; None: any will.
         elsewhere: told how many evaluations others have done for it.
     """
     stored = _stored(variant, model, host)
-    rounds = _rounds(variant, shard_paths(denoise.shape, variant.grid), beyond=stored.info.paths if stored else 0)
-    if stored is not None and (not rounds or enough is None or enough(stored.flow, stored.forward)):
+    if stored is not None:
         return stored
-    levels = log_grid(*level_range(variant, model), variant.grid)
-    started = time.monotonic()
+    levels, started = log_grid(*level_range(variant, model), variant.grid), time.monotonic()
+    step, end = shard_paths(denoise.shape, variant.grid), paths_of(variant)
+    names = [f"{first}-{min(first + step, end)}" for first in range(0, end, step)]
+    kept: dict[str, FlowPaths] = {}
+    bodies = host.gather(
+        names,
+        lambda name: measure_shard(variant, model, denoise, name, kept=kept),
+        arrived=lambda name: None if elsewhere is None else elsewhere(len(MEASURES) * len(_paths(name)) * variant.grid),
+    )
+    if bodies is None:
+        return measure(variant, model, denoise, host, elsewhere=elsewhere)
     shards: list[Shard] = []
-    while True:
-        names, *more = rounds
-        bodies = host.gather(
-            names,
-            lambda name: measure_shard(variant, model, denoise, name),
-            ahead=[] if enough is None else list(chain(*more)),
-            arrived=lambda name: None if elsewhere is None else elsewhere(len(MEASURES) * len(_paths(name)) * variant.grid),
-        )
-        if bodies is None:
-            return measure(variant, model, denoise, host, enough=enough, elsewhere=elsewhere)
-        for name in names:
-            # What cannot be used was left by another version.
-            shards += _pair(bodies[name], levels) or _pair(measure_shard(variant, model, denoise, name), levels)
-        flow, forward = (merge(shard for shard in shards if shard.measure == each) for each in MEASURES)
-        if not more or enough is None or enough(flow, forward):
-            body = to_body(variant, model.fingerprint, flow, forward, seconds=time.monotonic() - started)
-            # As it will be read: the same request gets the same answer, whether its own job has measured the profile or another.
-            return Measured(restore(body, "flow"), restore(body, "forward"), body, new=True)
-        rounds = more
+    for name in names:
+        # What cannot be used was left by another version.
+        shards += _pair(bodies[name], levels) or _pair(measure_shard(variant, model, denoise, name, kept=kept), levels)
+    flow, forward = (merge(shard for shard in shards if shard.measure == each) for each in MEASURES)
+    body = to_body(variant, model.fingerprint, flow, forward, seconds=time.monotonic() - started)
+    # As it will be read: the same request gets the same answer, whether its own job has measured the profile or another.
+    return Measured(restore(body, "flow"), restore(body, "forward"), body, new=True, paths=_kept(kept, names, levels))
 
 
-def measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, name: str) -> str:
+def _kept(kept: dict[str, FlowPaths], names: Sequence[str], levels: Array) -> ReferenceSet | None:
+    """The paths of the first shards that were solved here, as references of the terminal level 0."""
+    parts = [kept[name] for name in takewhile(kept.__contains__, names)]
+    if not parts:
+        return None
+    noise, ends = torch.cat([part.noise for part in parts]), torch.cat([part.ends for part in parts])
+    states = torch.cat([part.states for part in parts], dim=1)
+    return ReferenceSet(noise, ends, None, tuple(range(len(noise))), levels, states)
+
+
+def measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, name: str, *, kept: dict[str, FlowPaths] | None = None) -> str:
     """Measure a part of a profile: the sums over a range of paths, which depend on nothing but these arguments.
 
     Args:
@@ -150,15 +158,19 @@ def measure_shard(variant: Variant, model: LoadedModel, denoise: Evaluator, name
         model: the model.
         denoise: its counting evaluator.
         name: the range of paths, `first-last`, the last one not in it.
+        kept: where the flow's paths are kept, if they fit.
 
     Returns:
         JSON of both shards, flow and forward.
     """
     levels, paths = log_grid(*level_range(variant, model), variant.grid), _paths(name)
-    flow, ends = measure_flow(denoise, denoise.shape, levels, paths, seed=variant.seed)
+    mean = data_mean(denoise, denoise.shape, float(levels[0]), seed=variant.seed)
+    flow, solved = measure_flow(denoise, denoise.shape, levels, paths, seed=variant.seed, mean=mean)
+    if kept is not None and solved.states.numel() + sum(each.states.numel() for each in kept.values()) <= _KEPT_VALUES:
+        kept[name] = solved
     data = clean_samples(model, paths, seed=variant.seed, stream=Stream.PROFILE)
-    x_0 = ends if data is None else data.to(ends)
-    forward = measure_forward(denoise, x_0, levels, paths, seed=variant.seed)
+    x_0 = solved.ends if data is None else data.to(solved.ends)
+    forward = measure_forward(denoise, x_0, levels, paths, seed=variant.seed, mean=mean)
     return json.dumps([flow.to_json(), forward.to_json()])
 
 
@@ -185,18 +197,6 @@ def _pair(body: str, levels: Array) -> list[Shard]:
     return [replace(shard, levels=levels) for shard in pair] if same else []
 
 
-def _rounds(variant: Variant, step: int, *, beyond: int) -> list[list[str]]:
-    """Names of the shards that are measured before anybody asks whether they are enough, `step` paths in each but the last of a doubling.
-
-    The first question is asked of more than `beyond` paths; none are left where there may be no more.
-    """
-    doublings = range((MOST_PATHS // FEWEST_PATHS).bit_length())
-    ends = [FEWEST_PATHS * 2**i for i in doublings] if variant.paths == "auto" else [variant.paths]
-    rounds = [[f"{first}-{min(first + step, end)}" for first in range(start, end, step)] for start, end in pairwise([0, *ends])]
-    passed = sum(end <= beyond for end in ends)
-    return [list(chain(*rounds[: passed + 1])), *rounds[passed + 1 :]] if passed < len(rounds) else []
-
-
 def _paths(name: str) -> range:
     start, stop = name.split("-")
     return range(int(start), int(stop))
@@ -212,7 +212,8 @@ def clean_samples(model: LoadedModel, indices: range, *, seed: int, stream: Stre
         return None
     if model.paired is not None:
         return model.paired(indices)
-    drawn = model.data(len(indices), data_generator(indices[0], seed=seed, stream=stream))
+    # One by one: a sample follows from its own index, whatever shard it falls into.
+    drawn = torch.cat([model.data(1, data_generator(index, seed=seed, stream=stream)) for index in indices])
     expected = (len(indices), *model.denoiser.shape)
     if tuple(drawn.shape) != expected:
         msg = f"sample_data of model {model.id!r} returned shape {tuple(drawn.shape)}; expected {expected}: (n, *shape)"

@@ -1,6 +1,7 @@
 """`method=paper`: the search of Align Your Steps as published, stopped by validation, and the table that follows from it."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -10,7 +11,6 @@ from torch import Tensor
 from ays_client.contract import NFE_MAX, NFE_MIN, Effort, Estimate, JobRequest, Method, PaperOptions, Schedule, Solver, Sweep
 from ays_client.contract import Terminal as TerminalName
 from worker.ays.denoise import Evaluator
-from worker.ays.ladder import Candidate
 from worker.ays.noise import Array
 from worker.ays.paper.coordinate_search import (
     BASE_STEPS,
@@ -29,19 +29,24 @@ from worker.ays.paper.klub_estimator import KlubEstimator
 from worker.ays.paths import Stream, starting_noise
 from worker.ays.profile.profile import log_grid
 from worker.ays.schedule import Terminal, edm, resample, stock_schedules, time_uniform
+from worker.ays.search.candidates import Candidate
+from worker.ays.search.reference import ReferenceSet
+from worker.ays.search.rollouts import Problem
+from worker.ays.search.statistics import SURE, z_score
 from worker.ays.solvers import SOLVERS, sample
-from worker.ays.validate import HeldOut, estimate, hold_out, squared_errors
 from worker.models.loaded import LoadedModel
-from worker.tasks.answer import Origin, Place, mean_of, unjudged, validated
+from worker.tasks.answer import Origin, Place, mean_of, of_curve, validated
 from worker.tasks.journal import Journal
 from worker.tasks.measure import clean_samples, level_range
 from worker.tasks.outcome import Outcome
 from worker.tasks.samples import sample_grid
 from worker.tasks.stages import Stages
-from worker.tasks.validation import Verdict
+from worker.tasks.validation import Validated, reported
 
 NOISES = {Effort.FAST: 16, Effort.STANDARD: 64, Effort.MAX: 128}
-"""Held-out noises that decide when to stop, and as many that judge the answer."""
+"""Validation noises, which decide when to stop."""
+INTERVALS = 128
+"""Intervals of their references."""
 
 _HALVINGS = 2
 _DATA_CHUNK = 256
@@ -63,28 +68,28 @@ class PaperSearch:
         self._request, self._model, self._denoise, self._stages, self._journal = request, model, denoise, stages, journal
         self._options = request.paper or PaperOptions()
         self._span = level_range(request.variant, model)
-        self._solver = SOLVERS[request.solver]
         self._terminal: Terminal = request.terminal.value
+        self._problem = Problem(SOLVERS[request.solver], denoise, request.steps, self._terminal, *self._span, request.seed)
         self._neighbourhood = Neighbourhood(self._options.candidates, self._options.neighbourhood)
         self._noises = NOISES[request.effort]
 
     def outcome(self) -> Outcome:
-        """Search ten steps until the judge has seen enough, halve them twice, interpolate all else, validate what was asked for."""
+        """Search ten steps until validation asks to stop, halve them twice, interpolate all else, report what was asked for."""
         self._stages.enter("sweep", self._planned_sweeps())
-        search = self._hold_out(Stream.SEARCH)
+        validation = self._problem.references(Stream.VALIDATION, range(self._noises), INTERVALS)
         klub = KlubEstimator(self._denoise, self._samples(), proposal=GaussianProposal(self._options.c), seed=self._request.seed)
-        record = self._search(klub, search)
+        record = self._search(klub, validation)
         levels = record[best(record)].levels
         self._stages.enter("subdivide", self._options.midpoint_sweeps * 3 * self._update_evaluations() * BASE_STEPS)
         most = self._options.midpoint_sweeps
         for _ in range(_HALVINGS):
             levels = optimize_midpoints(klub, subdivide(levels), self._neighbourhood, sweeps=most, sweep=self._sweep)
         sweeps = self._record(klub, record)
-        self._stages.enter("validate", 2 * self._noises * (self._request.grid + 6 * self._request.nfe))
-        verdict = self._judge(levels, search)
+        self._stages.enter("validate", self._noises * 6 * self._request.nfe)
+        answer = self._answer(levels, validation)
         origin = Origin(self._request.variant, self._model, *self._span, method=Method.PAPER)
         place = Place(self._request.nfe, self._request.solver, self._request.terminal)
-        requested = validated(origin, verdict, place, effort=self._request.effort, sweeps=sweeps)
+        requested = validated(origin, answer, place, effort=self._request.effort, sweeps=sweeps)
         self._stages.enter("store")
         # The options that somebody chose answer that request alone.
         table = [] if self._request.chosen else _table(origin, levels, place)
@@ -93,16 +98,19 @@ class PaperSearch:
     def _sweep(self, klub: Klub, levels: Array, knots: range, neighbourhood: Neighbourhood) -> Array:
         return self._journal.step(len(levels), lambda: sweep(klub, levels, knots, neighbourhood))
 
-    def _search(self, klub: Klub, search: HeldOut) -> list[Recorded]:
+    def _search(self, klub: Klub, validation: ReferenceSet) -> list[Recorded]:
         start = self._start()
 
-        def judge(levels: Array) -> Array:
-            return self._journal.step(len(search), lambda: self._errors(closed(levels, BASE_STEPS, self._terminal), search))
+        problem = replace(self._problem, steps=BASE_STEPS)
+
+        def errors(levels: Array) -> Array:
+            tried = Candidate("paper", closed(levels, BASE_STEPS, self._terminal))
+            return self._journal.step(len(validation), lambda: problem.errors([tried], validation)[0])
 
         return stop_early(
             descend(klub, start, self._neighbourhood, sweep=self._sweep),
             start,
-            judge,
+            errors,
             sweeps=self._options.sweeps,
             patience=self._options.patience,
         )
@@ -135,36 +143,19 @@ class PaperSearch:
             sweeps.append(Sweep(sigmas=entry.levels.tolist(), bound=bound_estimate, error=mean_of(entry.judged), kept=i == kept))
         return sweeps
 
-    def _judge(self, levels: Array, search: HeldOut) -> Verdict:
-        """Errors on the judge's noises; the best stock schedule is the answer if all noises prefer it by more than a standard error."""
-        judge, steps = self._hold_out(Stream.JUDGE), self._request.steps
-        sigma_max, sigma_min = self._span
-        ours = closed(levels, steps, self._terminal)
-        process = self._model.process
-        stock = stock_schedules(steps, sigma_max=sigma_max, sigma_min=sigma_min, terminal=self._terminal, process=process)
-        errors, judged = self._errors(ours, judge), {name: self._errors(each, judge) for name, each in stock.items()}
-        name = min(judged, key=lambda each: float(judged[each].mean()))
-        searched = self._errors(ours, search) - self._errors(stock[name], search)
-        difference = estimate(np.concatenate([searched, errors - judged[name]]))
-        if difference.mean > difference.standard_error:
-            candidate = Candidate(name, stock[name], stock=True)
-            return Verdict(candidate, stock[name], False, judged[name], judged, self._journal.evaluations)
-        return Verdict(Candidate("paper", ours), ours, False, errors, judged, self._journal.evaluations)
-
-    def _hold_out(self, stream: Stream) -> HeldOut:
-        return hold_out(
-            self._solver,
-            self._denoise,
-            self._denoise.shape,
-            levels=self._grid(),
-            terminal=self._terminal,
-            indices=range(self._noises),
-            seed=self._request.seed,
-            stream=stream,
-        )
-
-    def _errors(self, levels: Array, noises: HeldOut) -> Array:
-        return squared_errors(self._solver, self._denoise, levels[None], noises)[0]
+    def _answer(self, levels: Array, validation: ReferenceSet) -> Validated:
+        """The levels and their report; the best stock schedule where its validation errors are significantly smaller."""
+        steps, (sigma_max, sigma_min), process = self._request.steps, self._span, self._model.process
+        ours = Candidate("paper", closed(levels, steps, self._terminal))
+        found = stock_schedules(steps, sigma_max=sigma_max, sigma_min=sigma_min, terminal=self._terminal, process=process)
+        stock = [Candidate(name, each, stock=True) for name, each in found.items()]
+        own, *others = self._problem.errors([ours, *stock], validation)
+        order = sorted(range(len(stock)), key=lambda i: float(others[i].mean()))
+        ranked, best = [stock[i] for i in order], others[order[0]]
+        lost = z_score(own, best) > SURE
+        reason = "the search's schedule had a significantly larger validation error" if lost else None
+        answer = Validated(ranked[0] if lost else ours, False, None, self._journal.evaluations, reason)
+        return reported(answer, self._problem, ranked, self._stages)
 
     def _grid(self) -> Array:
         return log_grid(*self._span, self._request.grid)
@@ -174,9 +165,9 @@ class PaperSearch:
         return self._options.samples * (1 + 2 * self._options.candidates)
 
     def _planned_sweeps(self) -> int:
-        once = (BASE_STEPS - 1) * self._update_evaluations() + self._noises * self._solver.evaluations(BASE_STEPS)
+        once = (BASE_STEPS - 1) * self._update_evaluations() + self._noises * self._problem.solver.evaluations(BASE_STEPS)
         own = 0 if self._model.data is not None else self._options.samples * self._request.grid
-        return self._noises * self._request.grid + own + self._options.sweeps * once
+        return self._noises * INTERVALS + own + self._options.sweeps * once
 
 
 def closed(levels: Array, steps: int, terminal: Terminal) -> Array:
@@ -192,4 +183,4 @@ def _table(origin: Origin, levels: Array, requested: Place) -> Iterator[Schedule
             for nfe in range(NFE_MIN, NFE_MAX + 1):
                 place, steps = Place(nfe, Solver(solver.name), TerminalName(terminal)), solver.steps(nfe)
                 if place != requested and solver.evaluations(steps) == nfe:
-                    yield unjudged(origin, closed(levels, steps, terminal), place, candidate="paper")
+                    yield of_curve(origin, closed(levels, steps, terminal), place, weight=None, candidate="paper", effort=None)

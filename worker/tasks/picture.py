@@ -45,7 +45,7 @@ def draw(schedule: Schedule, model: LoadedModel, path: Path) -> None:
     """
     planar = model.denoiser.shape == (2,)
     count, denoise = 2048 if planar else COLUMNS, Evaluator(model.denoiser, batch=_BATCH)
-    samples, errors = rows(schedule, model, denoise, count=count, fine_levels=_FINE_LEVELS)
+    samples, errors = rows(schedule, model, denoise, count=count, intervals=_FINE_LEVELS)
     mpl.rcParams.update({"font.family": "DejaVu Sans", "savefig.dpi": 160})
     (_draw_points if planar else _draw_images)(schedule, samples, errors, path)
 

@@ -1,27 +1,29 @@
-"""The pipeline: request and model in; profile, table and the requested schedule out. It knows neither Redis nor HTTP."""
+"""From a request to its outcome: measure the model once, guard the table, search for what was asked for, report its error."""
 
 from collections.abc import Callable
-from functools import partial
 
 from ays_client.contract import Effort, JobRequest, Method, Schedule
 from ays_client.curve import LossCurve
-from worker.ays.choice import Choice, default_choice
 from worker.ays.denoise import Evaluator
-from worker.ays.ladder import Candidate
-from worker.ays.profile.profile import Profile
-from worker.ays.profile.stability import STABLE, regret, trust
+from worker.ays.search.candidates import Candidate
+from worker.ays.search.operations import operations_per_evaluation
+from worker.ays.search.report import MOST, reference_evaluations, report_noises
+from worker.ays.search.stability import trust
+from worker.ays.search.weight import ErrorWeight, default_weight
 from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
 from worker.tasks.answer import Origin, Place, unvalidated, validated
+from worker.tasks.bound import klub_of
 from worker.tasks.curve_search import schedules_of
+from worker.tasks.guard import Guard
 from worker.tasks.journal import Journal
 from worker.tasks.measure import Measured, level_range, measure, measure_shard, planned_evaluations
 from worker.tasks.outcome import Outcome
 from worker.tasks.paper_search import PaperSearch
 from worker.tasks.samples import sample_grid
 from worker.tasks.stages import Host, Stages
-from worker.tasks.table import Cell, Optimizer, nearest_choice, table
-from worker.tasks.validation import Validator
+from worker.tasks.table import Cell, Optimizer, rows
+from worker.tasks.validation import Validation
 
 BATCH = 256
 """Samples in one call of the denoiser, at most."""
@@ -50,16 +52,13 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
         journal = Journal(host, fingerprint=model.fingerprint, denoise=denoise, stages=stages)
         return PaperSearch(request, model, denoise, stages, journal).outcome()
     stages.enter("profile", planned_evaluations(request.variant))
-    measured = measure(request.variant, model, denoise, host, enough=partial(stable, request), elsewhere=stages.elsewhere)
-    levels = measured.info.levels
-    origin = Origin(request.variant, model, sigma_max=levels[0], sigma_min=levels[-1], profile=measured.info)
-    known = host.validated()
-    profile = measured.of(SOLVERS[request.solver].measure)
-    requested = _requested(request, origin, profile, partial(Validator, request, model, profile, denoise, stages), known)
+    measured = measure(request.variant, model, denoise, host, elsewhere=stages.elsewhere)
+    answer = _Answer(request, model, measured, denoise, stages)
+    requested = answer.requested()
     stages.enter("table")
-    cells = [unvalidated(origin, cell, effort=None) for cell in _table(request, requested, measured, known)]
+    schedules = [*answer.table(host.validated()), requested]
     stages.enter("store")
-    return Outcome(measured.info if measured.new else None, [*cells, requested], requested, sample_grid(requested, model, denoise))
+    return Outcome(measured.info if measured.new else None, schedules, requested, sample_grid(requested, model, denoise))
 
 
 def shard(request: JobRequest, model: LoadedModel, name: str, on_batch: Callable[[int], None]) -> str:
@@ -81,46 +80,71 @@ def shard(request: JobRequest, model: LoadedModel, name: str, on_batch: Callable
     return measure_shard(request.variant, model, Evaluator(model.denoiser, batch=BATCH, on_batch=on_batch), name)
 
 
-def _requested(
-    request: JobRequest, origin: Origin, profile: Profile, validator: Callable[[], Validator], known: list[Schedule]
-) -> Schedule:
-    solver = SOLVERS[request.solver]
-    place = Place(request.nfe, request.solver, request.terminal)
-    if request.effort is not Effort.FAST and request.detail == "auto":
-        verdict = validator().search()
-        choice, levels = verdict.candidate.choice, verdict.levels
-        trusted = None if choice is None else trust(profile, solver, choice, levels)
-        return validated(origin, verdict, place, effort=request.effort, trusted=trusted)
-    choice = _choice(request, profile, known)
-    levels = Optimizer(profile, solver, request.terminal.value, choice, steps_max=request.steps).levels(request.steps)
-    trusted = trust(profile, solver, choice, levels)
-    if request.effort is Effort.FAST:
-        cell = Cell(solver, request.terminal.value, request.nfe, levels, choice)
-        return unvalidated(origin, cell, effort=Effort.FAST, trusted=trusted)
-    verdict = validator().check(Candidate("optimized", levels, choice))
-    return validated(origin, verdict, place, effort=request.effort, trusted=trusted)
+class _Answer:
+    """The requested cell and the table of one job."""
 
+    def __init__(self, request: JobRequest, model: LoadedModel, measured: Measured, denoise: Evaluator, stages: Stages) -> None:
+        self._request, self._model, self._measured, self._denoise, self._stages = request, model, measured, denoise, stages
+        levels = measured.info.levels
+        self._origin = Origin(request.variant, model, sigma_max=levels[0], sigma_min=levels[-1], profile=measured.info)
+        self._solver = SOLVERS[request.solver]
+        self._profile = measured.of(self._solver.measure)
 
-def stable(request: JobRequest, flow: Profile, forward: Profile) -> bool:
-    """Whether the requested schedule would hardly change with more paths."""
-    solver = SOLVERS[request.solver]
-    profile = forward if solver.measure == "forward" else flow
-    choice = _choice(request, profile, [])
-    return regret(profile, solver, choice, request.steps, to_zero=request.terminal.value == "zero") <= STABLE
+    def requested(self) -> Schedule:
+        """What was asked for: searched and reported; at effort `fast` the optimum, guarded; of a given weight its optimum, reported."""
+        request, solver = self._request, self._solver
+        place = Place(request.nfe, request.solver, request.terminal)
+        validation = Validation(request, self._model, self._profile, self._denoise, self._stages, paths=self._measured.paths)
+        if request.detail == "auto" and (solver.fitted or request.effort is not Effort.FAST):
+            answer = validation.search()
+            weight = answer.candidate.weight
+            trusted = None if weight is None or solver.fitted else trust(self._profile, solver, weight, answer.levels)
+            bound = klub_of(self._measured.forward, solver, answer.levels, validation.stock())
+            return validated(self._origin, answer, place, effort=request.effort, trusted=trusted, klub=bound)
+        weight = self._weight()
+        levels = Optimizer(self._profile, solver, request.terminal.value, weight, steps_max=request.steps).levels(request.steps)
+        trusted, bound = trust(self._profile, solver, weight, levels), klub_of(self._measured.forward, solver, levels, validation.stock())
+        if request.effort is not Effort.FAST:
+            answer = validation.check(Candidate("optimized", levels, weight))
+            return validated(self._origin, answer, place, effort=request.effort, trusted=trusted, klub=bound)
+        cell = Cell(solver, request.terminal.value, request.nfe, levels, weight)
+        if request.detail == "auto":
+            self._stages.enter("guard")
+            cell = self._guard().cell(cell)
+        return unvalidated(self._origin, cell, effort=Effort.FAST, trusted=trusted, klub=bound)
 
+    def table(self, known: list[Schedule]) -> list[Schedule]:
+        """Every other cell of a new profile, guarded: the requested solver's row, and where evaluations are cheap all rows.
 
-def _choice(request: JobRequest, profile: Profile, known: list[Schedule]) -> Choice:
-    solver = SOLVERS[request.solver]
-    if request.detail == "auto":
-        return nearest_choice(profile, solver, request.terminal.value, request.nfe, known)
-    return Choice(request.detail, ratio_bound=default_choice(profile, solver).ratio_bound)
+        Args:
+            known: validated schedules of the same profile, whose cells stay as they are.
+        """
+        if not self._measured.new:
+            return []
+        request, cheap, found = self._request, self._cheap(), []
+        taken = {(each.solver.value, each.terminal.value, each.nfe) for each in known}
+        taken.add((request.solver.value, request.terminal.value, request.nfe))
+        guarded: dict[object, list[Cell]] = {}
+        self._stages.enter("guard")
+        for row in rows(self._measured):
+            first = row[0]
+            key = (first.solver.measure, tuple(tuple(cell.levels) for cell in row[:3]), first.terminal)
+            if not first.solver.fitted and first.terminal == "zero" and (cheap or first.solver.name == request.solver.value):
+                if key not in guarded:
+                    guarded[key] = self._guard(first.solver.measure).row(row)
+                row = [cell.of(mine) for cell, mine in zip(guarded[key], row, strict=True)]
+            found += [cell for cell in row if (cell.solver.name, cell.terminal, cell.nfe) not in taken]
+        return [unvalidated(self._origin, cell, effort=None) for cell in found]
 
+    def _weight(self) -> ErrorWeight:
+        default = default_weight(self._profile, self._solver)
+        return default if self._request.detail == "auto" else ErrorWeight(self._request.detail, ratio_bound=default.ratio_bound)
 
-def _table(request: JobRequest, requested: Schedule, measured: Measured, known: list[Schedule]) -> list[Cell]:
-    """Every cell but the requested one; of a stored profile only the row whose nearest validated cell may have changed."""
-    judged = [*known, requested] if requested.validated and request.detail == "auto" else known
-    if not measured.new and judged is known:
-        return []
-    taken = {(cell.solver.value, cell.terminal.value, cell.nfe) for cell in judged}
-    row = None if measured.new else request.solver
-    return [cell for cell in table(measured, judged, solver=row) if (cell.solver.name, cell.terminal, cell.nfe) not in taken]
+    def _guard(self, measure: str | None = None) -> Guard:
+        profile = self._profile if measure is None else self._measured.of("forward" if measure == "forward" else "flow")
+        return Guard(profile, self._model.process, self._denoise, self._request.seed, self._measured.paths)
+
+    def _cheap(self) -> bool:
+        """Whether evaluations cost so little that a report has all the noises there are."""
+        per_noise = reference_evaluations(self._request.steps) + 4 * self._request.nfe
+        return report_noises(operations_per_evaluation(self._denoise), per_noise, self._denoise.device) >= MOST

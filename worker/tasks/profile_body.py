@@ -7,7 +7,7 @@ import numpy as np
 from ays_client.contract import ProfileInfo, Range, Variant, identity
 from worker.ays.noise import Array
 from worker.ays.profile.profile import Measure, Profile
-from worker.ays.profile.stability import contradictions
+from worker.ays.search.stability import contradictions
 
 _GROUPS = 4
 _DIGITS = 7

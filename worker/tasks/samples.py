@@ -12,25 +12,25 @@ from ays_client.samples import SampleGrid
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
-from worker.ays.profile.profile import log_grid
-from worker.ays.schedule import Terminal, stock_schedules
-from worker.ays.solvers import SOLVERS, sample
-from worker.ays.validate import hold_out
+from worker.ays.schedule import Terminal, moved_ends, stock_schedules
+from worker.ays.search.reference import reference_grid, solve_reference
+from worker.ays.solvers import HISTORY, SOLVERS, sample
+from worker.ays.solvers.fitted import printed_weights
 from worker.models.loaded import LoadedModel
 from worker.tasks.png import png
 
 NOISES = 8
 """Samples in a row of the stored picture."""
 
-FINE_LEVELS = 64
-"""Steps of the fine solution in it, plus one."""
+FINE_INTERVALS = 128
+"""Intervals of the reference in it."""
 
 LARGEST = 64
 """Larger samples are averaged down to at most this many pixels a side: the picture is for a person, and is kept for ever."""
 
 
 def rows(
-    schedule: Schedule, model: LoadedModel, denoise: Evaluator, *, count: int, fine_levels: int
+    schedule: Schedule, model: LoadedModel, denoise: Evaluator, *, count: int, intervals: int
 ) -> tuple[dict[str, Tensor], dict[str, float]]:
     """Sample the best stock schedule and a schedule from the same noises.
 
@@ -39,35 +39,40 @@ def rows(
         model: its model.
         denoise: evaluator of that model.
         count: number of noises; none of them was seen by the optimizer.
-        fine_levels: levels of the fine solution.
+        intervals: intervals of the reference's grid.
 
     Returns:
         Samples by label (`stock`, `ours`, `fine`), each of shape (count, *shape), and the mean squared distance of the first two to
         the third.
     """
     solver = SOLVERS[schedule.solver]
-    noises = hold_out(
+    noises = solve_reference(
         solver,
         denoise,
         denoise.shape,
-        levels=log_grid(schedule.sigma_max, schedule.sigma_min, fine_levels),
+        levels=reference_grid(schedule.sigma_max, schedule.sigma_min, intervals),
         terminal=_terminal(schedule),
         indices=range(count),
         seed=schedule.provenance.seed,
         stream=Stream.FRESH,
     )
     both = np.stack([_best_stock(schedule, model), np.asarray(schedule.sigmas)])
-    stock, ours = sample(solver, denoise, both, noises.noise, brownian=noises.brownian)
+    weights = None
+    if schedule.weights is not None:
+        padded = np.zeros((schedule.steps, HISTORY))
+        for step, row in enumerate(schedule.weights):
+            padded[step, : len(row)] = row
+        weights = np.stack([printed_weights(SOLVERS["dpmpp_2m"], both[0]), padded])
+    stock, ours = sample(solver, denoise, both, noises.noise, brownian=noises.brownian, weights=weights)
     samples = {"stock": stock, "ours": ours, "fine": noises.reference}
     return samples, {label: _distance(samples[label], noises.reference) for label in ("stock", "ours")}
 
 
 def best_stock_name(schedule: Schedule) -> str:
-    """Name of the stock schedule with the smallest validated error; EDM's where nothing was validated."""
+    """Name of the stock schedule with the smallest validation error; EDM's where nothing was validated."""
     if schedule.error is None:
         return "edm"
-    means = {name: estimate.mean for name, estimate in schedule.error.stock.items()}
-    return min(means, key=lambda name: means[name])
+    return schedule.error.best_stock or "edm"
 
 
 def sample_grid(schedule: Schedule, model: LoadedModel, denoise: Evaluator) -> SampleGrid | None:
@@ -84,7 +89,7 @@ def sample_grid(schedule: Schedule, model: LoadedModel, denoise: Evaluator) -> S
     if len(denoise.shape) != 3 or denoise.shape[0] not in {1, 3}:
         return None
     before = denoise.evaluations
-    samples, errors = rows(schedule, model, denoise, count=NOISES, fine_levels=FINE_LEVELS)
+    samples, errors = rows(schedule, model, denoise, count=NOISES, intervals=FINE_INTERVALS)
     pictures = torch.stack([_small(samples[label]) for label in ("stock", "ours", "fine")])
     return SampleGrid(
         schedule_id=schedule.id,
@@ -112,9 +117,9 @@ def _sheet(pictures: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 def _best_stock(schedule: Schedule, model: LoadedModel) -> Array:
-    found = stock_schedules(
-        schedule.steps, sigma_max=schedule.sigma_max, sigma_min=schedule.sigma_min, terminal=_terminal(schedule), process=model.process
-    )
+    span = {"sigma_max": schedule.sigma_max, "sigma_min": schedule.sigma_min}
+    found = stock_schedules(schedule.steps, **span, terminal=_terminal(schedule), process=model.process)
+    found |= moved_ends(schedule.steps, **span, terminal=_terminal(schedule))
     return found[best_stock_name(schedule)]
 
 

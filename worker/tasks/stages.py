@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from ays_client.contract import ProfileInfo, Progress, Schedule
 
-Stage = Literal["loading", "profile", "sweep", "subdivide", "table", "validate", "refine", "store"]
+Stage = Literal["loading", "profile", "sweep", "subdivide", "table", "guard", "validate", "report", "store"]
 
 _SHOW_SECONDS = 0.1
 
@@ -17,12 +17,10 @@ class Host(Protocol):
     def report(self, progress: Progress) -> None:
         """Show progress; may raise to stop the job (canceled, drained)."""
 
-    def gather(
-        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None], ahead: Sequence[str] = ()
-    ) -> dict[str, str] | None:
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str] | None:
         """Bodies (JSON) of shards of this variant and these weights by name; what is not stored yet, `measure` measures here or elsewhere.
 
-        `arrived` is told of each that was measured elsewhere meanwhile; those in `ahead` may be needed next. None: a whole profile has
+        `arrived` is told of each that was measured elsewhere meanwhile. None: a whole profile has
         been stored since `profile` looked for one.
         """
 

@@ -4,7 +4,7 @@ import time
 
 from ays_client.contract import JobState
 from ays_store import Origin, Queue, Store
-from service.embedded_redis import EmbeddedRedis
+from service.local.embedded_redis import EmbeddedRedis
 from tests.store.bodies import request
 from tests.store.waiting import until
 from tests.worker.toy import GATE, HOLD

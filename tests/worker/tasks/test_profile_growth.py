@@ -7,7 +7,7 @@ import pytest
 
 from ays_client.contract import Effort, JobRequest, ProfileInfo, Solver
 from tests.worker.tasks.pipelines import Memory, small_table
-from worker.ays.profile.stability import STABLE
+from worker.ays.search.stability import STABLE
 from worker.models.registry import Registry
 from worker.tasks.measure import FEWEST_PATHS, MOST_PATHS
 from worker.tasks.outcome import Outcome

@@ -86,18 +86,22 @@ def fixed_candidates(profile: Profile, solver: Solver, steps: int, *, terminal: 
 def stock_candidates(
     profile: Profile, solver: Solver, steps: int, *, sigma_max: float, sigma_min: float, terminal: Terminal, process: NoiseProcess
 ) -> list[Candidate]:
-    """Every hand-made schedule that people run on this kind of model, and those of EDM and log-SNR with moved ends that cost least."""
+    """Hand-made schedules, those of least cost first.
+
+    All that people run on this kind of model are there, and of EDM's and log-SNR's with moved ends those that cost least.
+    """
     span = {"sigma_max": sigma_max, "sigma_min": sigma_min}
     found = stock_schedules(steps, **span, terminal=terminal, process=process)
     moved = moved_ends(steps, **span, terminal=terminal)
     method = second_order(solver) if solver.fitted else solver
     cost = default_weight(profile, method).cost(refine_grid(profile, fineness(profile)), method)
     costs = {}
-    for name, levels in moved.items():
+    for name, levels in (found | moved).items():
         nearest = np.searchsorted(-cost.levels, -levels[levels > 0] * (1 + 1e-9))
         costs[name] = float(cost.total(spread(nearest, len(cost.levels) - 1), to_zero=terminal == "zero"))
-    found |= {name: moved[name] for name in sorted(costs, key=lambda name: costs[name])[:MOVED_ENDS]}
-    return [Candidate(name, levels, stock=True) for name, levels in found.items()]
+    likely = sorted(moved, key=lambda name: costs[name])[:MOVED_ENDS]
+    names = sorted([*found, *likely], key=lambda name: costs[name])
+    return [Candidate(name, (found | moved)[name], stock=True) for name in names]
 
 
 def fitted_candidates(profile: Profile, steps: int, *, terminal: Terminal) -> list[Candidate]:

@@ -17,7 +17,7 @@ Rollout = Callable[[Sequence[Candidate], int, int], Array]
 """`(candidates, start, stop)` -> squared errors on the training noises from `start` up to `stop`, shape (S, stop - start)."""
 
 
-def screened(candidates: Sequence[Candidate], rollout: Rollout, noises: int, keep: int) -> tuple[list[Candidate], Array]:
+def screened(candidates: Sequence[Candidate], rollout: Rollout, noises: int, keep: int) -> tuple[list[Candidate], int]:
     """Rank candidates by their errors on training noises.
 
     All run on the first few noises, the better half on as many again, and so on. The first candidate, the default, and the best hand-made
@@ -30,7 +30,7 @@ def screened(candidates: Sequence[Candidate], rollout: Rollout, noises: int, kee
         keep: candidates that run to the end, the two named ones beside them.
 
     Returns:
-        Those that ran on all noises, the best first, near-duplicates left out, and their errors there, shape (S, noises).
+        Those that ran on all noises, the best first, near-duplicates left out, and the position of the default among them.
     """
     alive, errors = list(range(len(candidates))), np.zeros((len(candidates), 0))
     done = 0
@@ -43,7 +43,7 @@ def screened(candidates: Sequence[Candidate], rollout: Rollout, noises: int, kee
         chosen = _distinct(candidates, [alive[i] for i in order], most)
         position = {index: i for i, index in enumerate(alive)}
         errors, alive, done = errors[[position[index] for index in chosen]], chosen, stop
-    return [candidates[i] for i in alive], errors
+    return [candidates[i] for i in alive], alive.index(0)
 
 
 def _distinct(candidates: Sequence[Candidate], ranked: Sequence[int], most: int) -> list[int]:

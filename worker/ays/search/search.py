@@ -21,7 +21,7 @@ from worker.ays.search.reference import ReferenceSet
 from worker.ays.search.report import RESOLVED
 from worker.ays.search.rollouts import Problem
 from worker.ays.search.screening import FIRST_NOISES, screened
-from worker.ays.search.statistics import accepted, robust_loss, tail_scale
+from worker.ays.search.statistics import RIVAL, accepted, robust_loss, tail_scale
 from worker.ays.solvers import SOLVERS
 from worker.ays.solvers.fitted import printed_weights
 
@@ -36,11 +36,12 @@ SCREENING_SHARE, VALIDATION_SHARE, MEASURING_SHARE = 0.2, 0.35, 0.6
 """Parts of the budget: the first round of screening decides how many candidates there are; references of validation noises and what runs on
 them; and, of what a descent may spend, its first Jacobian."""
 VALIDATION_NOISES, TRAINING_NOISES = (16, 128), {"fast": 16, "standard": 16, "max": 64}
-"""Fewest and most validation noises, and training noises by effort."""
-FITTING_NOISES = 8
-"""Training noises of a least-squares fit: every one of them gives as many equations as a sample has values for at most three weights."""
-KEPT, STARTS = 4, 2
-"""Candidates that run on all training noises, and of them those that a descent starts from."""
+"""Fewest and most validation noises, and training noises by effort. The fitted solver fits on the first half of these and validates on the
+second, too: each noise gives as many equations as a sample has values for at most three weights."""
+KEPT, STARTS = 4, {False: 2, True: 1}
+"""Candidates that run on all training noises, and of them those that a descent starts from: of a fixed solver, and of the fitted one."""
+FITTED_STOCK = 4
+"""Hand-made schedules, the likeliest first, that run with the weights of DPM-Solver++(2M) beside the fitted solver's candidates."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,24 +95,25 @@ class Search:
         stock = [] if self._effort == "fast" else self._stock()
         candidates = candidates[: max(KEPT, self._most_candidates() - len(stock))]
         validation = self._validation(training)
-        if self._effort == "fast":
-            training = training.part(0, len(training) // 2)
+        if self._fitted:
+            training = training.part(0, _half(training))
 
         def rollout(some: Sequence[Candidate], start: int, stop: int) -> Array:
             return problem.errors(some, training.part(start, stop))
 
-        ranked, _ = screened([*candidates, *stock], rollout, len(training), KEPT)
+        ranked, default = screened([*candidates, *stock], rollout, len(training), KEPT)
         ranked = off_grid(self._profile, ranked)
         errors = problem.errors(ranked, validation)
         scale = tail_scale(errors[0])
         by_validation = np.argsort([robust_loss(each, scale).mean() for each in errors], kind="stable")
         hand_made = [ranked[i] for i in by_validation if ranked[i].stock]
-        found = Found(ranked[0], False, errors[0], hand_made, self._spent())
-        for candidate, tried in zip(ranked[1:], errors[1:], strict=True):
+        found = Found(ranked[default], False, errors[default], hand_made, self._spent())
+        for candidate, tried in zip(ranked, errors, strict=True):
             found = self._better(found, candidate, tried, validation, improved=False)
         yield found
-        for start in self._starts(found, ranked):
-            for candidate in self._descent(start, training):
+        starts = self._starts(found, ranked)
+        for number, start in enumerate(starts):
+            for candidate in self._descent(start, training, self._left() // (len(starts) - number)):
                 better = self._better(found, candidate, problem.errors([candidate], validation)[0], validation, improved=True)
                 if better is not found:
                     found = better
@@ -154,18 +156,20 @@ class Search:
         return training
 
     def _validation(self, training: ReferenceSet) -> ReferenceSet:
-        if self._effort == "fast":
-            return training.part(len(training) // 2, len(training))
+        kept = training.part(_half(training), len(training)) if self._fitted else None
+        if self._effort == "fast" and kept is not None:
+            return kept
         cost = self._intervals + 6 * self._problem.solver.evaluations(self._problem.steps)
-        count = int(np.clip(VALIDATION_SHARE * self.budget / cost, *VALIDATION_NOISES))
-        return self._problem.references(Stream.VALIDATION, range(count), self._intervals)
+        count = int(np.clip(VALIDATION_SHARE * self.budget / cost, *VALIDATION_NOISES)) - (0 if kept is None else len(kept))
+        drawn = self._problem.references(Stream.VALIDATION, range(max(1, count)), self._intervals, keep_states=kept is not None)
+        return drawn if kept is None else kept.joined(drawn)
 
     def _candidates(self, training: ReferenceSet) -> list[Candidate]:
         problem = self._problem
         if not self._fitted:
             return fixed_candidates(self._profile, problem.solver, problem.steps, terminal=problem.terminal)
         found = fitted_candidates(self._profile, problem.steps, terminal=problem.terminal)
-        part = training.part(0, min(FITTING_NOISES, max(1, len(training) // 2)))
+        part = training.part(0, _half(training))
         for i, each in enumerate(found):
             if each.method is None and each.weights is not None:
                 weights = rollout_weights(problem.denoise, each.levels, each.weights, part)
@@ -178,14 +182,16 @@ class Search:
         found = stock_candidates(self._profile, problem.solver, problem.steps, **span, terminal=problem.terminal, process=self._process)
         if not self._fitted:
             return found
-        return [replace(each, weights=printed_weights(SOLVERS["dpmpp_2m"], each.levels)) for each in found]
+        return [replace(each, weights=printed_weights(SOLVERS["dpmpp_2m"], each.levels)) for each in found[:FITTED_STOCK]]
 
     def _most_candidates(self) -> int:
         return int(SCREENING_SHARE * self.budget / (FIRST_NOISES * self._problem.solver.evaluations(self._problem.steps)))
 
     def _better(self, found: Found, candidate: Candidate, errors: Array, validation: ReferenceSet, *, improved: bool) -> Found:
         """The answer with the candidate in its place, where it is accepted."""
-        if not accepted(errors, found.errors) or (self._stochastic and not candidate.stock and self._loses(candidate, found, validation)):
+        if not accepted(errors, found.errors, by=0.0 if improved else RIVAL) or (
+            self._stochastic and not candidate.stock and self._loses(candidate, found, validation)
+        ):
             return found
         return replace(found, candidate=candidate, errors=errors, improved=improved, evaluations=self._spent())
 
@@ -201,13 +207,13 @@ class Search:
         if self._effort == "fast":
             return []
         others = [each for each in ranked if each is not found.candidate and not each.stock]
-        return [found.candidate, *others][:STARTS]
+        return [found.candidate, *others][: STARTS[self._fitted]]
 
-    def _descent(self, start: Candidate, training: ReferenceSet) -> Iterator[Candidate]:
+    def _descent(self, start: Candidate, training: ReferenceSet, budget: int) -> Iterator[Candidate]:
         """Schedules of a descent on as many training noises as its budget measures a Jacobian of."""
-        problem, until = self._problem, self._spent() + self._left() // 2
+        problem, until = self._problem, self._spent() + budget
         per_noise, size = measuring_evaluations(start), len(Directions.of(start).units) * math.prod(problem.denoise.shape)
-        count = min(len(training), int(MEASURING_SHARE * (until - self._spent()) / per_noise), MOST_VALUES // size)
+        count = min(len(training), int(MEASURING_SHARE * budget / per_noise), MOST_VALUES // size)
         if count < FIRST_NOISES:
             return
         part = training.part(0, count)
@@ -227,3 +233,8 @@ class Search:
 
     def _left(self) -> int:
         return max(0, self.budget - self._spent())
+
+
+def _half(training: ReferenceSet) -> int:
+    """How many of the training noises the fitted solver fits on; the others validate."""
+    return max(1, len(training) // 2)

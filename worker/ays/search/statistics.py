@@ -12,9 +12,11 @@ import numpy as np
 
 from worker.ays.noise import Array
 
-TAIL = 10.0
+TAIL = 30.0
 """Scale of the robust loss, in medians of the incumbent's errors: below it an error counts as it is, above it by its logarithm. At 3 the
-tail that the mean is about goes unseen, at 100 it rules the fit (tests/ays/search/test_statistics.py)."""
+tail that the mean is about goes unseen, at 1,000 it rules the fit (tests/ays/search/test_statistics.py)."""
+RIVAL = 1.0
+"""Standard errors of the paired difference by which another candidate must be better than the default: the luckiest of many is not."""
 BULK = 3.0
 """Clip of the veto's errors, in medians of the incumbent's errors: what all but the tail of the noises see."""
 SURE = 2.0
@@ -55,14 +57,19 @@ def z_score(errors: Array, others: Array) -> float:
     )
 
 
-def accepted(errors: Array, incumbent: Array) -> bool:
+def accepted(errors: Array, incumbent: Array, *, by: float = 0.0) -> bool:
     """Whether an answer may take the place of an incumbent, given both errors on the same validation noises, shapes (n,).
 
     Its robust loss must be smaller; and where the bulk of the errors (clipped at `BULK` medians of the incumbent's) is significantly
     larger, the mean must be significantly smaller.
+
+    Args:
+        errors: of the answer.
+        incumbent: of the incumbent.
+        by: standard errors of the paired difference of robust losses by which it must be smaller.
     """
     scale = tail_scale(incumbent)
-    if robust_loss(errors, scale).mean() >= robust_loss(incumbent, scale).mean():
+    if z_score(robust_loss(errors, scale), robust_loss(incumbent, scale)) >= -by:
         return False
     top = BULK * float(np.median(incumbent))
     vetoed = z_score(np.minimum(errors, top), np.minimum(incumbent, top)) > SURE

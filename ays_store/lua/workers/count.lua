@@ -1,0 +1,1 @@
+return size('ZCOUNT', WORKERS, int(now() - LIVE), '+inf')

@@ -1,0 +1,1 @@
+"""Jobs: admission to the queue, and their events as streams."""

@@ -1,0 +1,1 @@
+"""One machine: the embedded Redis and the stack of processes that `ays serve` runs."""

@@ -1,0 +1,1 @@
+"""The server around the application: the socket, the bounds of a connection, the start and the end."""
