@@ -71,7 +71,8 @@ class FittedScheduler(SchedulerMixin, ConfigMixin):  # type: ignore[misc]
         Of a configuration that holds a schedule, a folder's included, it is the one that `ays_client.schedulers.with_schedule` made.
         """
         if KEY in config:
-            return durable(cls).from_config(config, return_unused_kwargs, **changes)
+            base: Any = cls
+            return durable(base).from_config(config, return_unused_kwargs, **changes)
         names = set(cls._get_init_keys(cls)) - {"self"}
         merged = {**config, **changes}
         made = cls(**{name: value for name, value in merged.items() if name in names})

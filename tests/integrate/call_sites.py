@@ -103,7 +103,7 @@ def recorded(family: Family) -> list[float]:
     return [float(time) * (1000 if family.stem == "Flux" else 1) for _, time, _ in one.calls]
 
 
-class _Evaluated(Exception):  # noqa: N818 - raised to end a call, not for an error
+class _Evaluated(Exception):
     """The network has been evaluated once."""
 
 

@@ -2,59 +2,28 @@
 
 import copy
 import pickle
-import subprocess
-import sys
 
 import diffusers
 import pytest
 import torch
 
 from ays_client import notices
+from ays_client.call_steps import follow_schedulers
 from ays_client.contract import Solver
+from ays_client.durable import durable
 from ays_client.errors import ScheduleRefused
 from ays_client.pipelines import apply_schedule, restore
 from ays_client.schedulers import scheduled, with_schedule
-from ays_client.starts import Levels, from_level, through_level
 from tests.integrate import tiny
 from tests.integrate.fitted import random_weights
 from tests.integrate.problems import LATENT, LEVELS, schedule
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning")
 
-WHOLE = Levels([8.0, 4.0, 2.0, 1.0, 0.0], [40.0, 30.0, 20.0, 10.0])
-
 
 @pytest.fixture(autouse=True)
 def fresh_warnings():
     notices.warn_once.cache_clear()
-
-
-@pytest.mark.parametrize(
-    ("sigma", "sigmas"),
-    [
-        (3.0, [3.0, 2.0, 1.0, 0.0]),
-        (2.0, [2.0, 1.0, 0.0]),
-        (2.1, [2.1, 1.0, 0.0]),  # Seven hundredths of the step are left, in the logarithm.
-        (2.2, [2.2, 2.0, 1.0, 0.0]),
-        (0.01, [0.01, 0.0]),
-        (9.0, [9.0, 8.0, 4.0, 2.0, 1.0, 0.0]),
-    ],
-)
-def test_a_part_starts_at_its_level(sigma, sigmas):
-    part = from_level(WHOLE, sigma, 5.0)
-    assert part.sigmas == sigmas
-    assert part.times == [5.0, *WHOLE.times[len(WHOLE.times) - len(sigmas) + 2 :]]
-
-
-def test_a_part_below_the_end_and_a_split_before_the_start_cannot_be():
-    with pytest.raises(ValueError, match=r"it ends at the level 0\.5, and would have to start at 0\.4"):
-        from_level(Levels([2.0, 0.5], [20.0]), 0.4, 5.0)
-    with pytest.raises(ValueError, match="it has no step before the level 9"):
-        through_level(WHOLE, 9.0, 45.0, 50.0)
-
-
-def test_a_schedule_through_a_level_has_none_between_it_and_the_cutoff():
-    assert through_level(WHOLE, 1.5, 15.0, 25.0) == Levels([8.0, 4.0, 1.5, 1.0, 0.0], [40.0, 30.0, 15.0, 10.0])
 
 
 @pytest.mark.parametrize("scheduled_ones", ["base", "refiner", "both"])
@@ -126,21 +95,17 @@ def test_a_pipeline_without_a_schedule_is_of_its_own_class_again():
     assert type(one.pipe) is not diffusers.StableDiffusionPipeline
 
 
-def test_a_pickle_is_followed_in_a_process_that_has_applied_nothing(tmp_path):
-    """What a pool of workers does: the first that it sees of a schedule is a pipeline that carries one."""
+def test_a_pickle_is_followed_where_nothing_has_been_applied(monkeypatch):
+    """As in a pool of workers: the first that a process sees of a schedule is a pipeline that carries one."""
     pipe = tiny.stable_diffusion().pipe
     apply_schedule(pipe, schedule(), strict=True)
-    (tmp_path / "pipe").write_bytes(pickle.dumps(pipe))
-    program = f"""
-import pickle
-pipe = pickle.loads(open({str(tmp_path / "pipe")!r}, "rb").read())
-from ays_client.pipelines import restore
-from ays_client.schedulers import scheduled
-from diffusers import StableDiffusionPipeline
-assert scheduled(pipe.scheduler) and isinstance(pipe, StableDiffusionPipeline)
-assert type(restore(pipe)) is StableDiffusionPipeline
-"""
-    subprocess.run([sys.executable, "-W", "ignore", "-c", program], check=True)
+    pickled = pickle.dumps(pipe)
+    monkeypatch.setattr(diffusers.DiffusionPipeline, "__setattr__", diffusers.DiffusionPipeline.__setattr__.__wrapped__)
+    follow_schedulers.cache_clear()
+    durable.cache_clear()
+    loaded = pickle.loads(pickled)
+    assert scheduled(loaded.scheduler)
+    assert type(restore(loaded)) is diffusers.StableDiffusionPipeline
 
 
 def test_a_class_of_ones_own_that_extends_a_following_one():
