@@ -32,7 +32,7 @@ class Effort(StrEnum):
     """How much validation is spent on the requested cell.
 
     `fast`: the profile's optimum, compared with stock schedules on the profile's own paths; for the fitted solver two thirds of a thousand
-    evaluations. `standard`: a search of at most 8,000 evaluations (the fitted solver: 3,900), and a report. `max`: five times that.
+    evaluations. `standard`: a search of at most 12,000 evaluations (the fitted solver: 3,900), and a report. `max`: five times that.
     """
 
     FAST = "fast"

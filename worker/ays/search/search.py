@@ -25,14 +25,14 @@ from worker.ays.search.statistics import RIVAL, accepted, robust_loss, tail_scal
 from worker.ays.solvers import SOLVERS
 from worker.ays.solvers.fitted import printed_weights
 
-BUDGET = {"standard": 8000, "max": 40000}
+BUDGET = {"standard": 12000, "max": 48000}
 """Evaluations that a search of a fixed solver may spend beside the profile's and the report's, by effort."""
 FITTED_BUDGET = {"fast": 600, "standard": 3900, "max": 20000}
 """The same of the fitted solver: with a profile of 16 paths, 64 levels and two path measures `standard` stays below 6,000."""
 INTERVALS, MOST_INTERVALS = {False: 60, True: 120}, {False: 512, True: 128}
 """Intervals of a training or validation reference, of an ODE (of order four) and an SDE: at least, rounded up to a multiple of the
 profile's, and at most where that is too coarse. What an SDE's reference misses is the same for all candidates and cancels in pairs."""
-SCREENING_SHARE, VALIDATION_SHARE, MEASURING_SHARE = 0.2, 0.35, 0.6
+SCREENING_SHARE, VALIDATION_SHARE, MEASURING_SHARE = 0.2, 0.4, 0.6
 """Parts of the budget: the first round of screening decides how many candidates there are; references of validation noises and what runs on
 them; and, of what a descent may spend, its first Jacobian."""
 VALIDATION_NOISES, TRAINING_NOISES = (16, 128), {"fast": 16, "standard": 16, "max": 64}
@@ -85,6 +85,7 @@ class Search:
         self.budget = (FITTED_BUDGET if self._fitted else BUDGET)[effort]
         cells = len(profile.levels) - 1
         self._intervals = cells * math.ceil(INTERVALS[self._stochastic] / cells)
+        self._validating = self._intervals
         self._start = self._free = 0
 
     def run(self) -> Iterator[Found]:
@@ -129,7 +130,9 @@ class Search:
             few = training.part(0, FIRST_NOISES)
             smallest = float(problem.errors(candidates[:1], few).mean())
             coarse = problem.references(self._stream(), range(len(few)), self._intervals // 2)
-            missed = float((coarse.reference - few.reference).flatten(1).square().sum(1).mean()) / (1 if self._stochastic else 9)
+            difference = float((coarse.reference - few.reference).flatten(1).square().sum(1).mean())
+            self._validating = self._intervals // 2 if difference <= RESOLVED * smallest else self._intervals
+            missed = difference / (1 if self._stochastic else 9)
             if missed <= RESOLVED * smallest or 2 * self._intervals > MOST_INTERVALS[self._stochastic]:
                 return training, candidates
             self._intervals *= 2
@@ -159,10 +162,10 @@ class Search:
         kept = training.part(_half(training), len(training)) if self._fitted else None
         if self._effort == "fast" and kept is not None:
             return kept
-        cost = self._intervals + 6 * self._problem.solver.evaluations(self._problem.steps)
+        cost = self._validating + 6 * self._problem.solver.evaluations(self._problem.steps)
         count = int(np.clip(VALIDATION_SHARE * self.budget / cost, *VALIDATION_NOISES)) - (0 if kept is None else len(kept))
-        drawn = self._problem.references(Stream.VALIDATION, range(max(1, count)), self._intervals, keep_states=kept is not None)
-        return drawn if kept is None else kept.joined(drawn)
+        drawn = self._problem.references(Stream.VALIDATION, range(max(1, count)), self._validating)
+        return drawn if kept is None else replace(kept, states=None).joined(drawn)
 
     def _candidates(self, training: ReferenceSet) -> list[Candidate]:
         problem = self._problem
