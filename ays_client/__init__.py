@@ -3,6 +3,7 @@
 from ays_client.client import Client
 from ays_client.contract import JobRequest, Schedule, Solver, Terminal
 from ays_client.errors import AccessDenied, BadRequest, JobFailed, NotFound, ScheduleRefused, ServiceError, Unavailable
+from ays_client.fitted import sample_fitted
 from ays_client.pipelines import applied, apply_schedule, restore
 from ays_client.scheduler_rules import solver_of
 from ays_client.schedules import Schedules
@@ -24,5 +25,6 @@ __all__ = [
     "applied",
     "apply_schedule",
     "restore",
+    "sample_fitted",
     "solver_of",
 ]

@@ -8,31 +8,12 @@ expression that takes the `-5` of `1e-05` for a second number.
 
 import json
 from decimal import Decimal
-from enum import StrEnum
 
+from ays_client.consumers import Format as Format
+from ays_client.consumers import check_consumer, takes
 from ays_client.contract import Schedule
 from ays_client.solvers import CARDS, Solver
 from ays_client.webuis import a1111, before_shift, comfyui_node, sdnext
-
-
-class Format(StrEnum):
-    """A way to write a schedule down, by the tool that reads it."""
-
-    JSON = "json"
-    DIFFUSERS = "diffusers"
-    KDIFFUSION = "kdiffusion"
-    COMFYUI = "comfyui"
-    COMFYUI_API = "comfyui_api"
-    SDCPP = "sdcpp"
-    SDNEXT = "sdnext"
-    A1111 = "a1111"
-    EDM = "edm"
-
-    @property
-    def media_type(self) -> str:
-        """Media type of the rendered text."""
-        text = {Format.COMFYUI, Format.SDCPP, Format.SDNEXT, Format.A1111}
-        return "text/plain; charset=utf-8" if self in text else "application/json"
 
 
 def render(schedule: Schedule, form: Format, *, shift: float | None = None) -> str:
@@ -47,8 +28,9 @@ def render(schedule: Schedule, form: Format, *, shift: float | None = None) -> s
         JSON text, or plain text for `comfyui`, `sdcpp`, `sdnext` and `a1111`.
 
     Raises:
-        ScheduleRefused: the tool cannot take this schedule, or a shift is given for a model that has none.
+        ScheduleRefused: the tool cannot run this schedule right, or a shift is given for a model that has none.
     """
+    check_consumer(schedule, form)
     schedule = schedule if shift is None else before_shift(schedule, shift)
     match form:
         case Format.JSON:
@@ -71,17 +53,19 @@ def render(schedule: Schedule, form: Format, *, shift: float | None = None) -> s
             return json.dumps(edm(schedule), allow_nan=False)
 
 
-def links(path: str) -> dict[str, str]:
+def links(path: str, schedule: Schedule) -> dict[str, str]:
     """Links to the other formats of the schedule at `path`, which may have a query already.
 
     Args:
         path: URL path of the schedule in JSON.
+        schedule: the schedule.
 
     Returns:
-        `{format: link}` for every format but JSON.
+        `{format: link}` for every format but JSON whose tool can run the schedule.
     """
     mark = "&" if "?" in path else "?"
-    return {form.value: f"{path}{mark}format={form.value}" for form in Format if form is not Format.JSON}
+    forms = [form for form in Format if form is not Format.JSON and takes(schedule, form)]
+    return {form.value: f"{path}{mark}format={form.value}" for form in forms}
 
 
 def kdiffusion(schedule: Schedule) -> list[float]:
@@ -108,12 +92,15 @@ def diffusers(schedule: Schedule) -> dict[str, object]:
     """What to set on a diffusers scheduler to take exactly these levels.
 
     Returns:
-        `scheduler` (class name; None where diffusers has no class of this method for this kind of model), `config` (changes of its
-        configuration), `timesteps` (`steps` floats), `sigmas` (`steps + 1` floats) and `note` (how to apply them).
+        `scheduler` (class name; None, which `render` refuses, where diffusers has no class of this method for this kind of model),
+        `config` (changes of its configuration), `timesteps` (`steps` floats), `sigmas` (`steps + 1` floats) and `note` (how to apply them).
     """
     scheduler, config = scheduler_of(schedule)
     scale = 1000.0 if schedule.kind == "flow" else 1.0
     sigmas = model_levels(schedule)
+    if schedule.kind == "edm":
+        # Its classes scale the noise that a pipeline starts from by this, not by the first level.
+        config |= {"sigma_max": sigmas[0]}
     if schedule.solver is Solver.DEIS and sigmas[-1] == 0:
         # It divides by the logarithm of the last level; from here on its last step is D to a millionth.
         sigmas[-1] = _NEARLY_ZERO * sigmas[-2]
@@ -122,7 +109,7 @@ def diffusers(schedule: Schedule) -> dict[str, object]:
         "config": config,
         "timesteps": [scale * time for time in schedule.timesteps],
         "sigmas": sigmas,
-        "note": _NO_CLASS if scheduler is None else _NOTES.get(schedule.solver, _NOTE),
+        "note": _NOTES.get(schedule.solver, _NOTE),
     }
 
 
@@ -162,4 +149,3 @@ _NOTES = {
     Solver.DPMPP_2S: f"{_APPLY.format(count='2 * len(timesteps) - 1')}, with the geometric mean of every two successive positive sigmas, "
     "but not of the last step, inserted between them, and its timestep likewise",
 }
-_NO_CLASS = "diffusers has no scheduler that runs this solver on this kind of model: sample with k-diffusion or ComfyUI instead"

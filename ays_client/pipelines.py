@@ -1,17 +1,17 @@
 """Diffusers pipelines that run a schedule: `apply_schedule(pipe, schedule)`; their call sites stay as they are."""
 
-import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache, wraps
-from types import MethodType
 from typing import Any
 
-from ays_client.contract import Schedule
+from ays_client.contract import Schedule, Source
+from ays_client.distilled import distilled_by
+from ays_client.errors import ScheduleRefused
+from ays_client.notices import warn_once
 from ays_client.scheduler_rules import same_method, solver_of
-from ays_client.schedulers import runs, scheduled, steps_of, with_schedule, without_schedule
+from ays_client.schedulers import runs, scheduled, with_schedule, without_schedule
 
-_log = logging.getLogger("ays_client")
+_IT = "the schedule"
 
 
 def apply_schedule(pipe: Any, schedule: Schedule | None, *, swap: bool = False, strict: bool = False) -> Any:
@@ -19,15 +19,17 @@ def apply_schedule(pipe: Any, schedule: Schedule | None, *, swap: bool = False, 
 
     Cheap when the pipeline runs this schedule already: it may be called before every sample, with what `Schedules.get` returns.
 
-    The number of steps is the schedule's, whatever `num_inference_steps`, `timesteps`, `sigmas`, shift or spacing flags say; `strength`
-    of img2img keeps the last part of it. The scheduler's class and method stay, except that DDIM, PNDM and DDPM, which cannot run levels of
-    one's own, become the class that runs the schedule's solver (see `ays_client.schedulers`).
+    The number of steps is the schedule's, whatever `num_inference_steps`, `timesteps`, `sigmas`, shift or spacing flags say. `strength`,
+    `denoising_start` and `denoising_end` mean the noise level that they mean without it, at the call's `num_inference_steps`: the schedule
+    starts, or ends, at exactly that level. The scheduler's class and method stay, except that DDIM, PNDM and DDPM, which cannot run levels
+    of one's own, become the class that runs the schedule's solver (see `ays_client.schedulers`).
 
     Args:
         pipe: a diffusers pipeline, or anything with a diffusers `scheduler`.
         schedule: the schedule; None: the pipeline's own, as `restore`.
         swap: also change the scheduler's class where it runs another solver than the schedule was made for.
-        strict: raise where the schedule cannot be applied; else the pipeline stays as it is, with one warning in the log.
+        strict: raise where the schedule cannot be applied, or cannot serve a call; else the pipeline stays as it is, or runs that call
+            by its own schedule, with one warning in the log.
 
     Returns:
         The pipeline.
@@ -37,21 +39,21 @@ def apply_schedule(pipe: Any, schedule: Schedule | None, *, swap: bool = False, 
     """
     if schedule is None:
         return restore(pipe)
-    if runs(pipe.scheduler, schedule, swap=swap):
+    if runs(pipe.scheduler, schedule, swap=swap, strict=strict):
         return pipe
     try:
-        made = with_schedule(pipe.scheduler, schedule, swap=swap)
+        _check_distilled(pipe, schedule)
+        made = with_schedule(pipe.scheduler, schedule, swap=swap, strict=strict)
     except Exception as error:
         if strict:
             raise
-        _warn_once(f"the pipeline keeps its schedule: {error}")
+        warn_once(f"the pipeline keeps its schedule: {error}")
         return pipe
     solver, made_for = solver_of(made), schedule.solver.value
     if solver is not None and not same_method(solver, made_for):
         what = f"the schedule was made for {made_for}, and {type(made).__name__} runs {solver}"
-        _warn_once(f"{what}; ask for solver={solver}, or pass swap=True")
+        warn_once(f"{what}; ask for solver={solver}, or pass swap=True")
     pipe.scheduler = made
-    _count_steps(pipe)
     return pipe
 
 
@@ -63,7 +65,6 @@ def restore(pipe: Any) -> Any:
     """
     if scheduled(pipe.scheduler):
         pipe.scheduler = without_schedule(pipe.scheduler)
-    vars(pipe).pop("get_timesteps", None)
     return pipe
 
 
@@ -82,29 +83,16 @@ def applied(pipe: Any, schedule: Schedule | None, *, swap: bool = False, strict:
     Yields:
         The pipeline.
     """
-    before, counted = pipe.scheduler, "get_timesteps" in vars(pipe)
+    before = pipe.scheduler
     try:
         yield apply_schedule(pipe, schedule, swap=swap, strict=strict)
     finally:
         pipe.scheduler = before
-        if not counted:
-            vars(pipe).pop("get_timesteps", None)
 
 
-@lru_cache(256)
-def _warn_once(message: str) -> None:
-    _log.warning(message)
-
-
-def _count_steps(pipe: Any) -> None:
-    """Have img2img take its share of the schedule's steps, not of `num_inference_steps`, from which the schedule does not follow."""
-    own = getattr(type(pipe), "get_timesteps", None)
-    if own is None:
-        return
-
-    @wraps(own)
-    def get_timesteps(self: Any, num_inference_steps: int, *args: Any, **kwargs: Any) -> Any:
-        steps = steps_of(self.scheduler) if scheduled(self.scheduler) else num_inference_steps
-        return own(self, steps, *args, **kwargs)
-
-    pipe.get_timesteps = MethodType(get_timesteps, pipe)
+def _check_distilled(pipe: Any, schedule: Schedule) -> None:
+    """Refuse levels that were not found for this very network where it knows few noise levels alone."""
+    shown = None if schedule.source is Source.OPTIMIZED else distilled_by(pipe)
+    if shown is not None:
+        why = f"the pipeline is distilled to few steps ({shown}), and a {schedule.source.value} schedule is one of the model before that"
+        raise ScheduleRefused.of(_IT, why=why, fix="keep the scheduler and the steps that the checkpoint's card names")

@@ -12,12 +12,14 @@ class Rule(NamedTuple):
         twice: whether inner levels are listed twice.
         positive_end: whether it divides by the last level, so that it cannot be 0.
         first_order_end: up to how many steps its last step is of first order, so that a level of nearly 0 is as good as 0.
+        whole_times: whether it looks the noise levels of images up by whole timesteps.
     """
 
     state: Literal["ve", "vp", "flow"]
     twice: bool = False
     positive_end: bool = False
     first_order_end: int = 0
+    whole_times: bool = False
 
 
 RULES = {
@@ -29,7 +31,7 @@ RULES = {
     "DPMSolverSinglestepScheduler": Rule("vp"),
     "UniPCMultistepScheduler": Rule("vp"),
     "DEISMultistepScheduler": Rule("vp", positive_end=True, first_order_end=14),
-    "SASolverScheduler": Rule("vp", positive_end=True),
+    "SASolverScheduler": Rule("vp", positive_end=True, whole_times=True),
     "EDMEulerScheduler": Rule("ve"),
     "EDMDPMSolverMultistepScheduler": Rule("ve"),
     "FlowMatchEulerDiscreteScheduler": Rule("flow"),
@@ -86,7 +88,13 @@ _ALWAYS = {
     "HeunDiscreteScheduler": "heun",
     "DDIMScheduler": "ddim",
     "DDPMScheduler": "sddim",
+    "FittedScheduler": "fitted",
 }
+
+
+def running_config(scheduler: Any) -> Any:
+    """The configuration that a scheduler's steps follow: with a schedule it is not the visible one."""
+    return getattr(scheduler, "_running", None) or scheduler.config
 
 
 def solver_of(scheduler: Any) -> str | None:
@@ -95,10 +103,12 @@ def solver_of(scheduler: Any) -> str | None:
     Args:
         scheduler: a diffusers scheduler.
     """
-    name, config = type(scheduler).__name__, scheduler.config
+    name, config = type(scheduler).__name__, running_config(scheduler)
     if name in {"DPMSolverMultistepScheduler", "EDMDPMSolverMultistepScheduler"}:
         return _MULTISTEP.get((config["algorithm_type"], config["solver_order"], config["solver_type"]))
-    if name == "UniPCMultistepScheduler" and config["solver_type"] == "bh2" and config["predict_x0"]:
+    if name == "UniPCMultistepScheduler":
+        if config["solver_type"] != "bh2" or not config["predict_x0"] or config["disable_corrector"] or config["solver_p"] is not None:
+            return None
         return {2: "unipc", 3: "unipc_3"}.get(config["solver_order"])
     if name == "DEISMultistepScheduler":
         return "deis" if config["solver_order"] == 3 else None

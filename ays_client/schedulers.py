@@ -3,28 +3,26 @@
 Arguments of `set_timesteps` round the levels, shift them or drop them, each class in its own way; so the levels are written over
 what the stock `set_timesteps` has made. Assigned to an instance they would be lost by `from_config`, which servers call for
 every request. So the scheduler becomes a subclass of its class, under the same name, that reads the levels from its configuration:
-they survive `from_config`, `deepcopy`, pickling and `from_pipe`, and a stock diffusers that loads the saved folder ignores them.
+they survive `from_config`, `deepcopy`, pickling and `from_pipe`, and a stock diffusers that loads the saved folder ignores them
+(`ays_client.durable`).
 
 Nothing here imports torch or diffusers before it is called.
 """
 
 import inspect
-import json
 import math
-from collections.abc import Sequence
-from functools import cache, wraps
 from typing import Any, NamedTuple
 
 from ays_client.contract import Schedule, Solver
+from ays_client.durable import made
 from ays_client.errors import ScheduleRefused
+from ays_client.fitted_configuration import configuration_of
 from ays_client.formats import model_levels, scheduler_of
+from ays_client.scheduled import Scheduled
+from ays_client.scheduler_fields import UNDONE, check_fields
 from ays_client.scheduler_rules import REFUSED, RULES, SWAPPED, Rule, same_method, solver_of
+from ays_client.stock_scheduler import diffusers_class, stock_of
 from ays_client.trust import check_levels, check_scheduler
-
-KEY = "_schedule"
-"""Key of a scheduler's configuration that holds its schedule. Keys with an underscore are kept and never warned about."""
-
-_MARK = "_runs_its_schedule"
 
 _NEARLY_ZERO = 1e-6
 """Share of the last level: a first-order step down to it returns the denoised sample to a millionth."""
@@ -38,8 +36,11 @@ class Plan(NamedTuple):
     rule: Rule
 
 
-def with_schedule(scheduler: Any, schedule: Schedule, *, swap: bool = False) -> Any:
+def with_schedule(scheduler: Any, schedule: Schedule, *, swap: bool = False, strict: bool = False) -> Any:
     """A scheduler that runs a schedule, whatever it is asked for in `set_timesteps`.
+
+    Of img2img it runs the part from the noise level on where the stock scheduler would start. A pipeline of diffusers that is given
+    it also computes with the schedule's number of steps (`ays_client.call_steps`).
 
     The class stays, with its method, unless it cannot run a schedule of its own (DDIM, PNDM, DDPM): then it becomes the class that
     runs the schedule's solver. A schedule that ends at 0 ends at a small positive level where the method divides by the last one.
@@ -48,6 +49,7 @@ def with_schedule(scheduler: Any, schedule: Schedule, *, swap: bool = False) -> 
         scheduler: a diffusers scheduler; it is not changed.
         schedule: the schedule.
         swap: also change the class where it runs another solver than the schedule was made for.
+        strict: raise `ScheduleRefused` in a call that it cannot serve; else the stock scheduler runs that call, with one warning.
 
     Returns:
         A new scheduler, its levels set.
@@ -58,43 +60,36 @@ def with_schedule(scheduler: Any, schedule: Schedule, *, swap: bool = False) -> 
     check_levels(schedule)
     stock = without_schedule(scheduler)
     _check_class(type(stock))
+    check_fields(stock)
     check_scheduler(stock, schedule)
     plan = _plan(stock, schedule, swap=swap)
-    made = _durable(plan.base).from_config(stock.config, **plan.config)
-    values = _values(plan.rule, schedule, made.config)
-    made.register_to_config(**{KEY: values | {"whence": _whence(schedule, swap=swap), "replaces": _saved(stock)}})
-    made.set_timesteps(schedule.steps)
-    return made
+    values = _values(plan.rule, schedule, stock.config["num_train_timesteps"])
+    how = {"replaces": type(stock).__name__, "changes": plan.config, "strict": strict, "whence": _whence(schedule, swap, strict)}
+    return made(plan.base, stock, values | how)
 
 
 def without_schedule(scheduler: Any) -> Any:
     """The stock scheduler behind one that `with_schedule` made, as it was configured before; another scheduler as it is."""
-    if not scheduled(scheduler):
-        return scheduler
-    import diffusers
-
-    saved = scheduler.config[KEY]["replaces"]
-    return getattr(diffusers, saved["_class_name"]).from_config(saved)
+    return stock_of(scheduler) if scheduled(scheduler) else scheduler
 
 
 def scheduled(scheduler: Any) -> bool:
     """Whether `with_schedule` made it."""
-    return _MARK in vars(type(scheduler))
+    return isinstance(scheduler, Scheduled)
 
 
-def runs(scheduler: Any, schedule: Schedule, *, swap: bool = False) -> bool:
+def runs(scheduler: Any, schedule: Schedule, *, swap: bool = False, strict: bool = False) -> bool:
     """Whether a scheduler runs this very schedule already, applied the same way."""
-    return scheduled(scheduler) and scheduler.config[KEY]["whence"] == _whence(schedule, swap=swap)
-
-
-def _whence(schedule: Schedule, *, swap: bool) -> list[object]:
-    return [schedule.id, schedule.sigmas, schedule.timesteps, swap]
+    return isinstance(scheduler, Scheduled) and scheduler.schedule_values["whence"] == _whence(schedule, swap, strict)
 
 
 def steps_of(scheduler: Any) -> int:
     """Number of steps of a scheduler that `with_schedule` made."""
-    steps: int = scheduler.config[KEY]["steps"]
-    return steps
+    return len(scheduler.schedule_values["timesteps"])
+
+
+def _whence(schedule: Schedule, swap: bool, strict: bool) -> list[object]:
+    return [schedule.id, schedule.sigmas, schedule.timesteps, swap, strict]
 
 
 def _check_class(base: Any) -> None:
@@ -108,6 +103,8 @@ def _check_class(base: Any) -> None:
 
 def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
     name = type(stock).__name__
+    if schedule.solver is Solver.FITTED:
+        return _fitted(stock, schedule)
     if name in SWAPPED or (swap and not same_method(solver_of(stock), schedule.solver.value)):
         return _swapped(stock, schedule)
     if name == "DPMSolverSinglestepScheduler" and schedule.nfe != schedule.steps:
@@ -122,12 +119,16 @@ def _plan(stock: Any, schedule: Schedule, *, swap: bool) -> Plan:
     if solver_of(stock) == "dpmpp_3m":
         # It lowers its order for the last step alone.
         ending["lower_order_final"] = False
-    return Plan(type(stock), ending, rule)
+    return Plan(type(stock), _undone(type(stock)) | ending, rule)
+
+
+def _fitted(stock: Any, schedule: Schedule) -> Plan:
+    from ays_client.fitted_scheduler import FittedScheduler
+
+    return Plan(FittedScheduler, configuration_of(stock, schedule), Rule("ve" if schedule.kind == "edm" else "vp"))
 
 
 def _swapped(stock: Any, schedule: Schedule) -> Plan:
-    import diffusers
-
     # The same method; this class keeps the scaled state of DDIM, which not every pipeline would scale for Euler's.
     euler = schedule.solver is Solver.EULER and schedule.kind == "vp"
     name, config = scheduler_of(schedule.model_copy(update={"solver": Solver.DDIM}) if euler else schedule)
@@ -141,10 +142,17 @@ def _swapped(stock: Any, schedule: Schedule) -> Plan:
     if schedule.kind == "edm":
         # Stable Video Diffusion's Euler preconditions like EDM with sigma_data = 1.
         config |= {"sigma_data": stock.config.get("sigma_data", 1.0)}
-    base = getattr(diffusers, name)
+    base = diffusers_class(name)
     known = inspect.signature(base.__init__).parameters
     ending = _ending(dict.fromkeys(known), to_zero=schedule.terminal == "zero")
-    return Plan(base, {key: value for key, value in (ending | config).items() if key in known}, rule)
+    config = _undone(base) | {key: value for key, value in (ending | config).items() if key in known}
+    return Plan(base, config, rule)
+
+
+def _undone(base: Any) -> dict[str, object]:
+    """Changes of a configuration that keep `set_timesteps` from what the levels replace, and what it may fail at."""
+    known = inspect.signature(base.__init__).parameters
+    return {name: value for name, value in UNDONE.items() if name in known}
 
 
 def _ending(config: Any, *, to_zero: bool) -> dict[str, object]:
@@ -155,18 +163,22 @@ def _ending(config: Any, *, to_zero: bool) -> dict[str, object]:
     return ending | ({"euler_at_final": False} if "euler_at_final" in config else {})
 
 
-def _values(rule: Rule, schedule: Schedule, config: Any) -> dict[str, object]:
-    """What the scheduler is to hold: `sigmas`, `timesteps`, the scale of the starting noise, and the number of steps."""
+def _values(rule: Rule, schedule: Schedule, train_steps: int) -> dict[str, object]:
+    """What the scheduler is to hold: `sigmas`, `timesteps`, the scale of the starting noise, and whether inner levels are listed twice."""
     if rule.positive_end and schedule.sigmas[-1] == 0:
         schedule = schedule.model_copy(update={"sigmas": _positive_end(rule, schedule), "t": None})
     levels, flow = model_levels(schedule), schedule.kind == "flow"
-    times = [config["num_train_timesteps"] * level for level in levels[:-1]] if flow else list(schedule.timesteps)
+    times = [train_steps * level for level in levels[:-1]] if flow else list(schedule.timesteps)
     scale = 1.0 / math.hypot(1.0, levels[0]) if rule.state == "vp" and not flow else 1.0
-    if rule.twice:
-        # Heun evaluates every inner level twice: at the end of a step and at the beginning of the next one.
-        levels = [levels[0], *_twice(levels[1:-1]), levels[-1]]
-        times = [times[0], *_twice(times[1:])]
-    return {"sigmas": levels, "timesteps": times, "start": scale * levels[0], "steps": schedule.steps}
+    guidance = None if schedule.weights is None else schedule.guidance_scale
+    return {
+        "guidance_scale": guidance,
+        "sigmas": levels,
+        "timesteps": times,
+        "start": scale * levels[0],
+        "twice": rule.twice,
+        "whole_times": rule.whole_times,
+    }
 
 
 def _positive_end(rule: Rule, schedule: Schedule) -> list[float]:
@@ -176,63 +188,3 @@ def _positive_end(rule: Rule, schedule: Schedule) -> list[float]:
         return [*schedule.sigmas[:-1], _NEARLY_ZERO * last]
     end = schedule.sigma_min if schedule.sigma_min < last * (1 - 1e-6) else last * last / before
     return [*schedule.sigmas[:-1], end]
-
-
-def _twice(values: Sequence[float]) -> list[float]:
-    return [value for value in values for _ in range(2)]
-
-
-def _saved(stock: Any) -> dict[str, object]:
-    """A stock scheduler's configuration as JSON can hold it."""
-    config: dict[str, object] = json.loads(stock.to_json_string())
-    config.pop(KEY, None)
-    # Not written by diffusers; without it another class would take this one's defaults for choices.
-    return config | {"_use_default_values": list(stock.config.get("_use_default_values", []))}
-
-
-def _blank(base: Any) -> Any:
-    durable: Any = _durable(base)
-    return durable.__new__(durable)
-
-
-@cache
-def _durable(base: Any) -> Any:
-    """The subclass of a scheduler class that reads its levels from its configuration."""
-
-    @wraps(base.set_timesteps)
-    def set_timesteps(self: Any, num_inference_steps: int | None = None, device: Any = None, *_more: Any, **others: Any) -> None:
-        if KEY not in self.config:
-            # Some constructors call this one.
-            base.set_timesteps(self, num_inference_steps, device=device)
-            return
-        values = self.config[KEY]
-        # Its result is overwritten, but it resets the rest of the state. Dynamic shifting is refused without mu.
-        shift = {"mu": others.get("mu") or 1.0} if self.config.get("use_dynamic_shifting") else {}
-        base.set_timesteps(self, values["steps"], device=device, **shift)
-        self.sigmas = self.sigmas.new_tensor(values["sigmas"])
-        self.timesteps = self.timesteps.new_tensor(values["timesteps"], dtype=self.sigmas.dtype)
-        self.num_inference_steps = values["steps"]
-
-    def set_begin_index(self: Any, begin_index: int = 0) -> None:
-        if begin_index >= len(self.timesteps):
-            steps = self.config[KEY]["steps"]
-            why = f"img2img would begin at step {begin_index}, and the schedule has {steps} steps"
-            fix = f"pass num_inference_steps={steps}, or call apply_schedule on the img2img pipeline itself"
-            raise ScheduleRefused.of(base.__name__, why=why, fix=fix)
-        base.set_begin_index(self, begin_index)
-
-    @wraps(base.step)
-    def step(self: Any, *args: Any, eta: float = 0.0, use_clipped_model_output: bool | None = None, **kwargs: Any) -> Any:
-        # DDIMPipeline passes them to whatever scheduler it has; this one's randomness is its solver's.
-        del eta, use_clipped_model_output
-        return base.step(self, *args, **kwargs)
-
-    def reduce(self: Any) -> tuple[object, ...]:
-        return _blank, (base,), self.__dict__
-
-    names = {"__module__": base.__module__, "__qualname__": base.__qualname__, "__doc__": base.__doc__, "__reduce__": reduce}
-    members: dict[str, object] = {"set_timesteps": set_timesteps, "set_begin_index": set_begin_index, "step": step, _MARK: True}
-    if not base.__name__.startswith("FlowMatch"):
-        # Those have none: their pipelines never scale the noise they start from.
-        members["init_noise_sigma"] = property(lambda self: self.config[KEY]["start"], lambda _self, _value: None)
-    return type(base.__name__, (base,), names | members)

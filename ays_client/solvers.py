@@ -21,6 +21,7 @@ class Solver(StrEnum):
     UNIPC_3 = "unipc_3"
     DEIS = "deis"
     IPNDM = "ipndm"
+    FITTED = "fitted"
     EULER_ANCESTRAL = "euler_ancestral"
     DDPM = "ddpm"
     SDDIM = "sddim"
@@ -30,7 +31,6 @@ class Solver(StrEnum):
     ER_SDE_1 = "er_sde_1"
     ER_SDE_2 = "er_sde_2"
     ER_SDE_3 = "er_sde_3"
-    FITTED = "fitted"
 
 
 @dataclass(frozen=True)
@@ -171,6 +171,8 @@ CARDS: Mapping[Solver, Card] = {
         at_sigma_min={"lower_order_final": False},
     ),
     Solver.IPNDM: Card(order=2, kdiffusion="sample_ipndm (ComfyUI)"),
+    # Levels and weights of one model and guidance, so no scheduler of diffusers runs it by its name alone.
+    Solver.FITTED: Card(order=1),
     Solver.EULER_ANCESTRAL: _ANCESTRAL,
     Solver.DDPM: _ANCESTRAL,
     Solver.SDDIM: _ANCESTRAL,
@@ -195,6 +197,4 @@ CARDS: Mapping[Solver, Card] = {
     Solver.ER_SDE_1: Card(order=1, stochastic=True, exact=False, kdiffusion="sample_er_sde(max_stage=1) (ComfyUI)"),
     Solver.ER_SDE_2: Card(order=2, stochastic=True, exact=False, kdiffusion="sample_er_sde(max_stage=2) (ComfyUI)"),
     Solver.ER_SDE_3: Card(order=2, stochastic=True, exact=False, kdiffusion="sample_er_sde(max_stage=3) (ComfyUI)"),
-    # Levels and weights of one model and guidance, so no scheduler of diffusers runs it by its name alone.
-    Solver.FITTED: Card(order=1),
 }

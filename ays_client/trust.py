@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from ays_client.contract import Schedule, Target
+from ays_client.contract import Schedule, Solver, Source, Target
 from ays_client.errors import ScheduleRefused
 from ays_client.scheduler_rules import kind_of
 from ays_client.stock import times_between
@@ -16,6 +16,9 @@ _RANGE = 0.01
 _TIMES = 0.03
 """Share of the training timesteps by which a served timestep may miss that of its level: interpolated ones are not exact."""
 
+_SUM = 1e-6
+"""How far the weights of a step may sum to another number than 1."""
+
 _IT = "the schedule"
 
 
@@ -25,14 +28,18 @@ def check_answer(schedule: Schedule, asked: Target) -> None:
     Raises:
         ScheduleRefused: it is for another model, budget, solver, terminal or guidance, or is malformed.
     """
-    # Without a guidance of its own a question means the model's.
-    names = ("model", "nfe", "steps", "solver", "terminal", *["guidance_scale"] * (asked.guidance_scale is not None))
-    for name in names:
+    for name in ("model", "nfe", "steps", "solver", "terminal", *["guidance_scale"] * _guided(schedule, asked)):
         received, expected = getattr(schedule, name), getattr(asked, name)
         if received != expected:
             why = f"received {name}={received}, expected {name}={expected}"
             raise ScheduleRefused.of(_IT, why=why, fix="check the address of the service")
     check_levels(schedule)
+
+
+def _guided(schedule: Schedule, asked: Target) -> bool:
+    """Whether the guidance must be the same: a question without one means the model's, and published and stock levels are of none."""
+    table = schedule.source in {Source.PUBLISHED, Source.STOCK} and schedule.guidance_scale is None and schedule.weights is None
+    return asked.guidance_scale is not None and not table
 
 
 def check_levels(schedule: Schedule) -> None:
@@ -49,6 +56,7 @@ def check_levels(schedule: Schedule) -> None:
         (not _falls(levels), "its levels do not decrease"),
         (not _falls(times), "its timesteps do not decrease"),
         (levels[-1:] != [0.0] if schedule.terminal == "zero" else min(levels, default=0) <= 0, "it does not end where it says"),
+        (not _weighted(schedule), "its weights are not those of its solver and steps"),
         (schedule.t is not None and len(schedule.t) != len(levels), "its t are not those of its levels"),
     ):
         if wrong:
@@ -87,6 +95,15 @@ def _check_times(name: str, table: Sequence[float], schedule: Schedule) -> None:
     miss, received, expected = max((abs(time - mine), time, mine) for time, mine in zip(schedule.timesteps, own, strict=True))
     if miss > _TIMES * len(table):
         _differ(name, "map from noise levels to timesteps", f"timestep {received:g}", f"{expected:g}")
+
+
+def _weighted(schedule: Schedule) -> bool:
+    """Whether a fitted schedule has weights of sum 1 for the evaluations that each step has, and no other schedule has any."""
+    if schedule.weights is None or schedule.solver is not Solver.FITTED:
+        return schedule.weights is None and schedule.solver is not Solver.FITTED
+    return len(schedule.weights) == schedule.steps and all(
+        1 <= len(own) <= known and math.isclose(sum(own), 1.0, abs_tol=_SUM) for known, own in enumerate(schedule.weights, start=1)
+    )
 
 
 def _falls(values: Sequence[float]) -> bool:

@@ -30,7 +30,8 @@ def {name}(n, sigma_min, sigma_max, device):
 
 
 scheduler = sd_schedulers.Scheduler("{name}", "{label}", {name})
-sd_schedulers.schedulers.append(scheduler)
+# The web UI runs this file again when its scripts are reloaded.
+sd_schedulers.schedulers[:] = [other for other in sd_schedulers.schedulers if other.name != scheduler.name] + [scheduler]
 sd_schedulers.schedulers_map |= {{scheduler.name: scheduler, scheduler.label: scheduler}}
 '''
 

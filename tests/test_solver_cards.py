@@ -1,10 +1,12 @@
 """One solver, three places: the worker's declaration, the client's card and the page of documentation agree."""
 
+import re
 from pathlib import Path
 
 import diffusers
 import pytest
 
+from ays_client.consumers import Format, runs_solver
 from ays_client.solvers import CARDS, Card, Solver
 from worker.ays.solvers import SOLVERS
 
@@ -53,5 +55,18 @@ def test_the_named_schedulers_exist_and_take_the_named_arguments(solver: Solver)
 
 
 def test_the_table_of_the_page_is_what_is_declared() -> None:
-    lines = [line for line in PAGE.read_text().splitlines() if line.startswith("| `")]
+    table, *_ = PAGE.read_text().split("\n## ")
+    lines = [line for line in table.splitlines() if line.startswith("| `")]
     assert lines == [row(solver.value, card) for solver, card in CARDS.items()]
+
+
+def test_the_map_of_comfyui_names_what_the_node_runs() -> None:
+    section = PAGE.read_text().split("\n## ComfyUI\n")[1].split("\n## ")[0]
+    told = {}
+    for line in section.splitlines():
+        if line.startswith("| `"):
+            names, of_sigma, _, of_flow, _ = line.strip("| ").split(" | ")
+            told |= {name: [cell.startswith("none") for cell in (of_sigma, of_flow)] for name in re.findall(r"`(\w+)`", names)}
+    assert set(told) == set(Solver)
+    for solver in set(Solver) - {Solver.FITTED}:
+        assert told[solver] == [not runs_solver(Format.COMFYUI, solver, kind) for kind in ("vp", "flow")]

@@ -4,8 +4,11 @@ import { SOLVERS } from "./solvers.js";
 
 /** How each tab is called, and what to do with its text. */
 export const TABS = {
-  diffusers: ["diffusers", "Overwrite the scheduler's levels after set_timesteps, which would round them."],
-  comfyui: ["ComfyUI", "Paste into the sigmas of a ManualSigmas node, for SamplerCustom."],
+  apply: ["Pipeline", "pip install align-your-steps-service. The call sites of the pipeline stay as they are; restore(pipe) undoes it."],
+  diffusers: ["diffusers", "Without our package: levels are written over those of set_timesteps, whose arguments would round or shift them."],
+  comfyui: ["ComfyUI", "Paste into the sigmas of a ManualSigmas node, for SamplerCustom; docs/solvers.md names the sampler."],
+  a1111: ["A1111, Forge", "Save it in the folder scripts/, then choose this scheduler, its sampler and its number of steps."],
+  sdnext: ["SD.Next", "Paste into Timesteps override: whole numbers, so up to 0.3 % off. Karras, beta and exponential sigmas off."],
   kdiffusion: ["k-diffusion", "Noise-to-signal ratios, whatever the model's own process."],
   sdcpp: ["stable-diffusion.cpp", "An argument of its command line."],
   curl: ["curl", "What an inference server asks; the answer may be cached."],
@@ -30,7 +33,9 @@ export async function code(api, format, { path, state }) {
   const formatted = (name) => `${path}${path.includes("?") ? "&" : "?"}format=${name}`;
   switch (format) {
     case "comfyui":
-      return api.text(formatted("comfyui"));
+    case "a1111":
+    case "sdnext":
+      return api.text(formatted(format));
     case "sdcpp":
       return `--sigmas ${await api.text(formatted("sdcpp"))}`;
     case "kdiffusion":
@@ -39,6 +44,8 @@ export async function code(api, format, { path, state }) {
       return diffusers(await api.get(formatted("diffusers")));
     case "curl":
       return curl(path);
+    case "apply":
+      return path.includes("?") ? apply(state) : applyById(path.split("/").at(-1));
     default:
       return path.includes("?") ? client(state) : byId(path.split("/").at(-1));
   }
@@ -52,6 +59,7 @@ export async function code(api, format, { path, state }) {
  * @returns {Promise<string>}  Rejected where the format needs the levels.
  */
 export async function unanswered(format, { path, state, request }) {
+  if (format === "apply" && !request) return apply(state);
   if (format === "python") return request ? submitted(request) : client(state);
   if (format === "curl" && !request) return curl(path);
   throw new Error(request ? "Computed in this page. Validate it, and the service has it in every format." : "Nothing to copy yet: a job has to compute it first.");
@@ -60,29 +68,59 @@ export async function unanswered(format, { path, state, request }) {
 const curl = (path) => `curl -sS --fail-with-body '${location.origin}${path}'`;
 
 function kdiffusion(solver, sigmas) {
-  const levels = `import torch\n\nsigmas = torch.tensor(${sigmas})`;
-  const [, name, options, comfy] = /^(\w+)(?:\((.*?)\))?( \(ComfyUI\))?$/.exec(SOLVERS[solver].kdiffusion ?? "") ?? [];
-  if (!name) return `# k-diffusion does not have ${SOLVERS[solver].title}; the levels are these.\n${levels}`;
-  const library = comfy ? "comfy.k_diffusion" : "k_diffusion";
-  return `from ${library} import sampling\n${levels}\nsamples = sampling.${name}(model, sigmas[0] * noise, sigmas${options ? `, ${options}` : ""})`;
+  const [, name, options] = /^(\w+)(?:\((.*?)\))?$/.exec(SOLVERS[solver].kdiffusion);
+  return `import torch
+from k_diffusion import sampling
+
+sigmas = torch.tensor(${sigmas})
+samples = sampling.${name}(model, sigmas[0] * noise, sigmas${options ? `, ${options}` : ""})`;
 }
 
 const python = (value) =>
   JSON.stringify(value, null, 1).replaceAll(/\n */g, " ").replaceAll(/\[ | \]|\{ | \}/g, (text) => text.trim())
     .replaceAll(": true", ": True").replaceAll(": false", ": False").replaceAll(": null", ": None");
 
-const diffusers = ({ scheduler, config, timesteps, sigmas }) => `import diffusers
+function diffusers({ scheduler, config, timesteps, sigmas, note }) {
+  if (scheduler === "DPMSolverSinglestepScheduler") throw new Error(`Not in a few lines: ${note}. Ask for another solver.`);
+  // Heun evaluates every inner level at the end of a step and at the start of the next one.
+  const twice = (name, parts) => (scheduler === "HeunDiscreteScheduler" ? `\n    scheduler.${name} = torch.cat([${parts}])` : "");
+  return `import functools
+
+import diffusers
 import torch
 
-scheduler = diffusers.${scheduler}.from_config(pipeline.scheduler.config, **${python(config)})
-scheduler.set_timesteps(${timesteps.length})
-scheduler.timesteps = torch.tensor(${python(timesteps)})
-scheduler.sigmas = torch.tensor(${python(sigmas)})`;
+scheduler = diffusers.${scheduler}.from_config(pipe.scheduler.config, **${python(config)})
+stock = scheduler.set_timesteps
 
-const client = ({ model, nfe, solver, terminal }) => `from ays_client import Client
+
+@functools.wraps(stock)
+def set_timesteps(steps=None, device=None, *, mu=None, **ignored):
+    stock(${timesteps.length}, device=device, **({} if mu is None else {"mu": mu}))
+    times = torch.tensor(${python(timesteps)}, device=device)
+    levels = torch.tensor(${python(sigmas)})
+    scheduler.timesteps, scheduler.sigmas = times, levels${twice("timesteps", "times[:1], times[1:].repeat_interleave(2)")}${twice("sigmas", "levels[:1], levels[1:-1].repeat_interleave(2), levels[-1:]")}
+
+
+scheduler.set_timesteps = set_timesteps
+pipe.scheduler = scheduler`;
+}
+
+const asked = ({ model, nfe, solver, terminal }) => `"${model}", nfe=${nfe}, solver="${solver}"${terminal === "zero" ? "" : `, terminal="${terminal}"`}`;
+
+const apply = (state) => `from ays_client import Schedules, apply_schedule
+
+schedules = Schedules("${location.origin}")  # once per process
+apply_schedule(pipe, schedules.get(${asked(state)}), swap=True)`;
+
+const applyById = (id) => `from ays_client import Client, apply_schedule
 
 with Client("${location.origin}") as client:
-    schedule = client.schedule("${model}", nfe=${nfe}, solver="${solver}"${terminal === "zero" ? "" : `, terminal="${terminal}"`}, fallback="stock")
+    apply_schedule(pipe, client.schedule_by_id("${id}"), swap=True)`;
+
+const client = (state) => `from ays_client import Client
+
+with Client("${location.origin}") as client:
+    schedule = client.schedule(${asked(state)}, fallback="stock")
 
 print(schedule.source, schedule.sigmas)`;
 

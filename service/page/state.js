@@ -5,10 +5,10 @@ import { possible, SOLVERS } from "./solvers.js";
 export const NFE = { min: 2, max: 64 };
 export const DETAIL = { min: 0, max: 3, step: 0.1, start: 1.8 };
 export const EFFORTS = ["fast", "standard", "max"];
-export const FORMATS = ["diffusers", "comfyui", "kdiffusion", "sdcpp", "curl", "python"];
+export const FORMATS = ["apply", "diffusers", "comfyui", "a1111", "sdnext", "kdiffusion", "sdcpp", "curl", "python"];
 
 const DEFAULTS = {
-  model: null, solver: "dpmpp_2m", nfe: 8, terminal: "zero", detail: "auto", effort: "standard", format: "diffusers", search: "",
+  model: null, solver: "dpmpp_2m", nfe: 8, terminal: "zero", detail: "auto", effort: "standard", format: "apply", search: "",
 };
 
 /** Reads a query string; what it does not say or says wrongly is the default. */

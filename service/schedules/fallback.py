@@ -144,7 +144,7 @@ def compose(
             "provenance": provenance,
         }
     )
-    return body.model_copy(update={"id": identity(body), "formats": links(path)})
+    return body.model_copy(update={"id": identity(body), "formats": links(path, body)})
 
 
 def _times(store: Store, model: Model, levels: list[float]) -> list[float]:

@@ -1,16 +1,20 @@
 """Every format is read back by the rule of the tool that takes it."""
 
+import inspect
 import json
 import re
 import sys
 from itertools import pairwise
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, Literal, NamedTuple
 
+import diffusers as diffusers_package
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
+from ays_client.consumers import runs_solver, takes
 from ays_client.contract import Schedule, Solver
 from ays_client.errors import ScheduleRefused
 from ays_client.formats import Format, comfyui, diffusers, fixed_point, links, render, sdcpp
@@ -39,7 +43,7 @@ def test_sdcpp_reads_the_same_floats(kind):
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("form", [Format.KDIFFUSION, Format.EDM])
 def test_lists_hold_all_levels(kind, form):
-    one = schedule(kind=kind)
+    one = schedule(kind=kind, solver=Solver.HEUN)
     assert json.loads(render(one, form)) == one.sigmas
 
 
@@ -55,12 +59,12 @@ def test_fixed_point_is_exact_and_has_no_exponent(level):
 @pytest.mark.parametrize("solver", list(Solver))
 def test_diffusers_names_a_scheduler_and_one_time_for_each_evaluated_level(kind, solver):
     one = schedule(kind=kind, solver=solver)
-    answer = diffusers(one)
-    if kind in CARDS[solver].schedulers:
-        assert answer["scheduler"].endswith("Scheduler")
-    else:
-        assert answer["scheduler"] is None
-        assert "sample with k-diffusion or ComfyUI" in answer["note"]
+    if kind not in CARDS[solver].schedulers:
+        with pytest.raises(ScheduleRefused, match="format diffusers is refused"):
+            render(one, Format.DIFFUSERS)
+        return
+    answer = json.loads(render(one, Format.DIFFUSERS))
+    assert answer["scheduler"].endswith("Scheduler")
     assert len(answer["timesteps"]) == one.steps
     assert len(answer["sigmas"]) == one.steps + 1
     if kind == "flow":
@@ -72,15 +76,86 @@ def test_diffusers_names_a_scheduler_and_one_time_for_each_evaluated_level(kind,
     assert (answer["sigmas"][-1] > 0) == (solver is Solver.DEIS), "diffusers' DEIS divides by the logarithm of the last level"
 
 
+def fitted(kind="vp"):
+    return schedule(kind=kind, solver=Solver.FITTED, weights=[[1.0], [1.5, -0.5], [0.5, 0.25, 0.25], [1.0, 0.5, -0.25, -0.25]])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("form", [form for form in Format if form is not Format.JSON])
+def test_formats_without_weights_refuse_a_fitted_schedule(kind, form):
+    with pytest.raises(ScheduleRefused, match=f"format {form.value} is refused: it carries levels alone") as refused:
+        render(fitted(kind), form)
+    solver = re.search(r"ask for solver=(\w+)", str(refused.value))
+    if solver:
+        assert runs_solver(form, Solver(solver[1]), kind)
+    assert links("/", fitted(kind)) == {}
+    assert Schedule.model_validate_json(render(fitted(kind), Format.JSON)).weights == fitted(kind).weights
+
+
+class OlderSchedule(Schedule):
+    """The body as clients knew it before there were weights."""
+
+    weights: ClassVar[None] = None
+
+
+def test_an_older_client_refuses_a_fitted_schedule():
+    """It knows neither the solver nor the weights, and its bodies take no field that they do not know."""
+    body = fitted().model_dump(mode="json")
+    assert "weights" not in OlderSchedule.model_fields
+    with pytest.raises(ValidationError, match="weights\n  Extra inputs are not permitted"):
+        OlderSchedule.model_validate(body)
+    # Nor one that drops what it does not know: the solver is none of its own.
+    with pytest.raises(ValidationError, match="Input should be 'euler'"):
+        TypeAdapter(Literal[tuple(solver.value for solver in Solver if solver is not Solver.FITTED)]).validate_python(body["solver"])
+
+
+@pytest.mark.parametrize("form", list(Format))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_format_answers_what_its_tool_runs_and_refuses_the_rest_with_a_way_out(form, kind):
+    answered = {solver for solver in Solver if solver is not Solver.FITTED and answers(schedule(kind=kind, solver=solver), form)}
+    unfit = {(Format.A1111, "flow"), (Format.SDNEXT, "edm"), (Format.SDNEXT, "ve")}
+    assert bool(answered) == ((form, kind) not in unfit)
+    if form in {Format.COMFYUI, Format.COMFYUI_API}:
+        assert {Solver.UNIPC, Solver.DEIS} & answered == set()
+        assert (Solver.HEUN in answered) == (kind != "flow")
+    if form is Format.EDM:
+        assert answered == {Solver.EULER, Solver.DDIM, Solver.HEUN}
+
+
+def answers(one, form):
+    if takes(one, form) and (form, one.kind) not in {(Format.SDNEXT, "edm"), (Format.SDNEXT, "ve")}:
+        return bool(render(one, form))
+    with pytest.raises(ScheduleRefused, match="; fix: "):
+        render(one, form)
+    return False
+
+
+@pytest.mark.parametrize("form", [Format.KDIFFUSION, Format.COMFYUI, Format.EDM, Format.SDCPP, Format.A1111])
+def test_heun_ends_at_a_positive_level_with_one_more_evaluation_elsewhere(form):
+    with pytest.raises(ScheduleRefused, match="with one more evaluation; fix: ask for terminal=zero"):
+        render(schedule(solver=Solver.HEUN, sigmas=(14.0, 3.0, 0.7, 0.1)), form)
+
+
+@pytest.mark.parametrize("solver", [solver for solver in Solver if runs_solver(Format.SDNEXT, solver, "vp")])
+def test_what_sdnext_passes_on_is_an_argument_of_that_scheduler(solver):
+    """It gives `timesteps=`, to a scheduler of a flow model `sigmas=`, to `set_timesteps`."""
+    name = CARDS[solver].schedulers["vp"]
+    assert "timesteps" in inspect.signature(getattr(diffusers_package, name).set_timesteps).parameters
+    if runs_solver(Format.SDNEXT, solver, "flow"):
+        name = CARDS[solver].schedulers["flow"]
+        assert "sigmas" in inspect.signature(getattr(diffusers_package, name).set_timesteps).parameters
+
+
 def test_json_is_the_schedule():
     one = schedule()
     assert Schedule.model_validate_json(render(one, Format.JSON)) == one
 
 
 def test_links_keep_a_query():
-    assert links("/v1/schedules/x")["comfyui"] == "/v1/schedules/x?format=comfyui"
-    assert links("/v1/schedules?nfe=8")["edm"] == "/v1/schedules?nfe=8&format=edm"
-    assert "json" not in links("/")
+    one = schedule(solver=Solver.HEUN)
+    assert links("/v1/schedules/x", one)["comfyui"] == "/v1/schedules/x?format=comfyui"
+    assert links("/v1/schedules?nfe=8", one)["edm"] == "/v1/schedules?nfe=8&format=edm"
+    assert "json" not in links("/", one)
 
 
 def test_the_api_graph_holds_what_the_node_reads():
@@ -139,7 +214,10 @@ def web_ui(monkeypatch):
 @pytest.mark.parametrize("end", [(0.0,), ()])
 def test_the_web_ui_gets_exactly_the_levels_for_these_steps(web_ui, end):
     one = schedule(sigmas=(14.6146, 3.5, 0.7, 1e-05, *end))
-    exec(compile(render(one, Format.A1111), "script", "exec"), {})
+    web_ui.schedulers.append(Scheduler("karras", "Karras", None))
+    for _ in range(2):  # as when its scripts are reloaded
+        exec(compile(render(one, Format.A1111), "script", "exec"), {})
+    assert web_ui.schedulers.pop(0).name == "karras"
     (scheduler,) = web_ui.schedulers
     assert web_ui.schedulers_map[scheduler.label] is web_ui.schedulers_map[scheduler.name] is scheduler
     assert scheduler.function(n=one.steps, sigma_min=0.03, sigma_max=14.6, device="cpu") == one.sigmas

@@ -8,6 +8,7 @@ import time
 import pytest
 
 from ays_client import NotFound, ScheduleRefused, Schedules, Unavailable
+from ays_client.contract import Source
 from ays_client.errors import ServiceError
 from tests.client.hostile import GOOD, Dead, Deaf, Hostile
 from tests.service.worker import measured
@@ -200,6 +201,13 @@ def test_an_answer_for_another_guidance_is_none(guidance):
         service.body = GOOD.model_copy(update={"guidance_scale": guidance}).model_dump_json().encode()
         with pytest.raises(ScheduleRefused, match=f"received guidance_scale={guidance}, expected guidance_scale=5.0"):
             ask(schedules, guidance_scale=5.0)
+
+
+def test_a_published_table_answers_every_guidance():
+    with Hostile() as service:
+        service.body = GOOD.model_copy(update={"guidance_scale": None, "source": Source.PUBLISHED}).model_dump_json().encode()
+        schedules = Schedules(service.url, snapshots=None, strict=True)
+        assert ask(schedules, guidance_scale=5.0).guidance_scale is None
 
 
 @pytest.mark.usefixtures("store")

@@ -18,16 +18,13 @@ from types import ModuleType, SimpleNamespace
 
 import httpx2
 import pytest
-import torch
 import uvicorn
 from starlette.requests import Request
 
-from ays_client.contract import Schedule, Solver
 from ays_client.schedulers import scheduled
 from tests.cli.commands import REPOSITORY
 from tests.client.hostile import Dead, Hostile
 from tests.integrate import digits
-from tests.integrate.problems import schedule
 from worker.models.digits import PIPELINE
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -187,53 +184,3 @@ def test_ray_serve(load, expected, monkeypatch):
     assert answer.media_type == "image/png"
     assert digits.pixels(answer.body) == expected
     assert scheduled(replica.pipe.scheduler)
-
-
-class Model:
-    """Of ComfyUI's MODEL, what a scheduler asks for."""
-
-    def get_model_object(self, name):
-        return name
-
-
-def queue(module, **changes):
-    """What ComfyUI does with a node: defaults from INPUT_TYPES, then its FUNCTION; as many results as RETURN_TYPES.
-
-    The rules: https://docs.comfy.org/custom-nodes/backend/server_overview.
-    """
-    (node,) = module.NODE_CLASS_MAPPINGS.values()
-    assert set(module.NODE_DISPLAY_NAME_MAPPINGS) == set(module.NODE_CLASS_MAPPINGS)
-    required = node.INPUT_TYPES()["required"]
-    inputs = {name: options[0]["default"] for name, (_, *options) in required.items() if options}
-    assert inputs["solver"] in required["solver"][0]
-    results = getattr(node(), node.FUNCTION)(**inputs | {"model": Model()} | changes)
-    assert len(results) == len(node.RETURN_TYPES)
-    return results[0]
-
-
-def test_comfyui(load, monkeypatch):
-    module = load("comfyui_node")
-    sigmas = queue(module, service_model="digits")
-    assert torch.equal(sigmas, torch.FloatTensor([*digits.LEVELS, 0.0]))
-    # As ComfyUI's own schedulers, denoise keeps the last steps.
-    assert torch.equal(queue(module, service_model="digits", denoise=0.5), sigmas[-5:])
-    assert len(queue(module, service_model="digits", denoise=0.0)) == 0
-
-    own = ModuleType("comfy.samplers")
-    own.calculate_sigmas = lambda sampling, name, steps: torch.linspace(9, 0, steps + 1) if (sampling, name) else None
-    comfy = ModuleType("comfy")
-    comfy.samplers = own
-    monkeypatch.setitem(sys.modules, "comfy", comfy)
-    monkeypatch.setitem(sys.modules, "comfy.samplers", own)
-    assert torch.equal(queue(module, service_model="digits", steps=5), torch.linspace(9, 0, 6))
-
-
-def test_comfyui_samples_flow_models_in_t(load, service):
-    flow = schedule(kind="flow", model="digits", solver=Solver.EULER)
-    before, service.body = service.body, flow.model_dump_json().encode()
-    try:
-        assert Schedule.model_validate_json(service.body).kind == "flow"
-        sigmas = queue(load("comfyui_node"), service_model="digits", solver="euler")
-    finally:
-        service.body = before
-    assert torch.equal(sigmas, torch.FloatTensor(flow.t))

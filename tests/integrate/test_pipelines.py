@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from ays_client import pipelines
+from ays_client import notices
 from ays_client.contract import Solver
 from ays_client.errors import ScheduleRefused
 from ays_client.pipelines import applied, apply_schedule, restore
-from ays_client.schedulers import scheduled
 from tests.integrate import tiny
 from tests.integrate.problems import EDM_STD, LATENT, schedule
 from worker.ays.solvers import SOLVERS, sample
@@ -24,7 +23,7 @@ EXACT = 1e-5
 
 @pytest.fixture(autouse=True)
 def fresh_warnings():
-    pipelines._warn_once.cache_clear()
+    notices.warn_once.cache_clear()
 
 
 def seeded(make, *arguments):
@@ -95,48 +94,44 @@ def test_flux_with_a_multistep_scheduler_does_not_fall_back_on_28_steps():
     assert len(one.calls) == 8
 
 
-@pytest.mark.parametrize("steps", [{}, {"num_inference_steps": 8}, {"num_inference_steps": 30}])
-@pytest.mark.parametrize(("strength", "left"), [(0.5, 4), (1.0, 8), (0.13, 1)])
-def test_the_strength_of_img2img_keeps_the_last_part(steps, strength, left):
+@pytest.mark.parametrize("steps", [8, 15, 50])
+@pytest.mark.parametrize("strength", [0.02, 0.13, 0.5, 0.9, 1.0])
+def test_the_strength_of_img2img_is_the_noise_level_that_it_was(steps, strength):
     base = seeded(tiny.stable_diffusion)
+    own, wanted = copy.deepcopy(base.pipe.scheduler), schedule()
+    own.set_timesteps(steps)
     pipe = diffusers.StableDiffusionImg2ImgPipeline(**base.pipe.components, requires_safety_checker=False)
     one = tiny.Tiny(pipe, base.call | {"image": torch.randn(base.shape)}, "unet", base.shape)
-    wanted = schedule()
     apply_schedule(pipe, wanted, strict=True)
-    (found, _) = one(strength=strength, generator=torch.Generator().manual_seed(3), **steps)
-    assert len(one.calls) == left
+    (found, _) = one(strength=strength, num_inference_steps=steps, generator=torch.Generator().manual_seed(3))
+    start = int(own.timesteps[min(steps - int(steps * strength), len(own.timesteps) - 1)])
+    signal = float(own.alphas_cumprod[start])
+    level = math.sqrt((1 - signal) / signal)
+    levels, times = [level, *[one for one in wanted.sigmas if one < level]], [start, *[one for one in wanted.timesteps if one < start]]
+    if strength == 1.0:
+        levels, times = wanted.sigmas, wanted.timesteps
+    assert len(one.calls) == len(times)
     noise = torch.randn(base.shape, generator=torch.Generator().manual_seed(3))
-    levels = wanted.sigmas[8 - left :]
-    ended = replay(one, wanted, one.call["image"] + levels[0] * noise, levels=levels)
-    close(found, ended, scale=4)
+    part = wanted.model_copy(update={"sigmas": levels, "timesteps": times})
+    close(found, replay(one, part, one.call["image"] + levels[0] * noise), scale=4)
 
 
 def test_the_strength_of_img2img_with_a_flow_model():
     base = seeded(tiny.stable_diffusion_3)
+    own = copy.deepcopy(base.pipe.scheduler)
+    own.set_timesteps(28)
     pipe = diffusers.StableDiffusion3Img2ImgPipeline(**base.pipe.components | {"vae": tiny.stable_diffusion().pipe.vae})
     call = base.call | {"image": torch.randn(base.shape)}
     one = tiny.Tiny(pipe, {**call, "height": 16, "width": 16}, "transformer", base.shape)
     wanted = schedule(kind="flow", solver=Solver.EULER)
     apply_schedule(pipe, wanted, strict=True)
-    (found, *_) = one(strength=0.5, generator=torch.Generator().manual_seed(3))
-    assert len(one.calls) == 4
+    (found, *_) = one(strength=0.5, num_inference_steps=28, generator=torch.Generator().manual_seed(3))
+    t = float(own.sigmas[14])
+    levels = [t / (1 - t), *[one for one in wanted.sigmas if one < t / (1 - t)]]
+    part = wanted.model_copy(update={"sigmas": levels, "timesteps": [level / (1 + level) for level in levels[:-1]]})
+    assert len(one.calls) == len(levels) - 1
     noise = torch.randn(base.shape, generator=torch.Generator().manual_seed(3))
-    levels = wanted.sigmas[4:]
-    close(found, replay(one, wanted, one.call["image"] + levels[0] * noise, levels=levels), scale=4)
-
-
-def test_img2img_made_from_a_scheduled_pipeline_counts_its_steps_or_says_so():
-    base = seeded(tiny.stable_diffusion)
-    apply_schedule(base.pipe, schedule(), strict=True)
-    pipe = diffusers.StableDiffusionImg2ImgPipeline.from_pipe(base.pipe)
-    assert scheduled(pipe.scheduler)
-    pipe.set_progress_bar_config(disable=True)
-    call = base.call | {"image": torch.randn(base.shape), "strength": 0.5}
-    pipe(**call, num_inference_steps=8)
-    with pytest.raises(
-        ScheduleRefused, match="img2img would begin at step 25, and the schedule has 8 steps; fix: pass num_inference_steps=8"
-    ):
-        pipe(**call)
+    close(found, replay(one, part, one.call["image"] + levels[0] * noise), scale=4)
 
 
 @pytest.mark.parametrize("name", ["DDPMPipeline", "DDIMPipeline"])

@@ -166,7 +166,8 @@ def test_singlestep_pairs_the_levels_and_refuses_those_that_are_pairs_already():
     [
         (MULTISTEP, {"solver_order": 3, "solver_type": "heun"}, "dpmpp_3m"),
         (MULTISTEP, {"solver_order": 3}, None),
-        (MULTISTEP, {"solver_type": "heun"}, None),
+        (MULTISTEP, {"solver_type": "heun"}, "res_multistep"),
+        (MULTISTEP, {"solver_type": "heun", "algorithm_type": "sde-dpmsolver++"}, "dpmpp_2m_sde_heun"),
         ("UniPCMultistepScheduler", {}, "unipc"),
         ("UniPCMultistepScheduler", {"solver_order": 3}, "unipc_3"),
         ("FlowMatchEulerDiscreteScheduler", {"stochastic_sampling": True}, None),

@@ -63,6 +63,12 @@ def vae(**changes):
     return diffusers.AutoencoderKL(**{"block_out_channels": (8, 8), "norm_num_groups": 4, "latent_channels": 4} | changes)
 
 
+def image_vae(channels):
+    """One of a flow model's pipelines."""
+    blocks = {"down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2}
+    return vae(**blocks, latent_channels=channels, shift_factor=0.1, scaling_factor=0.3)
+
+
 def stable_diffusion(scheduler=None):
     scheduler = scheduler or diffusers.PNDMScheduler(**LATENT, skip_prk_steps=True, steps_offset=1)
     pipe = diffusers.StableDiffusionPipeline(
@@ -94,12 +100,12 @@ def stable_diffusion_xl():
     return Tiny(pipe, call | {"output_type": "latent", "return_dict": False}, "unet", (2, 4, 8, 8))
 
 
-def stable_diffusion_3():
+def stable_diffusion_3(channels=4):
     network = diffusers.SD3Transformer2DModel(
         sample_size=8,
         patch_size=1,
-        in_channels=4,
-        out_channels=4,
+        in_channels=channels,
+        out_channels=channels,
         num_layers=1,
         attention_head_dim=8,
         num_attention_heads=2,
@@ -111,7 +117,7 @@ def stable_diffusion_3():
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0)
     pipe = diffusers.StableDiffusion3Pipeline(transformer=network, vae=None, scheduler=scheduler, **none)
     call = {"prompt_embeds": torch.randn(2, 5, 16), "pooled_prompt_embeds": torch.randn(2, 16), "guidance_scale": 1.0}
-    return Tiny(pipe, call | {"height": 64, "width": 64, "output_type": "latent", "return_dict": False}, "transformer", (2, 4, 8, 8))
+    return Tiny(pipe, call | {"height": 64, "width": 64, "output_type": "latent", "return_dict": False}, "transformer", (2, channels, 8, 8))
 
 
 def flux(scheduler=None):

@@ -125,3 +125,15 @@ def test_mistakes_in_the_models_file(models_file: Callable[[str], Path], text: s
 def test_a_missing_models_file(tmp_path: Path):
     with pytest.raises(ModelError, match="correct the file or the path in AYS_MODELS"):
         Registry(tmp_path / "gone.toml")
+
+
+def test_a_step_distilled_model_is_refused_with_the_reason(copy: Path, models_file: Callable[[str], Path]):
+    text = f'[models.fast]\nkind = "diffusers"\npath = "{copy}"\nsteps_distilled = true\n'
+    registry = Registry(models_file(text))
+    assert "fast" in {card.id for card in registry.cards()}
+    with pytest.raises(
+        ModelError, match=r"model 'fast': received a step-distilled checkpoint .* fix: sample it with the scheduler and steps"
+    ):
+        registry.load("fast")
+    with pytest.raises(ModelError, match="received published beside steps_distilled = true"):
+        Registry(models_file(text + 'published = "stable-diffusion-xl"\n'))

@@ -146,10 +146,12 @@ def test_the_sliders_move_the_schedule_and_the_url_holds_it(measured, open_tab, 
 def test_what_is_copied_is_what_the_api_answers(measured, open_tab, api):
     page = open_tab(measured, permissions=["clipboard-read", "clipboard-write"]).page
     copied = {}
-    for name in ("diffusers", "ComfyUI", "k-diffusion", "stable-diffusion.cpp", "curl", "Python client"):
+    tabs = ("Pipeline", "diffusers", "ComfyUI", "A1111, Forge", "SD.Next", "k-diffusion", "stable-diffusion.cpp", "curl", "Python client")
+    assert page.get_by_role("tab").all_inner_texts() == list(tabs)
+    for name in tabs:
         before = page.locator("#code").inner_text()
         page.get_by_role("tab", name=name, exact=True).click()
-        if name != "diffusers":
+        if name != "Pipeline":
             expect(page.locator("#code")).not_to_have_text(before)
         expect(page.locator("#code")).not_to_be_empty()
         page.get_by_role("button", name="Copy", exact=True).click()
@@ -160,13 +162,14 @@ def test_what_is_copied_is_what_the_api_answers(measured, open_tab, api):
     assert copied["stable-diffusion.cpp"] == f"--sigmas {api.get(f'{lookup}&format=sdcpp').text}"
     assert copied["curl"] == f"curl -sS --fail-with-body '{str(api.base_url).rstrip('/')}{lookup}'"
     sigmas = api.get(lookup).json()["sigmas"]
-    for name in ("diffusers", "k-diffusion", "Python client"):
+    assert copied["SD.Next"] == api.get(f"{lookup}&format=sdnext").text
+    for name in ("Pipeline", "diffusers", "A1111, Forge", "k-diffusion", "Python client"):
         compile(copied[name], name, "exec")
     torch = type("torch", (), {"tensor": staticmethod(list)})
     given = {}
     exec(next(line for line in copied["k-diffusion"].splitlines() if line.startswith("sigmas")), {"torch": torch}, given)
     assert given["sigmas"] == sigmas
-    assert f"scheduler.set_timesteps({len(sigmas) - 1})" in copied["diffusers"]
+    assert f"stock({len(sigmas) - 1}, device=device" in copied["diffusers"]
     until(lambda: query(page).get("format") == "python", what="the format in the URL")
 
 

@@ -17,7 +17,7 @@ _WHERE = ("path", "hub", "revision", "variant")
 _HOW = ("precision", "compile", "compile_backend", "height", "width", "frames")
 _GIVEN = ("guidance_scale", "prompts", "negative_prompt", "embeddings", "classes", "condition_images", "latents", "images")
 _MOTION = ("fps", "motion_bucket_id", "noise_aug_strength")
-_KEYS = frozenset({"kind", "title", "published", *_WHERE, *_HOW, *_GIVEN, *_MOTION})
+_KEYS = frozenset({"kind", "title", "published", "steps_distilled", *_WHERE, *_HOW, *_GIVEN, *_MOTION})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +58,7 @@ class DiffusersEntry:
         latents: safetensors file of clean samples, for forward paths.
         images: folder of images, for forward paths.
         published: name of the published table that may serve it, or None.
+        steps_distilled: whether the network is distilled to few steps, and so has no schedule to look for.
     """
 
     id: str
@@ -80,6 +81,7 @@ class DiffusersEntry:
     latents: Path | None = None
     images: Path | None = None
     published: str | None = None
+    steps_distilled: bool = False
 
 
 def read_diffusers_entry(name: str, title: str, table: Table) -> DiffusersEntry:
@@ -119,6 +121,7 @@ def read_diffusers_entry(name: str, title: str, table: Table) -> DiffusersEntry:
         latents=table.path("latents"),
         images=table.path("images"),
         published=table.optional_text("published"),
+        steps_distilled=table.distilled(),
     )
 
 

@@ -45,6 +45,7 @@ class FactoryEntry:
         folder: the models file's folder; modules beside the file can be imported.
         arguments: keyword arguments of the function.
         published: name of the published table that may serve it, or None.
+        steps_distilled: whether the network is distilled to few steps, and so has no schedule to look for.
     """
 
     id: str
@@ -52,6 +53,7 @@ class FactoryEntry:
     factory: str
     folder: Path
     published: str | None = None
+    steps_distilled: bool = False
     arguments: Mapping[str, object] = field(default_factory=dict)
 
 
@@ -99,7 +101,7 @@ def _entry(name: str, table: Table) -> Entry:
 
 
 def _factory(name: str, title: str, table: Table) -> FactoryEntry:
-    table.only({"kind", "title", "factory", "arguments", "published"})
+    table.only({"kind", "title", "factory", "arguments", "published", "steps_distilled"})
     factory = table.text("factory")
     if not _FACTORY.fullmatch(factory):
         fix = "name a function by its module and a colon"
@@ -110,5 +112,6 @@ def _factory(name: str, title: str, table: Table) -> FactoryEntry:
         factory=factory,
         folder=table.folder,
         published=table.optional_text("published"),
+        steps_distilled=table.distilled(),
         arguments=table.table("arguments").content,
     )

@@ -83,6 +83,13 @@ def _card(entry: Entry | AnalyticEntry, hub: Hub) -> Card:
 
 
 def _load(entry: Entry | AnalyticEntry, hub: Hub, limit: int) -> LoadedModel:
+    if not isinstance(entry, AnalyticEntry) and entry.steps_distilled:
+        received = (
+            "a step-distilled checkpoint (steps_distilled = true in the models file), which knows only the noise levels it was distilled at"
+        )
+        fix = "sample it with the scheduler and steps that its card names, or ask for a schedule of the model that it was distilled from"
+        where = f"model {entry.id!r}"
+        raise ModelError.of(where, received=received, expected="a model of every noise level", fix=fix)
     match entry:
         case AnalyticEntry():
             model = load_analytic(entry)

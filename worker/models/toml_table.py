@@ -127,6 +127,20 @@ class Table:
             raise ModelError.of(self.where, received=f"{key} = {value!r}", expected="true or false", fix=f"write {key} = true")
         return value
 
+    def distilled(self) -> bool:
+        """Whether the table is of a step-distilled model, `steps_distilled`.
+
+        Raises:
+            ModelError: the value is neither true nor false, or the table names a published one, which is of the model before distillation.
+        """
+        if self.switch("steps_distilled") and "published" in self.content:
+            received, expected = (
+                "published beside steps_distilled = true",
+                "one of them: published tables are of models as they were trained",
+            )
+            raise ModelError.of(self.where, received=received, expected=expected, fix="remove published")
+        return self.switch("steps_distilled")
+
     def path(self, key: str) -> Path | None:
         """A path, relative ones from the models file's folder; None where it is not set.
 

@@ -235,7 +235,7 @@ def _schedule(
         provenance=provenance,
     )
     address = identity(body)
-    return body.model_copy(update={"id": address, "formats": links(f"/v1/schedules/{address}")})
+    return body.model_copy(update={"id": address, "formats": links(f"/v1/schedules/{address}", body)})
 
 
 def _integers(times: Array) -> list[int] | None:
