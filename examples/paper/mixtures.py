@@ -18,7 +18,7 @@ from torch import Tensor
 
 from worker.ays.analytic import GaussianMixture
 from worker.ays.denoise import Evaluator
-from worker.ays.ladder import ladder
+from worker.ays.search.candidates import ladder
 from worker.ays.noise import Array
 from worker.ays.paper.coordinate_search import Neighbourhood, best, descend, optimize_midpoints, stop_early, subdivide
 from worker.ays.paper.importance_sampling import GaussianProposal
@@ -60,7 +60,7 @@ def modes(law: GaussianMixture, samples: Tensor) -> float:
 
 def judge(law: GaussianMixture, solver: Solver, levels: Array, count: int) -> Array:
     """What a schedule is chosen by, shape (count,)."""
-    samples = draw(law, solver, levels, count, Stream.SEARCH)
+    samples = draw(law, solver, levels, count, Stream.TRAINING)
     return -law.log_density(samples).numpy() + modes(law, samples)
 
 

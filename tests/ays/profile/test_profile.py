@@ -85,9 +85,11 @@ def test_a_seed_decides_everything(shard) -> None:
 
 def test_flow_measurement_also_returns_the_denoised_ends_of_the_paths() -> None:
     law = spectrum()
-    shard, ends = measure_flow(evaluator(law), law.shape, log_grid(20.0, 0.02, 300), range(4), seed=0)
+    shard, paths = measure_flow(evaluator(law), law.shape, log_grid(20.0, 0.02, 300), range(4), seed=0)
     exact = law.flow(20.0 * starting_noise(law.shape, range(4), seed=0, stream=Stream.PROFILE), 20.0, 0.02)
-    torch.testing.assert_close(ends, law.denoise(exact, torch.full((4,), 0.02, dtype=torch.float64)), rtol=1e-3, atol=0)
+    torch.testing.assert_close(paths.ends, law.denoise(exact, torch.full((4,), 0.02, dtype=torch.float64)), rtol=1e-3, atol=0)
+    torch.testing.assert_close(paths.states[0], 20.0 * paths.noise)
+    torch.testing.assert_close(paths.states[-1], exact, rtol=1e-3, atol=0)
     assert shard.evaluations == 4 * 300
 
 

@@ -5,22 +5,22 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from tests.ays.problems import evaluator, flow_profile, forward_profile, plane
-from worker.ays.choice import Choice, default_choice
-from worker.ays.ladder import Candidate, fineness, heat, ladder, off_grid, optimal_levels, race
+from tests.ays.problems import FIXED, evaluator, flow_profile, forward_profile, plane
+from worker.ays.search.weight import ErrorWeight, default_weight
+from worker.ays.search.candidates import Candidate, fineness, heat, ladder, off_grid, optimal_levels, race
 from worker.ays.noise import VE
-from worker.ays.optimize import solve
+from worker.ays.search.shortest_path import solve
 from worker.ays.paths import Stream
 from worker.ays.profile.cost import StepCost, tabulate
 from worker.ays.profile.profile import refine_grid
 from worker.ays.schedule import stock_schedules
 from worker.ays.solvers import SOLVERS, sample
-from worker.ays.validate import HeldOut, hold_out, squared_errors
+from worker.ays.search.reference import ReferenceSet, solve_reference, squared_errors
 
 LAW = plane()
 FLOW, FORWARD = flow_profile(LAW, points=24, paths=4), forward_profile(LAW, points=24, paths=4)
 PROFILES = {"flow": FLOW, "forward": FORWARD}
-solvers = pytest.mark.parametrize("solver", SOLVERS.values(), ids=SOLVERS)
+solvers = pytest.mark.parametrize("solver", FIXED.values(), ids=FIXED)
 terminals = pytest.mark.parametrize("terminal", ["zero", "sigma_min"])
 
 
@@ -29,9 +29,9 @@ def stock(steps: int, terminal: str = "zero") -> dict[str, np.ndarray]:
     return stock_schedules(steps, sigma_max=20.0, sigma_min=0.05, terminal=terminal, process=process)
 
 
-def held_out(solver, n: int = 8) -> HeldOut:
-    where = {"levels": FLOW.levels, "terminal": "zero", "seed": 0, "stream": Stream.SEARCH}
-    return hold_out(solver, LAW.denoise, LAW.shape, **where, indices=range(n))
+def held_out(solver, n: int = 8) -> ReferenceSet:
+    where = {"levels": FLOW.levels, "terminal": "zero", "seed": 0, "stream": Stream.TRAINING}
+    return solve_reference(solver, LAW.denoise, LAW.shape, **where, indices=range(n))
 
 
 @solvers
@@ -39,7 +39,7 @@ def held_out(solver, n: int = 8) -> HeldOut:
 def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -> None:
     profile = PROFILES[solver.measure]
     found = ladder(profile, solver, 5, terminal=terminal)
-    assert found[0].choice == default_choice(profile, solver)
+    assert found[0].choice == default_weight(profile, solver)
     assert any(candidate.name == "optimized (first-order cost)" for candidate in found) == solver.multistep
     for candidate in found:
         choice, method = candidate.choice, candidate.method
@@ -48,7 +48,7 @@ def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -
         assert candidate.levels[-1] == (0 if terminal == "zero" else profile.levels[-1])
         if candidate.name == "entropic":
             continue  # of no cost; tests/ays/profile/test_curve.py has its closed form
-        cost, short = (StepCost(profile, m, detail=choice.detail, knee=choice.knee) for m in (method, method.truncated(2)))
+        cost, short = (StepCost(profile, m, exponent=choice.detail, cutoff=choice.knee) for m in (method, method.truncated(2)))
         solution = solve(tabulate(short), steps_max=5, to_zero=terminal == "zero", ratio_bound=choice.ratio_bound)
         optima = [solution.knots(5, start=start).tolist() for start in (None, 0)]
         received = np.abs(profile.levels[:, None] - candidate.levels[: len(optima[0])]).argmin(axis=0)
@@ -69,7 +69,7 @@ def test_the_polish_keeps_what_is_a_schedule_and_never_raises_the_cost(solver, t
         assert np.all(np.diff(new.levels) < 0)
         assert new.levels[0] == profile.levels[0] or old.levels[0] < profile.levels[0]
         fine = refine_grid(profile, fineness(profile))
-        cost = StepCost(fine, new.method, detail=new.choice.detail, knee=new.choice.knee)
+        cost = StepCost(fine, new.method, exponent=new.choice.detail, cutoff=new.choice.knee)
         knots = [np.abs(fine.levels[:, None] - levels[levels > 0]).argmin(0) for levels in (old.levels, new.levels)]
         values = [float(cost.total(row, to_zero=to_zero)) for row in knots]
         assert values[1] <= values[0] * (1 + 1e-9)
@@ -89,7 +89,7 @@ def test_bounds_that_no_schedule_fits_are_left_out() -> None:
 
 
 def test_single_optima_are_those_of_the_ladder() -> None:
-    choice = default_choice(FLOW, SOLVERS["dpmpp_2m"])
+    choice = default_weight(FLOW, SOLVERS["dpmpp_2m"])
     received = optimal_levels(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="zero", choice=choice)
     assert np.array_equal(received, ladder(FLOW, SOLVERS["dpmpp_2m"], 6, terminal="zero")[0].levels)
 
@@ -97,8 +97,8 @@ def test_single_optima_are_those_of_the_ladder() -> None:
 @terminals
 @pytest.mark.parametrize("limit", [1, 3, 6])
 def test_the_first_heat_keeps_the_default_and_the_best_without_duplicates(limit: int, terminal: str) -> None:
-    solver, where = SOLVERS["dpmpp_2m"], {"levels": FLOW.levels, "terminal": terminal, "seed": 0, "stream": Stream.SEARCH}
-    noises = hold_out(solver, LAW.denoise, LAW.shape, **where, indices=range(4))
+    solver, where = SOLVERS["dpmpp_2m"], {"levels": FLOW.levels, "terminal": terminal, "seed": 0, "stream": Stream.TRAINING}
+    noises = solve_reference(solver, LAW.denoise, LAW.shape, **where, indices=range(4))
     found = ladder(FLOW, solver, 6, terminal=terminal)
     kept = heat(solver, LAW.denoise, [*found, *found], noises, limit)
     assert len(kept) == limit
@@ -141,10 +141,10 @@ def test_the_default_is_in_the_ladder_from_the_top_as_well() -> None:
     assert first.levels[0] < second.levels[0] == FLOW.levels[0]
 
 
-def shooting_at(target: np.ndarray, n: int = 8) -> HeldOut:
+def shooting_at(target: np.ndarray, n: int = 8) -> ReferenceSet:
     """Noises whose reference is what one schedule samples, so that this schedule is the best there can be."""
     noises = held_out(SOLVERS["ddim"], n)
-    return HeldOut(noises.noise, sample(SOLVERS["ddim"], LAW.denoise, target, noises.noise), None, noises.indices)
+    return ReferenceSet(noises.noise, sample(SOLVERS["ddim"], LAW.denoise, target, noises.noise), None, noises.indices)
 
 
 def test_the_race_is_won_by_the_stock_schedule_where_that_is_best() -> None:
@@ -157,7 +157,7 @@ def test_the_race_is_won_by_the_stock_schedule_where_that_is_best() -> None:
 
 def test_a_stock_schedule_runs_to_the_end_where_all_are_bad() -> None:
     """All the optimized ones are close to the reference, every stock schedule is far from it: still one of them is kept."""
-    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", choice=Choice(1.8))
+    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", weight=ErrorWeight(1.8))
     near = [Candidate(f"near {n}", good * np.array([1, 1 + 0.001 * n, 1, 1, 1, 1])) for n in range(12)]
     outcome = race(SOLVERS["ddim"], LAW.denoise, near, stock(5), shooting_at(good, 48))
     assert outcome.ranking[0].name == "near 0"
@@ -166,7 +166,7 @@ def test_a_stock_schedule_runs_to_the_end_where_all_are_bad() -> None:
 
 
 def test_the_default_runs_to_the_end_and_is_beaten_only_where_the_noises_are_sure() -> None:
-    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", choice=Choice(1.8))
+    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", weight=ErrorWeight(1.8))
     poor, worse = (Candidate(name, good * np.array([1, factor, factor, 1, 1, 1])) for name, factor in (("poor", 0.9), ("worse", 0.6)))
     best = Candidate("best", good)
     rest = [Candidate(f"rest {n}", good * np.array([1, 1 + 0.01 * n, 1, 1, 1, 1])) for n in range(1, 12)]
@@ -178,7 +178,7 @@ def test_the_default_runs_to_the_end_and_is_beaten_only_where_the_noises_are_sur
     ends = [sample(SOLVERS["ddim"], LAW.denoise, candidate.levels, noises.noise) for candidate in (poor, best)]
     reference = ends[0].clone()
     reference[0] += 1000 * (ends[1][0] - ends[0][0])
-    unsure = race(SOLVERS["ddim"], LAW.denoise, [poor, best], stock(5), HeldOut(noises.noise, reference, None, noises.indices))
+    unsure = race(SOLVERS["ddim"], LAW.denoise, [poor, best], stock(5), ReferenceSet(noises.noise, reference, None, noises.indices))
     assert unsure.ranking[:2] == [poor, best]
     assert unsure.errors[1].mean() < unsure.errors[0].mean()
 
@@ -186,7 +186,7 @@ def test_the_default_runs_to_the_end_and_is_beaten_only_where_the_noises_are_sur
 def test_of_an_sde_what_one_noise_says_for_another_beats_the_default() -> None:
     """One noise in 48 prefers it by far: its mean is better, by nearly a standard error."""
     solver, noises = SOLVERS["sddim"], held_out(SOLVERS["sddim"], 48)
-    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", choice=Choice(1.8))
+    good = optimal_levels(FLOW, SOLVERS["ddim"], 5, terminal="zero", weight=ErrorWeight(1.8))
     default, other = Candidate("default", good * np.array([1, 0.9, 0.9, 1, 1, 1])), Candidate("other", good)
     ends = [sample(solver, LAW.denoise, candidate.levels, noises.noise, brownian=noises.brownian) for candidate in (default, other)]
     reference = ends[0].clone()
