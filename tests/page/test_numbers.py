@@ -43,7 +43,7 @@ def calls(service, chromium):
 
 
 def plain(profile):
-    origin = None if profile.origin is None else profile.origin.tolist()
+    origin = None if profile.mean_moments is None else profile.mean_moments.tolist()
     return {"levels": profile.levels.tolist(), "moments": profile.moments.tolist(), "origin": origin, "measure": profile.measure}
 
 
@@ -114,25 +114,25 @@ def test_a_schedule_for_a_detail_is_the_workers(calls, profiles, solver, termina
     profile, steps = profiles[solver.measure], [1, 2, 3, 5, 8, 13, 30]
     bound = default_weight(profile, solver).ratio_bound
     body = "const o = new m.Optimizer(args[0], SOLVERS[args[1]], args[2]); return args[3].map((steps) => o.schedule(steps));"
-    for choice in (ErrorWeight(0.0, ratio_bound=bound), ErrorWeight(2.1, KNEE, bound)):
-        asked = {"toZero": terminal == "zero", "detail": choice.detail, "ratioBound": bound}
-        asked |= {} if np.isinf(choice.knee) else {"knee": choice.knee}
+    for weight in (ErrorWeight(0.0, ratio_bound=bound), ErrorWeight(2.1, KNEE, bound)):
+        asked = {"toZero": terminal == "zero", "detail": weight.exponent, "ratioBound": bound}
+        asked |= {} if np.isinf(weight.cutoff) else {"knee": weight.cutoff}
         found = calls("optimize.js", body, plain(profile), solver.name, asked, steps)
-        expected = Optimizer(profile, solver, terminal, choice, steps_max=max(steps)).all_levels(steps)
+        expected = Optimizer(profile, solver, terminal, weight, steps_max=max(steps)).all_levels(steps)
         for levels, own in zip(found, expected, strict=True):
             np.testing.assert_allclose(levels, own, rtol=1e-9)
 
 
 @pytest.mark.parametrize("measure", ["flow", "forward"])
-def test_the_default_choice_is_the_workers(calls, profiles, measure):
+def test_the_default_weight_is_the_workers(calls, profiles, measure):
     for name, solver in SOLVERS.items():
         if solver.measure == measure:
-            choice = default_weight(profiles[measure], solver)
+            weight = default_weight(profiles[measure], solver)
             found = calls(
                 "choice.js",
                 "const c = m.defaultChoice(args[0], SOLVERS[args[1]]); return { ...c, knee: String(c.knee) };",
                 plain(profiles[measure]),
                 name,
             )
-            assert (found["detail"], float(found["knee"].replace("Infinity", "inf"))) == (choice.detail, choice.knee)
-            assert calls("choice.js", "return m.ratioBound(SOLVERS[args[0]]);", name) == choice.ratio_bound
+            assert (found["detail"], float(found["knee"].replace("Infinity", "inf"))) == (weight.exponent, weight.cutoff)
+            assert calls("choice.js", "return m.ratioBound(SOLVERS[args[0]]);", name) == weight.ratio_bound

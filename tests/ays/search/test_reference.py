@@ -41,8 +41,8 @@ def test_the_fine_schedule_itself_has_no_error(name: str, fine: str) -> None:
     noises = references(name, "sigma_min")
     errors = squared_errors(SOLVERS[fine], LAW.denoise, log_grid(20.0, 0.02, 64)[None], noises)
     assert errors == pytest.approx(0, abs=1e-24)
-    closed = np.append(log_grid(20.0, 0.02, 64), 0.0)
-    assert squared_errors(SOLVERS[fine], LAW.denoise, closed[None], references(name))[0] == pytest.approx(0, abs=1e-24)
+    clean = LAW.denoise(noises.reference, torch.full((6,), 0.02, dtype=torch.float64))
+    torch.testing.assert_close(references(name).reference, clean, rtol=1e-12, atol=1e-15)
 
 
 @pytest.mark.parametrize("name", FIXED)
@@ -76,10 +76,12 @@ def test_a_part_has_the_errors_of_its_noises(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_2m_sde"])
 def test_joined_noises_have_the_errors_of_both(name: str) -> None:
-    search, judge, levels = references(name, stream=Stream.TRAINING), references(name, n=4), np.array([[20.0, 3.0, 0.5, 0.0]])
-    both = [squared_errors(SOLVERS[name], LAW.denoise, levels, part) for part in (search, judge)]
-    received = squared_errors(SOLVERS[name], LAW.denoise, levels, search.joined(judge))
+    whole, levels = references(name, n=10), np.array([[20.0, 3.0, 0.5, 0.0]])
+    first, last = whole.part(0, 2), whole.part(6, 10)
+    both = [squared_errors(SOLVERS[name], LAW.denoise, levels, part) for part in (first, last)]
+    received = squared_errors(SOLVERS[name], LAW.denoise, levels, first.joined(last))
     assert received == pytest.approx(np.concatenate(both, axis=1), rel=1e-12)
+    assert first.joined(last).indices == (0, 1, 6, 7, 8, 9)
 
 
 def test_training_validation_and_report_see_different_noises() -> None:
