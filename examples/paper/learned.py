@@ -20,8 +20,8 @@ from worker.ays.noise import EDM, Array
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import log_grid
 from worker.ays.schedule import edm, log_snr
-from worker.ays.solvers import SOLVERS, sample
 from worker.ays.search.reference import solve_reference, squared_errors
+from worker.ays.solvers import SOLVERS, sample
 from worker.models.loaded import LoadedModel, SampleData
 from worker.process.local import LocalHost
 from worker.tasks.pipeline import optimize

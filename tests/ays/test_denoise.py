@@ -9,8 +9,8 @@ from tests.ays.problems import plane
 from worker.ays.denoise import DenoiserError, Evaluator, along
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import log_grid, measure_flow, measure_forward
-from worker.ays.solvers import SOLVERS
 from worker.ays.search.reference import solve_reference, squared_errors
+from worker.ays.solvers import SOLVERS
 
 
 class Broken:
@@ -110,7 +110,9 @@ def test_profile_and_validation_keep_the_conditions_of_paths() -> None:
     # D is the condition itself, so every sample ends at it.
     _, paths = measure_flow(denoise, (2,), levels, range(2, 7), seed=0)
     assert paths.ends[:, 0].tolist() == [2, 0, 1, 2, 0]
-    one = solve_reference(SOLVERS["ddim"], denoise, (2,), levels=levels, terminal="zero", indices=range(4), seed=0, stream=Stream.VALIDATION)
+    one = solve_reference(
+        SOLVERS["ddim"], denoise, (2,), levels=levels, terminal="zero", indices=range(4), seed=0, stream=Stream.VALIDATION
+    )
     both = one.joined(one.part(1, 3))
     assert both.reference[:, 0].tolist() == [0, 1, 2, 0, 1, 2]
     table = np.array([[10.0, 1.0, 0.0], [10.0, 3.0, 0.0]])

@@ -5,12 +5,12 @@ import pytest
 
 from tests.ays.problems import flow_profile, forward_profile
 from worker.ays.analytic import AnisotropicGaussian, GaussianMixture, grid_mixture, power_law_gaussian
-from worker.ays.search.weight import ErrorWeight
-from worker.ays.search.candidates import optimal_levels
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import log_grid
-from worker.ays.solvers import ER, SDE, SOLVERS
+from worker.ays.search.candidates import optimal_levels
 from worker.ays.search.reference import solve_reference, squared_errors
+from worker.ays.search.weight import ErrorWeight
+from worker.ays.solvers import ER, SDE, SOLVERS
 
 
 def test_below_sigma_10_it_adds_a_quarter_of_the_noise_of_the_sde_or_less() -> None:

@@ -11,11 +11,11 @@ from ays_client.contract import JobRequest
 from tests.models.cases import Case, assert_same, build, load, watch
 from tests.models.families import FAMILIES, PROMPTS, random
 from tests.worker.tasks.pipelines import Memory
-from worker.ays.search.weight import default_weight
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream
-from worker.ays.solvers import SOLVERS, sample
 from worker.ays.search.reference import solve_reference
+from worker.ays.search.weight import default_weight
+from worker.ays.solvers import SOLVERS, sample
 from worker.tasks.measure import measure
 from worker.tasks.table import Optimizer
 

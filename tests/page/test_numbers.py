@@ -7,9 +7,9 @@ from ays_client.contract import Solver, Terminal
 from ays_client.solvers import CARDS
 from ays_client.stock import resample, stock
 from worker.ays.analytic import power_law_gaussian
-from worker.ays.search.weight import ErrorWeight, default_weight
-from worker.ays.search.candidates import fineness
 from worker.ays.profile.profile import log_grid, measure_flow, measure_forward, merge, refine_grid
+from worker.ays.search.candidates import fineness
+from worker.ays.search.weight import ErrorWeight, default_weight
 from worker.ays.solvers import SOLVERS
 from worker.tasks.table import Optimizer
 

@@ -184,7 +184,9 @@ def test_the_bound_is_the_naive_integral_over_the_same_paths(solver: str, expone
     estimates, levels, profile = stored_paths()
     received = StepCost(profile, SOLVERS[solver], exponent=exponent).total(np.array(knots), to_zero=False)
     # K is linear in ln sigma between levels, and so is ||D_u - Dhat||^2: the two integrals have the same integrand, path by path.
-    assert float(received) == pytest.approx(naive.girsanov(estimates, levels, knots, exponent=exponent, estimate=ESTIMATES[solver]), rel=1e-8)
+    assert float(received) == pytest.approx(
+        naive.girsanov(estimates, levels, knots, exponent=exponent, estimate=ESTIMATES[solver]), rel=1e-8
+    )
 
 
 @pytest.mark.parametrize("exponent", [0.0, 1.3])

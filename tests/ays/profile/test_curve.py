@@ -5,11 +5,11 @@ import pytest
 
 from tests.ays.problems import exact_forward_profile, line
 from worker.ays.analytic import Gaussian
-from worker.ays.search.weight import ErrorWeight
-from worker.ays.search.candidates import optimal_levels
 from worker.ays.noise import Array
 from worker.ays.profile.curve import Curve, entropic, isotonic
 from worker.ays.profile.profile import log_grid
+from worker.ays.search.candidates import optimal_levels
+from worker.ays.search.weight import ErrorWeight
 from worker.ays.solvers import SOLVERS
 
 LAW = Gaussian(0.5, 3, sigma_min=0.01, sigma_max=40.0)

@@ -9,11 +9,11 @@ import torch
 
 from tests.ays.problems import FIXED, flow_profile, forward_profile, line, plane, spectrum
 from worker.ays.analytic import AnisotropicGaussian, Gaussian
-from worker.ays.search.weight import ErrorWeight, default_weight, halfway, weight_grid
-from worker.ays.search.shortest_path import coordinate_descent, solve
 from worker.ays.paths import Stream, starting_noise
 from worker.ays.profile.cost import StepCost, tabulate
 from worker.ays.profile.profile import Profile, data_mean, log_grid, measure_flow, merge
+from worker.ays.search.shortest_path import coordinate_descent, solve
+from worker.ays.search.weight import ErrorWeight, default_weight, halfway, weight_grid
 from worker.ays.solvers import SDE, SOLVERS, trajectory
 
 LAW = plane()

@@ -35,7 +35,7 @@ terminals = pytest.mark.parametrize("terminal", ["zero", "sigma_min"])
 def test_every_candidate_is_the_optimum_of_its_own_cost(solver, terminal: str) -> None:
     profile = PROFILES[solver.measure]
     found = fixed_candidates(profile, solver, 5, terminal=terminal)
-    assert found[0].choice == default_weight(profile, solver)
+    assert found[0].weight == default_weight(profile, solver)
     assert any(candidate.name == "optimized (first-order cost)" for candidate in found) == solver.multistep
     for candidate in found:
         weight, method = candidate.weight, candidate.method

@@ -133,7 +133,9 @@ def test_the_table_has_the_cost_of_the_best_two_weights(to_zero: bool) -> None:
     for k, i, j in [(0, 5, 9), (3, 4, 12), (10, 15, 23)]:
         scale = profile.levels[j] ** 1.8 * profile.levels[j] ** -2.0
         assert table.step[i, j] == pytest.approx(injected(profile, [i], j, np.ones(1)) * profile.levels[j] ** 2 * scale, rel=1e-6)
-        assert table.step[i, j] == pytest.approx(float(StepCost(profile, SOLVERS["ddim"], exponent=1.8)(np.array(i), np.array(j))), rel=1e-6)
+        assert table.step[i, j] == pytest.approx(
+            float(StepCost(profile, SOLVERS["ddim"], exponent=1.8)(np.array(i), np.array(j))), rel=1e-6
+        )
         weights = cost.weights([i, k], j)
         # The ridge's own term is in the table, not in the error: nothing beside either evaluation's.
         assert table.pair[k, i, j] == pytest.approx(injected(profile, [i, k], j, weights) * profile.levels[j] ** 2 * scale, rel=0.02)

@@ -7,8 +7,8 @@ import torch
 from tests.ays.problems import FIXED, evaluator, plane, spectrum
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import log_grid
-from worker.ays.solvers import SOLVERS, sample
 from worker.ays.search.reference import deviations, reference_errors, reference_grid, solve_reference, squared_errors
+from worker.ays.solvers import SOLVERS, sample
 
 LAW = spectrum()
 
@@ -85,7 +85,10 @@ def test_joined_noises_have_the_errors_of_both(name: str) -> None:
 
 
 def test_training_validation_and_report_see_different_noises() -> None:
-    noises = [references("ddim", stream=stream).noise for stream in (Stream.TRAINING, Stream.VALIDATION, Stream.REPORT, Stream.FRESH, Stream.PROFILE)]
+    noises = [
+        references("ddim", stream=stream).noise
+        for stream in (Stream.TRAINING, Stream.VALIDATION, Stream.REPORT, Stream.FRESH, Stream.PROFILE)
+    ]
     flat = torch.stack(noises).flatten()
     assert len(flat.unique()) == len(flat)
 

@@ -9,7 +9,7 @@ from worker.ays.search.screening import FIRST_NOISES, SAME, screened
 
 
 def candidate(name: str, middle: float, *, stock: bool = False, weights: Array | None = None) -> Candidate:
-    return Candidate(name, np.array([20.0, 20.0 * middle, 1.0, 0.1, 0.0]), stock=stock, weights=weights)
+    return Candidate(name, np.array([20.0, 20.0 * middle, 0.4, 0.1, 0.0]), stock=stock, weights=weights)
 
 
 class Rollouts:
@@ -28,7 +28,7 @@ def problem(means: dict[str, float], noises: int = 32) -> Rollouts:
     return Rollouts({name: mean * common for name, mean in means.items()})
 
 
-MIDDLES = {"default": 0.9, "a": 0.7, "b": 0.55, "c": 0.4, "d": 0.3, "e": 0.2, "edm": 0.15, "snr": 0.1}
+MIDDLES = {"default": 0.9, "a": 0.58, "b": 0.37, "c": 0.24, "d": 0.155, "e": 0.1, "edm": 0.064, "snr": 0.041}
 MANY = [candidate(name, middle, stock=name in ("edm", "snr")) for name, middle in MIDDLES.items()]
 
 
@@ -52,8 +52,8 @@ def test_each_round_halves_the_candidates_and_doubles_the_noises(noises: int) ->
 
 
 def test_of_two_that_are_nearly_the_same_the_better_one_is_kept() -> None:
-    near = candidate("near", 0.7 * 1.05)
-    far = candidate("far", 0.55)
+    near = candidate("near", 1.05 * MIDDLES["a"])
+    far = candidate("far", MIDDLES["b"])
     rollout = problem({"default": 5.0, "a": 2.0, "near": 1.0, "far": 3.0})
     ranked, _ = screened([MANY[0], MANY[1], near, far], rollout, 16, 3)
     names = [each.name for each in ranked]
@@ -71,7 +71,7 @@ def test_fitted_schedules_on_the_same_levels_are_different_where_their_weights_h
 
 
 def test_one_noise_in_another_mode_does_not_decide() -> None:
-    rollout = problem({"default": 3.0, "a": 1.0, "b": 2.0})
+    rollout = problem({"default": 9.0, "a": 1.0, "b": 8.0})
     rollout.errors["a"] = rollout.errors["a"] + np.eye(1, 32, 31)[0] * 60 * np.median(rollout.errors["b"])
     assert rollout.errors["a"].mean() > rollout.errors["b"].mean()
     ranked, _ = screened(MANY[:3], rollout, 32, 2)

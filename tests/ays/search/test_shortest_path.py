@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from tests.ays.problems import FIXED, exact_forward_profile, flow_profile, forward_profile, plane, spectrum
 from worker.ays.analytic import Gaussian, power_law_gaussian
-from worker.ays.search.weight import ErrorWeight
-from worker.ays.search.candidates import optimal_levels
-from worker.ays.search.shortest_path import coordinate_descent, solve
 from worker.ays.paths import Stream
 from worker.ays.profile.cost import CostTable, StepCost, tabulate
 from worker.ays.profile.profile import Profile, log_grid, refine_grid
-from worker.ays.solvers import SOLVERS, reference
+from worker.ays.search.candidates import optimal_levels
 from worker.ays.search.reference import solve_reference, squared_errors
+from worker.ays.search.shortest_path import coordinate_descent, solve
+from worker.ays.search.weight import ErrorWeight
+from worker.ays.solvers import SOLVERS, reference
 
 SMALL = {"flow": flow_profile(plane(), points=9, paths=3), "forward": forward_profile(plane(), points=9, paths=3)}
 solvers = pytest.mark.parametrize("solver", FIXED.values(), ids=FIXED)

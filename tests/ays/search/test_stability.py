@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from tests.ays.problems import evaluator, flow_profile, forward_profile, line, plane, spectrum
-from worker.ays.search.weight import default_weight
-from worker.ays.search.candidates import optimal_levels
 from worker.ays.paths import Stream, data_generator
 from worker.ays.profile.profile import log_grid, measure_forward, merge
+from worker.ays.search.candidates import optimal_levels
 from worker.ays.search.stability import STABLE, Contradiction, contradictions, cost_of, regret, trust
+from worker.ays.search.weight import default_weight
 from worker.ays.solvers import SOLVERS
 
 LAW = spectrum()
