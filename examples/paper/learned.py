@@ -20,8 +20,8 @@ from worker.ays.noise import EDM, Array
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import log_grid
 from worker.ays.schedule import edm, log_snr
+from worker.ays.search.reference import solve_reference, squared_errors
 from worker.ays.solvers import SOLVERS, sample
-from worker.ays.validate import hold_out, squared_errors
 from worker.models.loaded import LoadedModel, SampleData
 from worker.process.local import LocalHost
 from worker.tasks.pipeline import optimize
@@ -85,7 +85,7 @@ def main() -> None:
         found = {"EDM": edm(STEPS, **SPAN, terminal="zero"), "log-SNR": log_snr(STEPS, **SPAN, terminal="zero")}
         found["ours"] = ours(name, network, data, effort)
         fine = log_grid(**SPAN, points=128)
-        noises = hold_out(solver, denoise, (2,), levels=fine, terminal="zero", indices=range(count), seed=0, stream=Stream.FRESH)
+        noises = solve_reference(solver, denoise, (2,), levels=fine, terminal="zero", indices=range(count), seed=0, stream=Stream.FRESH)
         cells = []
         for axis, (label, levels) in zip(row, found.items(), strict=False):
             errors = squared_errors(solver, denoise, levels[None], noises)[0]

@@ -4,7 +4,7 @@ Grids of 8 x 8, 8 x 4 and 6 x 6 components with the exact denoiser, solvers as i
 nor widths of its components, so its numbers (in brackets) can be compared in their order alone, not in size; ours are 0.5 apart, 0.02 wide.
 Likelihood does not see lost modes, so the divergence of the samples' modes from even ones stands beside it. Both optimized schedules
 are chosen by the sum of the two on 1,024 noises and judged on 4,096 others: the paper's search stopped at its best sweep, ours at the best
-detail of the ladder.
+weight of errors.
 
     python examples/paper/mixtures.py [OUT.png]
 """
@@ -18,7 +18,6 @@ from torch import Tensor
 
 from worker.ays.analytic import GaussianMixture
 from worker.ays.denoise import Evaluator
-from worker.ays.ladder import ladder
 from worker.ays.noise import Array
 from worker.ays.paper.coordinate_search import Neighbourhood, best, descend, optimize_midpoints, stop_early, subdivide
 from worker.ays.paper.importance_sampling import GaussianProposal
@@ -26,6 +25,7 @@ from worker.ays.paper.klub_estimator import KlubEstimator
 from worker.ays.paths import Stream, brownian, starting_noise
 from worker.ays.profile.profile import log_grid, measure_flow, measure_forward, merge
 from worker.ays.schedule import edm, log_snr, resample
+from worker.ays.search.candidates import fixed_candidates
 from worker.ays.solvers import SOLVERS, Solver, sample
 
 GRIDS = {(8, 8): "dpmpp_2m_sde", (8, 4): "ddim", (6, 6): "sddim"}
@@ -58,9 +58,9 @@ def modes(law: GaussianMixture, samples: Tensor) -> float:
     return float(torch.special.xlogy(share, share * len(share)).sum())
 
 
-def judge(law: GaussianMixture, solver: Solver, levels: Array, count: int) -> Array:
+def scores(law: GaussianMixture, solver: Solver, levels: Array, count: int) -> Array:
     """What a schedule is chosen by, shape (count,)."""
-    samples = draw(law, solver, levels, count, Stream.SEARCH)
+    samples = draw(law, solver, levels, count, Stream.TRAINING)
     return -law.log_density(samples).numpy() + modes(law, samples)
 
 
@@ -77,14 +77,14 @@ def paper_search(law: GaussianMixture, score: Callable[[Array], Array], samples:
 
 
 def our_search(law: GaussianMixture, solver: Solver, score: Callable[[Array], Array], steps: int) -> Array:
-    """Best of the ladder of one measured profile."""
+    """Best of the candidates of one measured profile."""
     levels, paths = log_grid(**SPAN, points=64), range(64)
     shard = (
         measure_forward(law.denoise, law.sample_data(64, torch.Generator().manual_seed(1)), levels, paths, seed=0)
         if solver.stochastic
         else measure_flow(law.denoise, law.shape, levels, paths, seed=0)[0]
     )
-    found = ladder(merge([shard]), solver, steps, terminal="sigma_min")
+    found = fixed_candidates(merge([shard]), solver, steps, terminal="sigma_min")
     return min((candidate.levels for candidate in found), key=lambda levels: float(score(levels).mean()))
 
 
@@ -100,7 +100,7 @@ def main() -> None:
     for shape, row in zip(grids, axes, strict=True):
         law, solver = grid(*shape), SOLVERS[GRIDS[shape]]
         limit = (2.3, 0.25 * shape[1] + 0.3)
-        score = partial(judge, law, solver, count=few)
+        score = partial(scores, law, solver, count=few)
         forty = paper_search(law, score, few // 4)
         data = law.sample_data(many, torch.Generator().manual_seed(2))
         for nfe in nfes:

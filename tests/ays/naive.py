@@ -147,14 +147,14 @@ def second_order(found: Array, levels: Sequence[float], end: float) -> Array:
     return (1 + r) * found[0] - r * found[1]
 
 
-def girsanov(estimates: Array, levels: Array, knots: Sequence[int], *, detail: float, estimate: Estimate) -> float:
+def girsanov(estimates: Array, levels: Array, knots: Sequence[int], *, exponent: float, estimate: Estimate) -> float:
     """Bound (K) of a schedule over stored paths, term by term.
 
     Args:
         estimates: D along each path, shape (paths, G, dim).
         levels: the grid, shape (G,).
         knots: indices of the schedule, strictly increasing.
-        detail: exponent p.
+        exponent: exponent p.
         estimate: what the solver makes of its evaluations.
     """
     total = 0.0
@@ -165,5 +165,5 @@ def girsanov(estimates: Array, levels: Array, knots: Sequence[int], *, detail: f
             used = estimate(path[past], levels[past], levels[j])
             for g in range(i, j):
                 ends = [float(np.sum((path[m] - used) ** 2)) for m in (g, g + 1)]
-                total += _integral_on_cell(levels[g], levels[g + 1], *ends, detail - 2)
+                total += _integral_on_cell(levels[g], levels[g + 1], *ends, exponent - 2)
     return total / len(estimates)

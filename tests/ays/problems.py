@@ -10,6 +10,10 @@ from worker.ays.denoise import Denoiser, Evaluator
 from worker.ays.noise import Array
 from worker.ays.paths import Stream, data_generator
 from worker.ays.profile.profile import Profile, Shard, log_grid, measure_flow, measure_forward, merge
+from worker.ays.solvers import SOLVERS
+
+FIXED = {name: solver for name, solver in SOLVERS.items() if not solver.fitted}
+"""Solvers whose weights follow from the levels alone."""
 
 
 def spectrum(dim: int = 5, *, sigma_min: float = 0.02, sigma_max: float = 20.0) -> AnisotropicGaussian:

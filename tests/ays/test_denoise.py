@@ -9,8 +9,8 @@ from tests.ays.problems import plane
 from worker.ays.denoise import DenoiserError, Evaluator, along
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import log_grid, measure_flow, measure_forward
+from worker.ays.search.reference import solve_reference, squared_errors
 from worker.ays.solvers import SOLVERS
-from worker.ays.validate import hold_out, squared_errors
 
 
 class Broken:
@@ -108,12 +108,14 @@ def test_a_model_without_conditions_is_the_same_along_any_paths() -> None:
 def test_profile_and_validation_keep_the_conditions_of_paths() -> None:
     levels, denoise = log_grid(10.0, 0.1, 4), Evaluator(Told(), batch=3)
     # D is the condition itself, so every sample ends at it.
-    _, ends = measure_flow(denoise, (2,), levels, range(2, 7), seed=0)
-    assert ends[:, 0].tolist() == [2, 0, 1, 2, 0]
-    one = hold_out(SOLVERS["ddim"], denoise, (2,), levels=levels, terminal="zero", indices=range(4), seed=0, stream=Stream.JUDGE)
+    _, paths = measure_flow(denoise, (2,), levels, range(2, 7), seed=0)
+    assert paths.ends[:, 0].tolist() == [2, 0, 1, 2, 0]
+    one = solve_reference(
+        SOLVERS["ddim"], denoise, (2,), levels=levels, terminal="zero", indices=range(4), seed=0, stream=Stream.VALIDATION
+    )
     both = one.joined(one.part(1, 3))
     assert both.reference[:, 0].tolist() == [0, 1, 2, 0, 1, 2]
     table = np.array([[10.0, 1.0, 0.0], [10.0, 3.0, 0.0]])
     assert squared_errors(SOLVERS["ddim"], denoise, table, both).max() == 0
-    forward = measure_forward(denoise, ends, levels, range(2, 7), seed=0)
+    forward = measure_forward(denoise, paths.ends, levels, range(2, 7), seed=0)
     assert np.abs(forward.groups.sum(axis=0)[:-1, :-1]).max() == 0

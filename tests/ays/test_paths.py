@@ -15,12 +15,12 @@ LEVELS = np.array([4.0, 2.0, 1.0, 0.5, 0.25])
 
 
 def test_a_sample_depends_on_seed_stream_and_index_alone() -> None:
-    whole = starting_noise((3,), range(6), seed=1, stream=Stream.JUDGE)
-    torch.testing.assert_close(starting_noise((3,), [4, 2], seed=1, stream=Stream.JUDGE), whole[[4, 2]], rtol=0, atol=0)
+    whole = starting_noise((3,), range(6), seed=1, stream=Stream.VALIDATION)
+    torch.testing.assert_close(starting_noise((3,), [4, 2], seed=1, stream=Stream.VALIDATION), whole[[4, 2]], rtol=0, atol=0)
     for other in (
-        starting_noise((3,), range(6), seed=2, stream=Stream.JUDGE),
-        starting_noise((3,), range(6), seed=1, stream=Stream.SEARCH),
-        starting_noise((3,), range(6, 12), seed=1, stream=Stream.JUDGE),
+        starting_noise((3,), range(6), seed=2, stream=Stream.VALIDATION),
+        starting_noise((3,), range(6), seed=1, stream=Stream.TRAINING),
+        starting_noise((3,), range(6, 12), seed=1, stream=Stream.VALIDATION),
     ):
         assert not torch.isclose(other, whole).any()
 
@@ -50,17 +50,46 @@ def test_coarse_increments_are_sums_of_fine_ones() -> None:
     torch.testing.assert_close(coarse.diff(dim=0), fine, rtol=1e-9, atol=1e-12)
 
 
-def test_between_grid_points_the_path_is_linear_in_inverse_variance() -> None:
-    path = brownian(LEVELS, (1,), range(2), seed=0, stream=Stream.FRESH)
-    u = 0.3 * 2.0**-2 + 0.7 * 1.0**-2
-    received = path.at(torch.full((1, 2), u**-0.5, dtype=torch.float64))
-    torch.testing.assert_close(received[0], 0.3 * path.w[1] + 0.7 * path.w[2])
+def test_increments_between_grid_points_have_the_variance_of_their_length_and_are_independent() -> None:
+    """Linear interpolation would give a piece of a cell only that part of its variance that the piece is of the cell."""
+    n, cut = 4000, np.array([0.15, 0.3, 0.8])
+    path = brownian(LEVELS, (1,), range(n), seed=0, stream=Stream.FRESH)
+    inside = path.u[:-1] + cut[[0, 1, 2, 1]] * np.diff(path.u)
+    u = np.sort(np.concatenate([path.u, inside]))
+    increments = path.at(torch.from_numpy(u**-0.5)[:, None])[..., 0].diff(dim=0)
+    scaled = increments / torch.from_numpy(np.sqrt(np.diff(u)))[:, None]
+    assert (scaled.square().mean(1) - 1).abs().max() < 4 * math.sqrt(2 / n)
+    assert (torch.corrcoef(scaled) - torch.eye(len(scaled))).abs().max() < 4 / math.sqrt(n)
 
 
-def test_samples_may_be_asked_at_levels_of_their_own() -> None:
-    path = brownian(LEVELS, (2,), range(3), seed=0, stream=Stream.FRESH)
-    received = path.at(torch.tensor([[4.0, 1.0, 0.25]], dtype=torch.float64))[0]
-    torch.testing.assert_close(received, torch.stack([path.w[0, 0], path.w[2, 1], path.w[4, 2]]))
+def test_a_step_from_one_cell_into_another_has_its_own_variance() -> None:
+    n = 4000
+    path = brownian(LEVELS, (1,), range(n), seed=0, stream=Stream.FRESH)
+    u = np.array([0.5 * (path.u[0] + path.u[1]), 0.5 * (path.u[2] + path.u[3])])
+    increment = path.at(torch.from_numpy(u**-0.5)[:, None])[..., 0].diff(dim=0)[0]
+    assert abs(float(increment.square().mean()) / (u[1] - u[0]) - 1) < 4 * math.sqrt(2 / n)
+
+
+def test_a_sample_has_the_same_values_in_any_part_and_in_any_order_of_questions() -> None:
+    asked = torch.tensor([[3.1], [1.7], [0.9], [0.26]], dtype=torch.float64)
+    drawn = {"seed": 3, "stream": Stream.VALIDATION}
+    whole = brownian(LEVELS, (2,), range(4, 10), **drawn)
+    values = whole.at(asked)
+    assert torch.equal(whole.at(asked.flip(0)), values.flip(0))
+    fresh = brownian(LEVELS, (2,), range(4, 10), **drawn)
+    assert torch.equal(fresh.part(2, 4).at(asked[2:]), values[2:, 2:4])
+    assert torch.equal(fresh.part(0, 2).joined(fresh.part(4, 6)).at(asked), values[:, [0, 1, 4, 5]])
+    assert torch.equal(whole.part(1, 3).at(asked), values[:, 1:3])
+    assert torch.equal(brownian(LEVELS, (2,), [7], **drawn).at(asked)[:, 0], values[:, 3])
+
+
+def test_no_two_streams_share_a_noise_or_a_path() -> None:
+    asked = torch.tensor([[1.7]], dtype=torch.float64)
+    noises = [starting_noise((3,), range(4), seed=0, stream=stream) for stream in Stream]
+    paths = [brownian(LEVELS, (3,), range(4), seed=0, stream=stream) for stream in Stream]
+    drawn = torch.stack([*noises, *(path.w[1] for path in paths), *(path.at(asked)[0] for path in paths)]).flatten()
+    assert len(Stream) == len(set(Stream)) >= 7
+    assert len(drawn.unique()) == len(drawn)
 
 
 def test_brownian_increments_have_the_variance_of_their_length_and_are_independent() -> None:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from ays_client.solvers import CARDS, Solver
 from tests.ays import naive, naive_solvers
-from tests.ays.problems import evaluator, plane, spectrum
+from tests.ays.problems import FIXED, evaluator, plane, spectrum
 from worker.ays.analytic import Gaussian, GaussianMixture
 from worker.ays.noise import VP, scaled_linear_betas
 from worker.ays.paths import Brownian, Clock, Stream, brownian, inverse_square, starting_noise
@@ -28,8 +28,8 @@ from worker.ays.profile.profile import log_grid
 from worker.ays.solvers import SOLVERS, sample, trajectory
 
 LAW = plane()
-DETERMINISTIC = [name for name, solver in SOLVERS.items() if not solver.stochastic]
-STOCHASTIC = [name for name, solver in SOLVERS.items() if solver.stochastic]
+DETERMINISTIC = [name for name, solver in FIXED.items() if not solver.stochastic]
+STOCHASTIC = [name for name, solver in FIXED.items() if solver.stochastic]
 TERMINALS = pytest.mark.parametrize("last", [0.0, 0.05], ids=["zero", "sigma_min"])
 UNEVEN = [20.0, 11.0, 5.5, 3.9, 1.7, 0.8, 0.41, 0.15]
 
@@ -73,7 +73,7 @@ def test_the_order_of_the_part_without_noise_is_the_declared_one(name: str) -> N
     """Successive halvings of the step, on two wide components: on one Gaussian the SDE's solvers are exact, as there D does not move."""
     law = GaussianMixture(torch.tensor([[-1.0, 0.0], [1.0, 0.5]]), torch.tensor([0.7, 0.5]), sigma_min=0.3, sigma_max=20.0)
     clock = SOLVERS[name].noise.clock
-    still = Brownian(clock(np.array([20.0, 0.3])), torch.zeros(2, 4, 2, dtype=torch.float64), clock)
+    still = Brownian(clock(np.array([20.0, 0.3])), torch.zeros(2, 4, 2, dtype=torch.float64), clock, _bridges={0: torch.zeros(4, 2)})
     # Where half the curvature is missing, third order fades into second late.
     steps = 2 ** np.arange(7, 11) if name == "dpmpp_3m_sde" else 2 ** np.arange(5, 9)
     ends = [sample(SOLVERS[name], law.denoise, log_grid(20.0, 0.3, n + 1), noises(4), brownian=still) for n in steps]
@@ -335,7 +335,7 @@ def test_sddim_on_gaussian_data_has_the_mean_and_variance_of_its_recursion(steps
         assert variance == pytest.approx(0.25 + 0.01, rel=0.15)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", FIXED)
 @TERMINALS
 def test_schedules_run_together_as_they_run_alone(name: str, last: float) -> None:
     table = np.array([[*UNEVEN, last], [*UNEVEN[:5], 0.7, 0.3, 0.1, last], [*UNEVEN[:2], 5.0, 3.9, 1.7, 0.8, 0.41, 0.15, last]])
@@ -346,7 +346,7 @@ def test_schedules_run_together_as_they_run_alone(name: str, last: float) -> Non
         torch.testing.assert_close(received, alone, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", FIXED)
 def test_equal_prefixes_are_evaluated_once(name: str) -> None:
     table = np.array([[20.0, 5.0, 1.0, 0.0], [20.0, 5.0, 0.5, 0.0], [20.0, 4.0, 1.0, 0.0], [20.0, 5.0, 1.0, 0.0]])
     path = paths_for(name, 3)
@@ -357,7 +357,7 @@ def test_equal_prefixes_are_evaluated_once(name: str) -> None:
     assert denoise.evaluations == 3 * expected
 
 
-@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("name", FIXED)
 @pytest.mark.parametrize("last", [0.0, 0.05])
 def test_the_declared_number_of_evaluations_is_spent(name: str, last: float) -> None:
     solver, denoise = SOLVERS[name], evaluator(LAW)
@@ -369,7 +369,7 @@ def test_the_declared_number_of_evaluations_is_spent(name: str, last: float) -> 
         assert denoise.evaluations - before == nfe == solver.evaluations(solver.steps(nfe))
 
 
-@pytest.mark.parametrize("name", [name for name, solver in SOLVERS.items() if not solver.closes_differently])
+@pytest.mark.parametrize("name", [name for name, solver in FIXED.items() if not solver.closes_differently])
 def test_a_trajectory_visits_what_the_sampler_visits(name: str) -> None:
     path = paths_for(name, 3)
     states, estimates = trajectory(SOLVERS[name], LAW.denoise, np.array(UNEVEN), noises(3), brownian=path)

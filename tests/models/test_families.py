@@ -11,11 +11,11 @@ from ays_client.contract import JobRequest
 from tests.models.cases import Case, assert_same, build, load, watch
 from tests.models.families import FAMILIES, PROMPTS, random
 from tests.worker.tasks.pipelines import Memory
-from worker.ays.choice import default_choice
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream
+from worker.ays.search.reference import solve_reference
+from worker.ays.search.weight import default_weight
 from worker.ays.solvers import SOLVERS, sample
-from worker.ays.validate import hold_out
 from worker.tasks.measure import measure
 from worker.tasks.table import Optimizer
 
@@ -57,7 +57,7 @@ def test_a_schedule_comes_out(case: Case):
     assert np.isfinite(measured.flow.moments).all()
     json.loads(measured.info.model_dump_json(), parse_constant=pytest.fail)
     solver = SOLVERS["dpmpp_2m"]
-    levels = Optimizer(measured.flow, solver, "zero", default_choice(measured.flow, solver), steps_max=4).levels(4)
+    levels = Optimizer(measured.flow, solver, "zero", default_weight(measured.flow, solver), steps_max=4).levels(4)
     assert levels[0] <= case.model.process.sigma_max
     assert (np.diff(levels) < 0).all()
     noise = random(2, *case.tiny.shape).double()
@@ -74,7 +74,7 @@ def test_paths_have_their_own_conditions(case: Case):
     torch.testing.assert_close(together, torch.cat(apart), rtol=1e-4, atol=1e-5)
     assert (apart[0] - apart[1]).abs().max() > 1e-4
     levels = np.geomspace(5.0, 0.1, 4)
-    drawn = {"levels": levels, "terminal": "zero", "seed": 0, "stream": Stream.JUDGE}
-    both = hold_out(SOLVERS["ddim"], Evaluator(model.denoiser, batch=1), model.denoiser.shape, indices=range(2), **drawn)
-    second = hold_out(SOLVERS["ddim"], Evaluator(model.denoiser, batch=4), model.denoiser.shape, indices=[1], **drawn)
+    drawn = {"levels": levels, "terminal": "zero", "seed": 0, "stream": Stream.VALIDATION}
+    both = solve_reference(SOLVERS["ddim"], Evaluator(model.denoiser, batch=1), model.denoiser.shape, indices=range(2), **drawn)
+    second = solve_reference(SOLVERS["ddim"], Evaluator(model.denoiser, batch=4), model.denoiser.shape, indices=[1], **drawn)
     torch.testing.assert_close(both.reference[1:], second.reference, rtol=1e-4, atol=1e-4)

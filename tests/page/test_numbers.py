@@ -7,9 +7,9 @@ from ays_client.contract import Solver, Terminal
 from ays_client.solvers import CARDS
 from ays_client.stock import resample, stock
 from worker.ays.analytic import power_law_gaussian
-from worker.ays.choice import Choice, default_choice
-from worker.ays.ladder import fineness
 from worker.ays.profile.profile import log_grid, measure_flow, measure_forward, merge, refine_grid
+from worker.ays.search.candidates import fineness
+from worker.ays.search.weight import ErrorWeight, default_weight
 from worker.ays.solvers import SOLVERS
 from worker.tasks.table import Optimizer
 
@@ -23,8 +23,8 @@ def denoise(x, sigma):
 
 @pytest.fixture(scope="module")
 def profiles():
-    flow, ends = measure_flow(denoise, LAW.shape, LEVELS, range(8), seed=0)
-    return {"flow": merge([flow]), "forward": merge([measure_forward(denoise, ends, LEVELS, range(8), seed=0)])}
+    flow, paths = measure_flow(denoise, LAW.shape, LEVELS, range(8), seed=0)
+    return {"flow": merge([flow]), "forward": merge([measure_forward(denoise, paths.ends, LEVELS, range(8), seed=0)])}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def calls(service, chromium):
 
 
 def plain(profile):
-    origin = None if profile.origin is None else profile.origin.tolist()
+    origin = None if profile.mean_moments is None else profile.mean_moments.tolist()
     return {"levels": profile.levels.tolist(), "moments": profile.moments.tolist(), "origin": origin, "measure": profile.measure}
 
 
@@ -82,7 +82,7 @@ def test_stock_schedules_are_the_clients(calls, name, function, terminal):
 @pytest.mark.parametrize("to_zero", [True, False])
 def test_step_costs_are_the_workers(calls, profiles, solver, to_zero):
     profile = profiles[solver.measure]
-    fine = Choice(1.3, KNEE).cost(refine_grid(profile, fineness(profile)), solver)
+    fine = ErrorWeight(1.3, KNEE).cost(refine_grid(profile, fineness(profile)), solver)
     last = len(fine.levels) - 1
     knots = np.array([7, 40, 61, 110, 171, 202, last - 3 if to_zero else last])
     sigmas = [*fine.levels[knots].tolist(), *([0.0] if to_zero else [])]
@@ -100,7 +100,7 @@ def test_step_costs_are_the_workers(calls, profiles, solver, to_zero):
 def test_between_the_levels_of_the_grid_costs_are_those_of_a_finer_one(calls, profiles):
     """As fine a grid as it takes to have the schedule's levels on it: for a kernel that is a power of sigma nothing else changes."""
     solver, profile = SOLVERS["dpmpp_2m"], profiles["flow"]
-    fine = Choice(1.3, KNEE).cost(refine_grid(profile, 7 * fineness(profile)), solver)
+    fine = ErrorWeight(1.3, KNEE).cost(refine_grid(profile, 7 * fineness(profile)), solver)
     knots = np.array([11, 230, 611, 1101, 1571])
     body = "return m.stepCosts(args[0], SOLVERS[args[1]], args[2], args[3]);"
     sigmas = [*fine.levels[knots].tolist(), 0.0]
@@ -112,27 +112,27 @@ def test_between_the_levels_of_the_grid_costs_are_those_of_a_finer_one(calls, pr
 @pytest.mark.parametrize("terminal", ["zero", "sigma_min"])
 def test_a_schedule_for_a_detail_is_the_workers(calls, profiles, solver, terminal):
     profile, steps = profiles[solver.measure], [1, 2, 3, 5, 8, 13, 30]
-    bound = default_choice(profile, solver).ratio_bound
+    bound = default_weight(profile, solver).ratio_bound
     body = "const o = new m.Optimizer(args[0], SOLVERS[args[1]], args[2]); return args[3].map((steps) => o.schedule(steps));"
-    for choice in (Choice(0.0, ratio_bound=bound), Choice(2.1, KNEE, bound)):
-        asked = {"toZero": terminal == "zero", "detail": choice.detail, "ratioBound": bound}
-        asked |= {} if np.isinf(choice.knee) else {"knee": choice.knee}
+    for weight in (ErrorWeight(0.0, ratio_bound=bound), ErrorWeight(2.1, KNEE, bound)):
+        asked = {"toZero": terminal == "zero", "detail": weight.exponent, "ratioBound": bound}
+        asked |= {} if np.isinf(weight.cutoff) else {"knee": weight.cutoff}
         found = calls("optimize.js", body, plain(profile), solver.name, asked, steps)
-        expected = Optimizer(profile, solver, terminal, choice, steps_max=max(steps)).all_levels(steps)
+        expected = Optimizer(profile, solver, terminal, weight, steps_max=max(steps)).all_levels(steps)
         for levels, own in zip(found, expected, strict=True):
             np.testing.assert_allclose(levels, own, rtol=1e-9)
 
 
 @pytest.mark.parametrize("measure", ["flow", "forward"])
-def test_the_default_choice_is_the_workers(calls, profiles, measure):
+def test_the_default_weight_is_the_workers(calls, profiles, measure):
     for name, solver in SOLVERS.items():
         if solver.measure == measure:
-            choice = default_choice(profiles[measure], solver)
+            weight = default_weight(profiles[measure], solver)
             found = calls(
                 "choice.js",
                 "const c = m.defaultChoice(args[0], SOLVERS[args[1]]); return { ...c, knee: String(c.knee) };",
                 plain(profiles[measure]),
                 name,
             )
-            assert (found["detail"], float(found["knee"].replace("Infinity", "inf"))) == (choice.detail, choice.knee)
-            assert calls("choice.js", "return m.ratioBound(SOLVERS[args[0]]);", name) == choice.ratio_bound
+            assert (found["detail"], float(found["knee"].replace("Infinity", "inf"))) == (weight.exponent, weight.cutoff)
+            assert calls("choice.js", "return m.ratioBound(SOLVERS[args[0]]);", name) == weight.ratio_bound

@@ -5,11 +5,11 @@ import pytest
 
 from tests.ays.problems import exact_forward_profile, line
 from worker.ays.analytic import Gaussian
-from worker.ays.choice import Choice
-from worker.ays.ladder import optimal_levels
 from worker.ays.noise import Array
 from worker.ays.profile.curve import Curve, entropic, isotonic
 from worker.ays.profile.profile import log_grid
+from worker.ays.search.candidates import optimal_levels
+from worker.ays.search.weight import ErrorWeight
 from worker.ays.solvers import SOLVERS
 
 LAW = Gaussian(0.5, 3, sigma_min=0.01, sigma_max=40.0)
@@ -20,15 +20,15 @@ def measured(sigma: Array, law: Gaussian = LAW) -> Curve:
     return Curve.fitted(sigma, np.array([law.mmse(float(level)) for level in sigma]))
 
 
-@pytest.mark.parametrize("detail", [0.0, 1.8])
+@pytest.mark.parametrize("exponent", [0.0, 1.8])
 @pytest.mark.parametrize("terminal", ["zero", "sigma_min"])
-def test_the_schedule_of_a_curve_is_that_of_the_exact_profile(terminal: str, detail: float) -> None:
+def test_the_schedule_of_a_curve_is_that_of_the_exact_profile(terminal: str, exponent: float) -> None:
     exact = exact_forward_profile(LAW.mmse, GRID)
     found = measured(GRID[::-1]).profile(GRID)
     np.testing.assert_allclose(found.moments, exact.moments, rtol=1e-12)
     for steps in (3, 8, 20):
         levels = [
-            optimal_levels(profile, SOLVERS["sddim"], steps, terminal=terminal, choice=Choice(detail))  # type: ignore[arg-type]
+            optimal_levels(profile, SOLVERS["sddim"], steps, terminal=terminal, weight=ErrorWeight(exponent))  # type: ignore[arg-type]
             for profile in (exact, found)
         ]
         np.testing.assert_array_equal(*levels)
@@ -37,7 +37,7 @@ def test_the_schedule_of_a_curve_is_that_of_the_exact_profile(terminal: str, det
 def test_a_curve_on_other_levels_gives_nearly_the_same_bound() -> None:
     exact = exact_forward_profile(LAW.mmse, GRID)
     coarse = measured(np.geomspace(0.01, 40.0, 25)).profile(GRID)
-    pair = [optimal_levels(profile, SOLVERS["sddim"], 10, terminal="sigma_min", choice=Choice(0.0)) for profile in (exact, coarse)]
+    pair = [optimal_levels(profile, SOLVERS["sddim"], 10, terminal="sigma_min", weight=ErrorWeight(0.0)) for profile in (exact, coarse)]
     assert LAW.klub(pair[1]) == pytest.approx(LAW.klub(pair[0]), rel=0.01)
 
 
@@ -47,7 +47,7 @@ def test_a_factor_of_the_loss_changes_no_schedule() -> None:
     loss = np.array([law.mmse(float(level)) for level in sigma])
     grid = log_grid(20.0, 0.05, 40)
     one, other = (
-        optimal_levels(Curve.fitted(sigma, factor * loss).profile(grid), SOLVERS["sddim"], 7, terminal="zero", choice=Choice(1.0))
+        optimal_levels(Curve.fitted(sigma, factor * loss).profile(grid), SOLVERS["sddim"], 7, terminal="zero", weight=ErrorWeight(1.0))
         for factor in (1.0, 64.0)
     )
     np.testing.assert_array_equal(one, other)
@@ -87,6 +87,6 @@ def test_noise_of_the_measurement_hardly_costs_anything() -> None:
     clean = Curve.fitted(sigma, loss)
     bounds = []
     for curve in (clean, noisy):
-        levels = optimal_levels(curve.profile(GRID), SOLVERS["sddim"], 10, terminal="sigma_min", choice=Choice(0.0))
+        levels = optimal_levels(curve.profile(GRID), SOLVERS["sddim"], 10, terminal="sigma_min", weight=ErrorWeight(0.0))
         bounds.append(LAW.klub(levels))
     assert bounds[1] < 1.1 * bounds[0]

@@ -22,7 +22,9 @@ from tests.ays.problems import (
 )
 from worker.ays.analytic import AnisotropicGaussian, GaussianMixture
 from worker.ays.paths import Stream, starting_noise
+from worker.ays.profile.cost import StepCost
 from worker.ays.profile.profile import Profile, Shard, log_grid, measure_flow, merge, refine_grid
+from worker.ays.solvers import SOLVERS
 
 measures = pytest.mark.parametrize("shard", [flow_shard, forward_shard])
 
@@ -45,6 +47,24 @@ def test_shards_merge_to_the_profile_of_one_measurement(shard) -> None:
     parts = [shard(plane(), points=12, paths=paths) for paths in (range(3), range(3, 4), range(4, 7))]
     scale = np.abs(whole.moments).max()
     assert_same(merge(parts), whole, rtol=1e-10, atol=1e-12 * scale)
+
+
+@measures
+def test_every_moment_is_the_same_however_paths_are_sharded(shard) -> None:
+    """Sixteen paths as one shard, four by four, and one by one; the moments of the mean and the price of a start with them."""
+    whole, quarters, ones = (
+        merge([Shard.from_json(shard(plane(), points=10, paths=range(at, at + size)).to_json()) for at in range(0, 16, size)])
+        for size in (16, 4, 1)
+    )
+    solver = SOLVERS["ddim" if whole.measure == "flow" else "sddim"]
+    starts = [StepCost(profile, solver, exponent=1.8).start(np.arange(10)) for profile in (whole, quarters, ones)]
+    scale = np.abs(whole.moments).max()
+    for profile, start in zip((quarters, ones), starts[1:], strict=True):
+        assert_same(profile, whole, rtol=1e-10, atol=1e-12 * scale)
+        assert profile.mean_moments == pytest.approx(whole.mean_moments, rel=1e-10)
+        np.testing.assert_allclose(profile.drift, whole.drift, rtol=1e-9, atol=1e-11 * scale)
+        assert start == pytest.approx(starts[0], rel=1e-9)
+    np.testing.assert_allclose(quarters.groups, whole.groups, rtol=1e-10, atol=1e-12 * scale)
 
 
 @settings(deadline=None, derandomize=True, max_examples=10)
@@ -85,9 +105,11 @@ def test_a_seed_decides_everything(shard) -> None:
 
 def test_flow_measurement_also_returns_the_denoised_ends_of_the_paths() -> None:
     law = spectrum()
-    shard, ends = measure_flow(evaluator(law), law.shape, log_grid(20.0, 0.02, 300), range(4), seed=0)
+    shard, paths = measure_flow(evaluator(law), law.shape, log_grid(20.0, 0.02, 300), range(4), seed=0)
     exact = law.flow(20.0 * starting_noise(law.shape, range(4), seed=0, stream=Stream.PROFILE), 20.0, 0.02)
-    torch.testing.assert_close(ends, law.denoise(exact, torch.full((4,), 0.02, dtype=torch.float64)), rtol=1e-3, atol=0)
+    torch.testing.assert_close(paths.ends, law.denoise(exact, torch.full((4,), 0.02, dtype=torch.float64)), rtol=1e-3, atol=0)
+    torch.testing.assert_close(paths.states[0], 20.0 * paths.noise)
+    torch.testing.assert_close(paths.states[-1], exact, rtol=1e-3, atol=0)
     assert shard.evaluations == 4 * 300
 
 

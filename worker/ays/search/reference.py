@@ -130,8 +130,11 @@ def _solved(
     if keep_states:
         states, estimates = trajectory(method, model, levels, drawn.noise, brownian=drawn.brownian)
         return replace(drawn, reference=estimates[-1] if terminal == "zero" else states[-1], states=states)
-    path = np.append(levels, 0.0) if terminal == "zero" else levels
-    return replace(drawn, reference=sample(method, model, path, drawn.noise, brownian=drawn.brownian))
+    end = sample(method, model, levels, drawn.noise, brownian=drawn.brownian)
+    if terminal == "zero":
+        # Not a step of the method, whose history would shrink before it: the same end as where states are kept.
+        end = model(end, torch.full((len(end),), float(levels[-1]), dtype=end.dtype, device=end.device))
+    return replace(drawn, reference=end)
 
 
 def reference_errors(solver: Solver, denoise: Denoise, references: ReferenceSet, terminal: Terminal) -> Array:

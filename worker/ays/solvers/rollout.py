@@ -38,6 +38,9 @@ class _Rollout:
     def __init__(
         self, solver: Solver, denoise: Denoise, sigmas: Array, x: Tensor, noise: Brownian | None, weights: Array | None = None
     ) -> None:
+        if solver.fitted and weights is None:
+            msg = f"received no weights for {solver.name}; expected those of its schedule: no rule gives them from the levels"
+            raise ValueError(msg)
         self.solver, self.denoise, self.sigmas, self.noise = solver, denoise, sigmas, noise
         self.weights = weights
         # What the evaluations up to a step depend on, column by column.
@@ -143,6 +146,9 @@ def sample(
 
     Returns:
         Samples at the last level, shape (S, n, *shape) or (n, *shape).
+
+    Raises:
+        ValueError: a fitted solver without weights, or a stochastic one without paths.
     """
     table = np.atleast_2d(np.asarray(sigmas, dtype=np.float64))
     per_step = None if weights is None else np.asarray(weights, dtype=np.float64).reshape(*table[:, 1:].shape, -1)
