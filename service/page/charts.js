@@ -1,7 +1,8 @@
 // Curves, by uPlot, and the heat map.
 
-import { colour, estimate, h, number, s } from "./dom.js";
+import { colour, ends, estimate, h, number, s } from "./dom.js";
 import { positionOf } from "./grid.js";
+import { stockTitle } from "./titles.js";
 
 const HEIGHT = 260;
 const SERIES = ["accent", "edm", "log_snr", "published", "other", "other2"];
@@ -82,38 +83,62 @@ const curve = (n) => ({
 });
 
 /** Error of a method in a validated cell; undefined where it has none. */
-export const errorOf = ({ error }, { name }) => (name === "ours" ? error.ours : error.stock[name]);
+export const errorOf = ({ error }, { name }) => (["ours", "fixed"].includes(name) ? error[name] : error.stock[name]);
 
-/** One standard error either way. */
+/** The 95 % interval. */
 function whiskers({ ctx: context, valToPos: position }, nfes, errors, n) {
   context.save();
   context.strokeStyle = colour(SERIES[n] ?? "muted");
   context.lineWidth = devicePixelRatio * (n ? 1 : 1.5);
   errors.forEach((error, at) => {
     if (!error) return;
-    const { mean, standard_error: spread } = error;
+    const [low, high] = ends(error);
     const x = position(nfes[at], "x", true);
     context.beginPath();
-    context.moveTo(x, position(mean + spread, "y", true));
-    context.lineTo(x, position(Math.max(mean - spread, mean / 10), "y", true));
+    context.moveTo(x, position(high, "y", true));
+    context.lineTo(x, position(Math.max(low, error.mean / 10), "y", true));
     context.stroke();
   });
   context.restore();
 }
 
-/** The errors of one budget as bars, the smallest first: the length is the root, so that it is a distance. */
-export function errorBars(cell, methods) {
-  const found = methods.map((method, n) => ({ ...method, n, error: errorOf(cell, method) })).filter(({ error }) => error);
-  found.sort((a, b) => a.error.mean - b.error.mean);
-  const longest = Math.sqrt(found.at(-1).error.mean) || 1;
-  const bar = ({ title, error, n }) => {
-    const width = (100 * Math.sqrt(error.mean)) / longest;
-    const drawn = s("svg", { class: SERIES[n] ?? "muted", "aria-hidden": "true", preserveAspectRatio: "none", viewBox: "0 0 100 1" },
-      s("rect", { width, height: 1 }));
-    return h("li", {}, h("span", {}, title), drawn, h("span", { class: "value" }, estimate(error)));
+/**
+ * The errors of one budget as bars with their intervals, the smallest first, and the KL bound beside each.
+ *
+ * @param {object} cell  Its error or its bound may be missing.
+ * @param {{name: string, title: string}[]} methods  Ours first.
+ * @param {string} ours  Title of the answer.
+ */
+export function errorBars({ error, klub, nfe }, methods, ours) {
+  const of = (values, name) => (name === "ours" ? values?.ours : values?.stock[name]);
+  const names = [...new Set(["ours", ...Object.keys(error?.stock ?? {}), ...Object.keys(klub?.stock ?? {})])];
+  const rows = names.map((name) => ({ name, error: of(error, name), bound: of(klub, name) }));
+  rows.sort((a, b) => (a.error?.mean ?? Infinity) - (b.error?.mean ?? Infinity) || 0);
+  // The length is the root, so that it is a distance.
+  const longest = Math.sqrt(Math.max(...rows.map((row) => (row.error ? ends(row.error)[1] : 0)))) || 1;
+  const at = (value) => (100 * Math.sqrt(Math.max(value, 0))) / longest;
+  const row = ({ name, error: found, bound }) => {
+    const n = methods.findIndex((method) => method.name === name);
+    return h("tr", { class: SERIES[n] ?? "muted" }, [
+      h("th", { scope: "row" }, name === "ours" ? ours : stockTitle(name)),
+      error && h("td", { class: "drawn" }, found && bar(at(found.mean), ends(found).map(at))),
+      error && h("td", {}, found ? estimate(found) : ""),
+      klub && h("td", {}, bound ? estimate(bound) : ""),
+    ]);
   };
-  return h("ul", { class: "bars" }, found.map(bar));
+  const head = ["Schedule", error && "", error && "Error", klub && "KL bound"].filter((title) => typeof title === "string");
+  return h("table", { class: "bars" }, [
+    h("caption", {}, `At ${nfe} evaluations`),
+    h("thead", {}, h("tr", {}, head.map((title) => (title ? h("th", { scope: "col" }, title) : h("td", {}))))),
+    h("tbody", {}, rows.map(row)),
+  ]);
 }
+
+const bar = (width, [low, high]) =>
+  s("svg", { "aria-hidden": "true", preserveAspectRatio: "none", viewBox: "0 0 100 12" }, [
+    s("rect", { y: 1, width, height: 10, class: "length" }),
+    s("line", { x1: low, x2: high, y1: 6, y2: 6, class: "whisker" }),
+  ]);
 
 /** The colours of `errorChart`, as a list. */
 export const legend = (methods) =>

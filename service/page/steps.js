@@ -40,7 +40,7 @@ export function stepsPicture(lines, { sigmaMin, sigmaMax }, width) {
   );
 }
 
-function drawn({ name, title, sigmas, costs, error }, y, { x, width, base: below, bar }) {
+function drawn({ name, title, remark, sigmas, costs, error }, y, { x, width, base: below, bar }) {
   const base = y + below;
   const bars = (costs?.steps ?? []).map((cost, n) => {
     const [from, to] = [x(sigmas[n]), x(sigmas[n + 1])];
@@ -62,7 +62,7 @@ function drawn({ name, title, sigmas, costs, error }, y, { x, width, base: below
   return s(
     "g",
     { class: `line ${name}` },
-    s("text", { x: MARGIN, y: y + LABEL - 5, class: "name" }, title),
+    s("text", { x: MARGIN, y: y + LABEL - 5, class: "name" }, title, remark && s("title", {}, remark)),
     s("text", { x: width - MARGIN, y: y + LABEL - 5, class: "said" }, said),
     s("line", { x1: MARGIN, x2: width - MARGIN, y1: base, y2: base, class: "base" }),
     bars,
