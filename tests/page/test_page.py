@@ -86,20 +86,31 @@ def test_a_job_is_submitted_watched_and_answered(stack, open_tab, api):
     page.get_by_role("slider", name="Evaluations per sample").press("ArrowRight")
     expect(page.locator("#nfe-value")).to_have_text("9")
     page.get_by_role("slider", name="Evaluations per sample").press("ArrowLeft")
-    expect(page.locator("#verdict")).to_contain_text(re.compile("times less error|as good as|is the best known"))
-    expect(page.locator("#reason")).to_contain_text(re.compile(r"held-out noises: .* On half of them at most 0\.\d+ of the stock"))
+    expect(page.locator("#verdict")).to_contain_text(re.compile(r"% less error \[\d+, \d+\] than|as good as|is the best known"))
+    expect(page.locator("#reason")).to_contain_text(re.compile(r"took part in no choice: .* On half of the samples at most 0\.\d+ of"))
     expect(model.get_by_text("ready", exact=True)).to_be_visible()
     expect(page.locator("#jobs .badge.succeeded")).to_have_count(1)
     schedule = api.get("/v1/schedules?model=digits&nfe=8").json()
     assert schedule["validated"]
     assert levels(page) == pytest.approx(schedule["sigmas"], rel=1e-4)
-    assert titles(page) == ["Optimized", "EDM", "log-SNR"]
+    error = schedule["error"]
+    shown = ["Optimized", "EDM", "log-SNR"]
+    if moved := error["best_stock"] not in {"edm", "log_snr"}:
+        shown.insert(1, page.evaluate("name => import(document.querySelector('script[type=module]').src.replace('main.js', 'titles.js')).then((m) => m.stockTitle(name))", error["best_stock"]))
+        assert levels(page, 1) == pytest.approx(error["best_stock_sigmas"], rel=1e-4)
+    assert titles(page) == shown
     edm = api.get("/v1/schedules?model=digits&nfe=8&source=stock").json()["sigmas"]
-    assert levels(page, 1) == pytest.approx(edm, rel=1e-4)
+    assert levels(page, 1 + moved) == pytest.approx(edm, rel=1e-4)
     errors = page.locator("#steps .said").all_text_contents()
-    stock = schedule["error"]["stock"]
-    for words, found in zip(errors, (schedule["error"]["ours"], stock["edm"], stock["log_snr"]), strict=True):
-        assert float(words.split()[1]) == pytest.approx(found["mean"], rel=5e-3)
+    stock = error["stock"]
+    rivals = [stock[error["best_stock"]]] * moved + [stock["edm"], stock["log_snr"]]
+    for words, found in zip(errors, (error["ours"], *rivals), strict=True):
+        said = [float(text) for text in re.findall(r"[\d.e+-]+", words.removeprefix("error"))]
+        assert said == pytest.approx([found["mean"], *found["interval"]], rel=5e-3)
+    expect(page.locator("#effort-note")).to_contain_text(f"{schedule['provenance']['report_evaluations']:,} for the report")
+    bound = schedule["klub"]["ours"]["mean"]
+    row = page.locator("#error-bars tr", has_text="Optimized").locator("td").last.inner_text()
+    assert float(row.split()[0]) == pytest.approx(bound, rel=5e-3)
 
 
 def test_samples_from_the_same_noise_are_shown(measured, open_tab):
