@@ -157,7 +157,7 @@ def test_the_default_weight_is_the_workers(calls, profiles, measure):
             weight = default_weight(profiles[measure], solver)
             found = calls(
                 "choice.js",
-                "const c = m.defaultErrorWeight(args[0], SOLVERS[args[1]]); return { ...c, knee: String(c.knee) };",
+                "const c = m.defaultChoice(args[0], SOLVERS[args[1]]); return { ...c, knee: String(c.knee) };",
                 plain(profiles[measure]),
                 name,
             )
