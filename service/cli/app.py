@@ -166,10 +166,10 @@ def models(as_json: Json = False, url: Url = _URL) -> None:
 
 @app.command()
 def demo(
-    out: Annotated[Path, typer.Option(help="folder of the pictures")] = Path("out"),
+    out: Annotated[Path, typer.Option(help="folder of the picture")] = Path("out"),
     data: Data = _DATA,
 ) -> None:
-    """Start everything, fit schedules for the bundled model, show what they buy, and shut down."""
+    """Start everything, fit a schedule to the bundled model, show what it buys, and shut down."""
     run_demo(_stack(host="127.0.0.1", port=0, workers=1, data=data, log_to_files=True), out)
 
 

@@ -14,16 +14,16 @@ from service.cli.tables import error_table, schedule_table, show
 from service.local.child import die_with_parent
 from service.local.stack import Stack
 
-REQUESTS = tuple(JobRequest(model="digits", nfe=nfe, solver=Solver.FITTED) for nfe in (5, 8))
-"""What the demo asks for: few evaluations, and as many as a stock schedule needs to do as well."""
+REQUEST = JobRequest(model="digits", nfe=5, solver=Solver.FITTED)
+"""What the demo asks for."""
 
 
 def demo(stack: Stack, out: Path) -> None:
-    """Start the stack, fit schedules for the bundled model, show them and what they buy, and shut down.
+    """Start the stack, fit a schedule to the bundled model, show it and what it buys, and shut down.
 
     Args:
         stack: a stack that has not been started.
-        out: folder of the pictures.
+        out: folder of the picture.
 
     Raises:
         StackError: the stack does not come up.
@@ -37,53 +37,23 @@ def demo(stack: Stack, out: Path) -> None:
         _say("starting Redis, the API and one worker ...")
         stack.wait_ready(stopping=lambda: False)
         _say(f"ready at {stack.url} after {time.monotonic() - start:.1f} s")
-        schedules = [_answered(request, stack.url) for request in REQUESTS]
+        _say(f"POST /v1/jobs {REQUEST.model_dump_json(include={'model', 'nfe', 'solver'})}")
+        asked = time.monotonic()
+        schedule, cached = through_api(REQUEST, stack.url)
+        how = "from the cache: this request was answered before" if cached else "fitted"
+        _say(f"{how}, {time.monotonic() - asked:.2f} s")
     finally:
         stack.stop()
-    for schedule in schedules:
-        errors = error_table(schedule)
-        show(schedule_table(schedule), *([errors] if errors else []))
-    for schedule in schedules:
-        sys.stdout.write(f"samples from the same noise, stock above, fitted below: {picture(schedule, out)}\n")
-    sys.stdout.write("".join(f"{line}\n" for line in bought(*schedules)))
-
-
-def bought(few: Schedule, more: Schedule) -> list[str]:
-    """What the fit buys, in sentences: error at equal evaluations, and few fitted evaluations beside more of the best stock schedule.
-
-    Args:
-        few: an answer.
-        more: an answer at more evaluations.
-
-    Returns:
-        At most three lines; none where nothing was measured.
-    """
-    lines = []
-    for schedule in (few, more):
-        if schedule.error is not None and schedule.error.ratio is not None:
-            value, (low, high) = schedule.error.ratio.value, schedule.error.ratio.interval
-            of = f"of {schedule.error.best_stock}'s, the best stock schedule"
-            lines.append(f"{schedule.nfe} fitted evaluations: {value:.2g} [{low:.2g}, {high:.2g}] of the error {of}")
-    if few.error is not None and more.error is not None and more.error.best_stock is not None:
-        ours, stock = few.error.ours, more.error.stock[more.error.best_stock]
-        lines.append(f"{few.nfe} fitted evaluations: error {ours.mean:.3g}; {more.nfe} of the best stock schedule: {stock.mean:.3g}")
-    return lines
-
-
-def _answered(request: JobRequest, url: str) -> Schedule:
-    _say(f"POST /v1/jobs {request.model_dump_json(include={'model', 'nfe', 'solver'})}")
-    asked = time.monotonic()
-    schedule, cached = through_api(request, url)
-    how = "from the cache: this request was answered before" if cached else "fitted"
-    _say(f"{how}, {time.monotonic() - asked:.2f} s")
-    return schedule
+    errors = error_table(schedule)
+    show(schedule_table(schedule), *([errors] if errors else []))
+    sys.stdout.write(f"samples from the same noise, stock above, fitted below: {picture(schedule, out)}\n")
 
 
 def picture(schedule: Schedule, out: Path) -> Path:
-    """Draw samples of the stock and of the optimized schedule from the same noise.
+    """Draw samples of the best stock schedule and of this one from the same noise.
 
     Args:
-        schedule: the optimized schedule.
+        schedule: the answer.
         out: folder of the picture, created if missing.
 
     Raises:

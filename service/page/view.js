@@ -12,7 +12,7 @@ import { weightsPicture, weightsTable } from "./strips.js";
 import { EFFORTS, FORMATS, NFE } from "./state.js";
 import { FIXED, isOdd, SOLVERS } from "./solvers.js";
 import { stockTitle } from "./titles.js";
-import { costNote, effortNote, verdict } from "./words.js";
+import { boundNote, costNote, effortNote, verdict } from "./words.js";
 
 const CURVE = [4, 6, 8, 12, 16];
 const CURVE_ODD = [5, 7, 9, 13, 17];
@@ -54,7 +54,7 @@ export function drawAnswer(view, act) {
   text("verdict", headline);
   text("effort-note", effortNote(cell));
   text("reason", failed && !job && !cell ? `The last job failed: ${failed.error}` : reason);
-  byId("answer").classList.toggle("good", Boolean(cell?.validated && cell.source !== "stock"));
+  byId("answer").classList.toggle("good", cell?.error?.ratio?.interval[1] < 1);
   show("answer", true);
   const possible = offered(model);
   const label = cell?.validated && !view.here ? "Search again" : model.profile_state !== "ready" ? "Measure and optimize" : cell || view.here ? "Validate it" : "Optimize it";
@@ -100,7 +100,7 @@ export function drawSamples({ state, cell, samples, model }) {
     const of = (found, here) => (found ? `error ${estimate(found)}` : `error of these samples ${number(here)}`);
     const rival = SOLVERS[state.solver].fitted ? `${stockTitle(stock)}, ${SOLVERS[FIXED].title}` : stockTitle(stock);
     return [h("p", { class: "note" }, note), sampleGrid(samples, label, {
-      stock: ["Best stock", `${rival}, ${of(cell.error?.stock[stock], errors.stock)}`],
+      stock: [cell.error ? "Best stock" : "Stock", `${rival}, ${of(cell.error?.stock[stock], errors.stock)}`],
       ours: [answerTitle(state, cell), of(cell.error?.ours, errors.ours)],
       fine: ["Fine solution", "what both aim at"],
     })];
@@ -115,20 +115,20 @@ export function drawErrors({ state, row, cell, fixed }, act) {
   const ours = SOLVERS[state.solver].fitted ? "Fitted" : "Optimized";
   const methods = [{ name: "ours", title: ours }, ...names.map((name) => ({ name, title: stockTitle(name) }))];
   const bars = byId("error-bars");
-  redraw(bars, [cell?.error, cell?.klub, cell?.nfe], () => (cell?.error || cell?.klub ? errorBars(cell, methods, answerTitle(state, cell)) : []));
+  redraw(bars, [cell?.schedule_id, cell?.error, cell?.klub], () => (cell?.error || cell?.klub ? errorBars(cell, answerTitle(state, cell)) : []));
   const chart = byId("error-chart");
   const others = (fixed?.cells ?? []).filter(({ error }) => error);
   redraw(chart, [cells, others, chart.clientWidth, act.theme()], () => {
     if (!cells.length) return h("p", {}, `No number of evaluations has been validated with ${SOLVERS[state.solver].title} yet.`);
-    if (cells.length === 1 && !others.length) return [];
+    const all = joined(cells, others);
+    if (all.length < 2) return [];
     const place = h("div", {});
     const beside = others.length ? [...methods.slice(0, 1), { name: "fixed", title: `${SOLVERS[FIXED].title}, optimized` }, ...methods.slice(1)] : methods;
-    const all = joined(cells, others);
     requestAnimationFrame(() => errorChart(place, all, beside));
     return [place, legend(beside)];
   });
   text("error-note", "Mean squared distance of a sample to the fine solution from the same noise, on noises that no search has seen, with 95 % intervals.");
-  text("bound-note", cell?.klub ? "KL bound: what Align Your Steps minimizes, from the profile alone." : "");
+  text("bound-note", cell?.klub ? boundNote(SOLVERS[state.solver]) : "");
   show("error-details", cells.length > 1);
   redraw(byId("error-table"), cells, () => h(
     "table",

@@ -95,6 +95,10 @@ export function effortNote(cell) {
   return said.length ? `Evaluations of the model, each of one sample at one level: ${said.join("; ")}.` : "";
 }
 
+/** What the KL bound is of. */
+export const boundNote = ({ noise }) =>
+  `KL bound: what Align Your Steps minimizes, here ${noise.bound ? "of this solver" : "of stochastic DDIM on the same levels"}, read off the profile.`;
+
 /** What the cost of a step counts. */
 export function costNote(profile, { noise }, { detail, knee }) {
   if (!profile) return "; it is known once the model has been measured";
