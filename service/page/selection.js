@@ -60,8 +60,7 @@ export function select(state, model, profile, cell, published) {
     lines.push({ name, title, sigmas, error, remark, weights, costs: known ? costsOf(sigmas, weights) : null });
   const stock = (name, key, sigmas) => {
     if (cell?.source === "stock" && cell.candidate === key) return;
-    const title = fitted ? `${stockTitle(key)}, ${SOLVERS[FIXED].title}` : stockTitle(key);
-    add(name, title, sigmas, { error: cell?.error?.stock[key], remark: stockRemark(key) });
+    add(name, stockTitle(key), sigmas, { error: cell?.error?.stock[key], remark: stockRemark(key) });
   };
   if (here) add("ours", "Optimized", optimized(profile, state));
   else if (cell) {

@@ -79,6 +79,8 @@ export function drawSteps({ state, selection, profile }) {
   const { lines, range, choice } = selection;
   if (!show("steps-section", lines.length > 0)) return;
   text("cost-note", costNote(profile, SOLVERS[state.solver], choice));
+  show("stock-note", SOLVERS[state.solver].fitted);
+  text("stock-note", `The stock schedules run with ${SOLVERS[FIXED].title}.`);
   show("start-note", lines.some(({ costs }) => costs?.start > 0));
   const place = byId("steps");
   redraw(place, [lines, place.clientWidth], () => stepsPicture(lines, range, Math.max(place.clientWidth, 280)));
@@ -115,7 +117,8 @@ export function drawErrors({ state, row, cell, fixed }, act) {
   const ours = SOLVERS[state.solver].fitted ? "Fitted" : "Optimized";
   const methods = [{ name: "ours", title: ours }, ...names.map((name) => ({ name, title: stockTitle(name) }))];
   const bars = byId("error-bars");
-  redraw(bars, [cell?.schedule_id, cell?.error, cell?.klub], () => (cell?.error || cell?.klub ? errorBars(cell, answerTitle(state, cell)) : []));
+  const judged = cell?.error || cell?.klub ? cell : cells[0];
+  redraw(bars, [judged?.schedule_id, judged?.error, judged?.klub], () => (judged ? errorBars(judged, answerTitle(state, judged)) : []));
   const chart = byId("error-chart");
   const others = (fixed?.cells ?? []).filter(({ error }) => error);
   redraw(chart, [cells, others, chart.clientWidth, act.theme()], () => {
@@ -128,7 +131,7 @@ export function drawErrors({ state, row, cell, fixed }, act) {
     return [place, legend(beside)];
   });
   text("error-note", "Mean squared distance of a sample to the fine solution from the same noise, on noises that no search has seen, with 95 % intervals.");
-  text("bound-note", cell?.klub ? boundNote(SOLVERS[state.solver]) : "");
+  text("bound-note", judged?.klub ? boundNote(SOLVERS[state.solver]) : "");
   show("error-details", cells.length > 1);
   redraw(byId("error-table"), cells, () => h(
     "table",
