@@ -32,7 +32,8 @@ export function stepsPicture(lines, { sigmaMin, sigmaMax }, width) {
   const row = label + bars + DOT;
   const bottom = lines.length * row;
   const height = bottom + AXIS;
-  const place = { x, width, label, base: label + bars + DOT / 3, bar: (cost) => (Math.sqrt(cost) / tallest) * BAR };
+  const judged = lines.some(({ error }) => error);
+  const place = { x, width, label, judged, base: label + bars + DOT / 3, bar: (cost) => (Math.sqrt(cost) / tallest) * BAR };
   const rows = lines.map((line, n) => drawn(line, n * row, place));
   const title = lines.map((line) => `${line.title}: ${line.sigmas.map((sigma) => number(sigma)).join(", ")}`).join(". ");
   return s(
@@ -43,7 +44,7 @@ export function stepsPicture(lines, { sigmaMin, sigmaMax }, width) {
   );
 }
 
-function drawn({ name, title, remark, sigmas, costs, error }, y, { x, width, label, base: below, bar }) {
+function drawn({ name, title, remark, sigmas, costs, error }, y, { x, width, label, judged, base: below, bar }) {
   const base = y + below;
   const bars = (costs?.steps ?? []).map((cost, n) => {
     const [from, to] = [x(sigmas[n]), x(sigmas[n + 1])];
@@ -61,7 +62,8 @@ function drawn({ name, title, remark, sigmas, costs, error }, y, { x, width, lab
     const last = n === sigmas.length - 1;
     return s("circle", { cx: x(sigma), cy: base, r: last ? 3 : 3.6, class: last ? "end" : "dot" }, s("title", {}, `sigma ${number(sigma)}`));
   });
-  const said = error ? `error ${estimate(error)}` : costs ? `sum of step costs ${number(costs.steps.reduce((total, cost) => total + cost, costs.start))}` : "";
+  // Beside measured errors a sum of costs would read as one of them.
+  const said = error ? `error ${estimate(error)}` : judged ? "not run" : costs ? `sum of step costs ${number(costs.steps.reduce((total, cost) => total + cost, costs.start))}` : "";
   return s(
     "g",
     { class: `line ${name}` },
