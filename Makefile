@@ -25,7 +25,7 @@ ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THR
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
 
-demo: $(READY) ## optimize a schedule for the bundled model, end to end, and show what it buys
+demo: $(READY) ## fit a schedule to the bundled model, end to end, and show what it buys
 	@$(BIN)/ays demo
 
 serve: $(READY) ## run the API, a worker and an embedded Redis on 127.0.0.1:8000 until Ctrl-C

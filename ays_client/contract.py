@@ -306,6 +306,7 @@ class Error(_Body):
     best_stock: str | None = Field(
         None, description="stock schedule with the smallest validation error, the one that `ratio` compares with"
     )
+    best_stock_sigmas: list[float] | None = Field(None, description="levels of that schedule; null in answers of earlier versions")
     ratio: Ratio | None = Field(
         None, description="mean error, ours over the best stock schedule's, on the same noises; null: that has none"
     )

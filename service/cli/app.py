@@ -169,7 +169,7 @@ def demo(
     out: Annotated[Path, typer.Option(help="folder of the picture")] = Path("out"),
     data: Data = _DATA,
 ) -> None:
-    """Start everything, optimize a schedule for the bundled model, show what it buys, and shut down."""
+    """Start everything, fit a schedule to the bundled model, show what it buys, and shut down."""
     run_demo(_stack(host="127.0.0.1", port=0, workers=1, data=data, log_to_files=True), out)
 
 

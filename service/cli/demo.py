@@ -14,12 +14,12 @@ from service.cli.tables import error_table, schedule_table, show
 from service.local.child import die_with_parent
 from service.local.stack import Stack
 
-REQUEST = JobRequest(model="digits", nfe=8, solver=Solver.DPMPP_2M)
+REQUEST = JobRequest(model="digits", nfe=5, solver=Solver.FITTED)
 """What the demo asks for."""
 
 
 def demo(stack: Stack, out: Path) -> None:
-    """Start the stack, optimize a schedule for the bundled model, show it and what it buys, and shut down.
+    """Start the stack, fit a schedule to the bundled model, show it and what it buys, and shut down.
 
     Args:
         stack: a stack that has not been started.
@@ -40,20 +40,20 @@ def demo(stack: Stack, out: Path) -> None:
         _say(f"POST /v1/jobs {REQUEST.model_dump_json(include={'model', 'nfe', 'solver'})}")
         asked = time.monotonic()
         schedule, cached = through_api(REQUEST, stack.url)
-        how = "from the cache: this request was answered before" if cached else "optimized"
+        how = "from the cache: this request was answered before" if cached else "fitted"
         _say(f"{how}, {time.monotonic() - asked:.2f} s")
     finally:
         stack.stop()
     errors = error_table(schedule)
     show(schedule_table(schedule), *([errors] if errors else []))
-    sys.stdout.write(f"samples from the same noise, stock above, optimized below: {picture(schedule, out)}\n")
+    sys.stdout.write(f"samples from the same noise, stock above, fitted below: {picture(schedule, out)}\n")
 
 
 def picture(schedule: Schedule, out: Path) -> Path:
-    """Draw samples of the stock and of the optimized schedule from the same noise.
+    """Draw samples of the best stock schedule and of this one from the same noise.
 
     Args:
-        schedule: the optimized schedule.
+        schedule: the answer.
         out: folder of the picture, created if missing.
 
     Raises:

@@ -6,7 +6,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from ays_client.contract import Estimate, Model, Schedule
+from ays_client.contract import Estimate, Model, Schedule, Source
 
 _PIPE_WIDTH = 140
 
@@ -54,7 +54,10 @@ def error_table(schedule: Schedule) -> Titled | None:
     best = min((estimate.mean for estimate in error.stock.values()), default=error.ours.mean)
     for name, estimate in sorted(error.stock.items(), key=lambda item: -item[1].mean):
         table.add_row(f"stock: {name}", *_numbers(estimate, best))
-    table.add_row("optimized", *_numbers(error.ours, best), style="bold")
+    answer = "fitted" if schedule.weights is not None else "optimized"
+    if schedule.source is Source.STOCK:
+        answer = f"served: {schedule.provenance.candidate}"
+    table.add_row(answer, *_numbers(error.ours, best), style="bold")
     return Titled(title, table)
 
 

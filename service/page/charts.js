@@ -1,10 +1,19 @@
 // Curves, by uPlot, and the heat map.
 
-import { colour, estimate, h, number, s } from "./dom.js";
+import { colour, ends, estimate, h, number, s } from "./dom.js";
 import { positionOf } from "./grid.js";
+import { stockTitle } from "./titles.js";
 
 const HEIGHT = 260;
-const SERIES = ["accent", "edm", "log_snr", "published", "other", "other2"];
+/** Colours: the same schedule has the same one in every picture, others what is left. */
+const OWN = { ours: "accent", edm: "edm", log_snr: "log_snr", fixed: "published" };
+const LEFT = ["other2", "other"];
+
+/** Colours of methods, as names of the style sheet. */
+function coloursOf(names) {
+  const left = [...LEFT];
+  return new Map(names.map((name) => [name, OWN[name] ?? left.shift() ?? "muted"]));
+}
 
 const logScale = { distr: 3 };
 
@@ -60,64 +69,89 @@ export function errorChart(element, cells, methods) {
   const of = (name) => cells.map((cell) => errorOf(cell, { name })?.mean ?? null);
   const nfes = cells.map((cell) => cell.nfe);
   const [low, high] = [Math.min(...nfes), Math.max(...nfes)];
+  const colours = coloursOf(methods.map(({ name }) => name));
   const options = {
     scales: { x: { time: false, range: [low - 0.5, high + 0.5] }, y: logScale },
     axes: [
       { ...axis("evaluations per sample"), size: 40, splits: () => nfes, values: (_, splits) => splits },
       powers("error"),
     ],
-    series: [{}, ...methods.map((_, n) => curve(n))],
-    hooks: { draw: [(chart) => methods.forEach((method, n) => whiskers(chart, nfes, cells.map((cell) => errorOf(cell, method)), n))] },
+    series: [{}, ...methods.map(({ name }) => curve(colours.get(name), name))],
+    hooks: { draw: [(chart) => methods.forEach((method) => whiskers(chart, nfes, cells.map((cell) => errorOf(cell, method)), colours.get(method.name)))] },
   };
   const said = methods.map(({ name, title }) => `${title} ${of(name).map((mean) => (mean === null ? "none" : number(mean))).join(", ")}`);
   plot(element, options, [nfes, ...methods.map(({ name }) => of(name))], `Error at ${nfes.join(", ")} evaluations: ${said.join("; ")}`);
 }
 
-const curve = (n) => ({
-  stroke: colour(SERIES[n] ?? "muted"),
-  width: n ? 1.5 : 3,
-  dash: n > 2 ? [5, 4] : [],
+const curve = (shade, name) => ({
+  stroke: colour(shade),
+  width: name === "ours" ? 3 : 1.5,
+  dash: name in OWN ? [] : [5, 4],
   spanGaps: true,
-  points: { show: true, size: n ? 6 : 9, fill: colour(SERIES[n] ?? "muted"), stroke: colour("paper") },
+  points: { show: true, size: name === "ours" ? 9 : 6, fill: colour(shade), stroke: colour("paper") },
 });
 
 /** Error of a method in a validated cell; undefined where it has none. */
-export const errorOf = ({ error }, { name }) => (name === "ours" ? error.ours : error.stock[name]);
+export const errorOf = ({ error }, { name }) => (["ours", "fixed"].includes(name) ? error[name] : error.stock[name]);
 
-/** One standard error either way. */
-function whiskers({ ctx: context, valToPos: position }, nfes, errors, n) {
+/** The 95 % interval. */
+function whiskers({ ctx: context, valToPos: position }, nfes, errors, shade) {
   context.save();
-  context.strokeStyle = colour(SERIES[n] ?? "muted");
-  context.lineWidth = devicePixelRatio * (n ? 1 : 1.5);
+  context.strokeStyle = colour(shade);
+  context.lineWidth = devicePixelRatio;
   errors.forEach((error, at) => {
     if (!error) return;
-    const { mean, standard_error: spread } = error;
+    const [low, high] = ends(error);
     const x = position(nfes[at], "x", true);
     context.beginPath();
-    context.moveTo(x, position(mean + spread, "y", true));
-    context.lineTo(x, position(Math.max(mean - spread, mean / 10), "y", true));
+    context.moveTo(x, position(high, "y", true));
+    context.lineTo(x, position(Math.max(low, error.mean / 10), "y", true));
     context.stroke();
   });
   context.restore();
 }
 
-/** The errors of one budget as bars, the smallest first: the length is the root, so that it is a distance. */
-export function errorBars(cell, methods) {
-  const found = methods.map((method, n) => ({ ...method, n, error: errorOf(cell, method) })).filter(({ error }) => error);
-  found.sort((a, b) => a.error.mean - b.error.mean);
-  const longest = Math.sqrt(found.at(-1).error.mean) || 1;
-  const bar = ({ title, error, n }) => {
-    const width = (100 * Math.sqrt(error.mean)) / longest;
-    const drawn = s("svg", { class: SERIES[n] ?? "muted", "aria-hidden": "true", preserveAspectRatio: "none", viewBox: "0 0 100 1" },
-      s("rect", { width, height: 1 }));
-    return h("li", {}, h("span", {}, title), drawn, h("span", { class: "value" }, estimate(error)));
-  };
-  return h("ul", { class: "bars" }, found.map(bar));
+/**
+ * The errors of one budget as bars with their intervals, the smallest first, and the KL bound beside each.
+ *
+ * @param {object} cell  Its error or its bound may be missing.
+ * @param {string} ours  Title of the answer.
+ */
+export function errorBars({ error, klub, nfe }, ours) {
+  const of = (values, name) => (name === "ours" ? values?.ours : values?.stock[name]);
+  const names = [...new Set(["ours", ...Object.keys(error?.stock ?? {}), ...Object.keys(klub?.stock ?? {})])];
+  const rows = names.map((name) => ({ name, error: of(error, name), bound: of(klub, name) }));
+  rows.sort((a, b) => (a.error?.mean ?? Infinity) - (b.error?.mean ?? Infinity) || 0);
+  // The length is the root, so that it is a distance.
+  const longest = Math.sqrt(Math.max(...rows.map((row) => (row.error ? ends(row.error)[1] : 0)))) || 1;
+  const at = (value) => (100 * Math.sqrt(Math.max(value, 0))) / longest;
+  const colours = coloursOf(names);
+  const row = ({ name, error: found, bound }) =>
+    h("tr", { class: colours.get(name) }, [
+      h("th", { scope: "row" }, name === "ours" ? ours : stockTitle(name)),
+      error && h("td", { class: "drawn" }, found && bar(at(found.mean), ends(found).map(at))),
+      error && h("td", {}, found ? estimate(found) : ""),
+      klub && h("td", {}, bound ? estimate(bound) : ""),
+    ]);
+  const head = ["Schedule", error && "", error && "Error", klub && "KL bound"].filter((title) => typeof title === "string");
+  return h("table", { class: "bars" }, [
+    h("caption", {}, `At ${nfe} evaluations`),
+    h("thead", {}, h("tr", {}, head.map((title) => (title ? h("th", { scope: "col" }, title) : h("td", {}))))),
+    h("tbody", {}, rows.map(row)),
+  ]);
 }
 
+const bar = (width, [low, high]) =>
+  s("svg", { "aria-hidden": "true", preserveAspectRatio: "none", viewBox: "0 0 100 12" }, [
+    s("rect", { y: 1, width, height: 10, class: "length" }),
+    s("line", { x1: low, x2: high, y1: 6, y2: 6, class: "whisker" }),
+  ]);
+
 /** The colours of `errorChart`, as a list. */
-export const legend = (methods) =>
-  h("ul", { class: "legend" }, methods.map(({ title }, n) => h("li", { class: SERIES[n] ?? "muted" }, title)));
+export function legend(methods) {
+  const colours = coloursOf(methods.map(({ name }) => name));
+  return h("ul", { class: "legend" }, methods.map(({ name, title }) => h("li", { class: colours.get(name) }, title)));
+}
 
 /** Dark to light, even to the eye: five stops of viridis. */
 const STOPS = [[68, 1, 84], [59, 82, 139], [33, 145, 140], [94, 201, 98], [253, 231, 37]];

@@ -1,4 +1,4 @@
-// What is optimized for where nothing was validated (worker/ays/choice.py).
+// What is optimized for where nothing was validated (worker/ays/search/weight.py).
 
 /** Noise level below which less than half of the loss at the highest level is left: the scale of the data. */
 function halfway({ levels, moments }) {

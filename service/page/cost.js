@@ -17,9 +17,10 @@ export class StepCost {
    * @param {object} known  From `integrals`, for this solver and, if it has a bound, for this weight.
    * @param {import("./solvers.js").Solver} solver
    * @param {(sigma: number) => number} weight  From `weightOf`.
+   * @param {number[][] | null} given  Weights of every step, where they belong to the schedule.
    */
-  constructor(known, solver, weight) {
-    Object.assign(this, known, { solver });
+  constructor(known, solver, weight, given = null) {
+    Object.assign(this, known, { solver, given });
     this.scale = known.levels.map((sigma) => weight(sigma) * sigma ** -2);
   }
 
@@ -28,20 +29,21 @@ export class StepCost {
    *
    * @param {number[]} nodes  Where it ends, where it starts, and the earlier evaluations that it combines, newest first.
    * @param {boolean} closing  Whether nothing is evaluated where it ends.
+   * @param {number[] | undefined} given  Weights of the evaluations; the solver's own where there are none.
    */
-  step(nodes, closing = false) {
-    return this.solver.noise.bound ? this.#girsanov(nodes) : this.missed(nodes, closing) * this.scale[nodes[0]];
+  step(nodes, closing = false, given = undefined) {
+    return this.solver.noise.bound ? this.#girsanov(nodes) : this.missed(nodes, closing, given) * this.scale[nodes[0]];
   }
 
   /** Squared error in x at the end of a step of a solver without a bound; no weight is part of it. */
-  missed(nodes, closing = false) {
+  missed(nodes, closing = false, given = undefined) {
     const { stage, corrector, combines, weights } = this.solver;
     const levels = nodes.map((node) => this.levels[node]);
     if (stage) {
       const [proxy, factor] = closing ? [0, 1] : [stage.proxy, stage.factor(levels[1], levels[0])];
       return factor ** 2 * this.#moment(this.#slopes(nodes, [[nodes[0], proxy], [nodes[1], 1 - proxy]]));
     }
-    const weighted = weights(levels).map((weight, n) => [nodes[n + 1], weight]);
+    const weighted = (given ?? weights(levels)).map((weight, n) => [nodes[n + 1], weight]);
     if (corrector && !closing) return this.#corrected(nodes, weighted, corrector(levels));
     return this.#moment(combines === "slopes" ? this.#slopes(nodes, weighted) : this.#denoised(nodes, weighted));
   }
@@ -113,6 +115,12 @@ export class StepCost {
     return Math.max(this.square[j][j] - 2 * norm * idle + norm ** 2 * this.originSquare, 0) * this.phi[j] ** 2 * this.scale[j];
   }
 
+  /** Of the closing step to noise level 0 with given weights. */
+  #combined(nodes, given) {
+    const last = this.levels.length - 1;
+    return this.scale[last] * this.#moment({ values: [[last, 1], ...given.map((weight, n) => [nodes[n], -weight])], integrals: [] });
+  }
+
   /** Of the closing step from level i to noise level 0, which returns D_i. */
   toZero(i) {
     const last = this.levels.length - 1;
@@ -136,12 +144,14 @@ export class StepCost {
     const { length } = this.levels;
     const begins = n ? 0 : here >= 0 && here < length ? this.start(here) : Infinity;
     const left = knots.length - 1 - n;
+    const given = this.given?.[n].slice(0, n + 1);
+    if (!left && toZero && given) return begins + this.#combined(knots.slice(-given.length).reverse(), given);
     if (!left) return begins + (toZero ? (here < length ? this.toZero(here) : Infinity) : 0);
     const most = Math.min(this.solver.history, n + 1, this.solver.tapers && toZero ? left + 1 : Infinity);
     const nodes = [];
     for (let m = n + 1; m > n - most; m--) nodes.push(knots[m]);
     const falls = nodes[0] < length && nodes.at(-1) >= 0 && nodes.every((node, m) => m === 0 || node < nodes[m - 1]);
-    return falls ? begins + this.step(nodes, left === 1 && !toZero && closesDifferently(this.solver)) : Infinity;
+    return falls ? begins + this.step(nodes, left === 1 && !toZero && closesDifferently(this.solver), given) : Infinity;
   }
 }
 
@@ -180,9 +190,10 @@ function onto(position, factor) {
  * @param {import("./solvers.js").Solver} solver
  * @param {{detail: number, knee?: number}} choice  What errors count.
  * @param {number[]} sigmas  Levels within the profile's range; the last may be 0.
+ * @param {number[][] | null} given  Weights of every step, for the fitted solver.
  * @returns {{start: number, steps: number[]}}  What it costs to start at the first level, and one per step.
  */
-export function stepCosts(profile, solver, choice, sigmas) {
+export function stepCosts(profile, solver, choice, sigmas, given = null) {
   const toZero = sigmas.at(-1) === 0;
   const factor = fineness(profile);
   const own = (toZero ? sigmas.slice(0, -1) : sigmas).map((sigma) => onto(positionOf(profile.levels, sigma), factor));
@@ -190,7 +201,7 @@ export function stepCosts(profile, solver, choice, sigmas) {
   const places = rising([...profile.levels.keys()], own);
   const finer = rising(positions(profile, factor), places);
   const weight = weightOf(choice);
-  const cost = new StepCost(integrals(profile, places, solver, weight, { factor, finer }), solver, weight);
+  const cost = new StepCost(integrals(profile, places, solver, weight, { factor, finer }), solver, weight, given);
   const knots = own.map((position) => places.indexOf(position));
   const start = cost.start(knots[0]);
   const steps = Array.from({ length: sigmas.length - 1 }, (_, n) => cost.at(knots, n, toZero) - (n ? 0 : start));

@@ -1,6 +1,6 @@
 // What the page knows of the service: every answer is fetched once and kept until a job may have changed it.
 
-import { measureOf } from "./solvers.js";
+import { measureOf, SOLVERS } from "./solvers.js";
 import { lookup } from "./copy.js";
 
 /** A schedule of the API, in the short form of a row's cell. */
@@ -13,6 +13,8 @@ const inShort = (schedule, model) => ({
   candidate: schedule.provenance.candidate,
   samples: isImage(model),
 });
+
+const ofId = (id) => `/v1/schedules/${id}`;
 
 const isImage = ({ shape }) => shape?.length === 3 && [1, 3].includes(shape[0]);
 
@@ -60,12 +62,20 @@ export class Data {
 
   /** The schedule that a job with a chosen detail has made. */
   made(model, job) {
-    return job?.schedule_id ? this.#once(`/v1/schedules/${job.schedule_id}`, (schedule) => inShort(schedule, model)) : null;
+    return job?.schedule_id ? this.#once(ofId(job.schedule_id), (schedule) => inShort(schedule, model)) : null;
   }
+
+  /** A cell with all that a row leaves out, as soon as `ask` has brought it. */
+  whole(cell) {
+    const known = cell && this.kept.get(ofId(cell.schedule_id))?.value;
+    return known ? { ...known, ...cell } : cell;
+  }
+
+  ask = (cell) => this.#once(ofId(cell.schedule_id));
 
   /** The published table of a model, taken to this number of evaluations. */
   published(model, state) {
-    if (!model.published) return null;
+    if (!model.published || SOLVERS[state.solver].fitted) return null;
     return this.#once(lookup(state, { source: "published" }));
   }
 

@@ -52,8 +52,15 @@ export function number(value, digits = 3) {
   return String(Number(value.toPrecision(digits)));
 }
 
-/** An estimate with its standard error. */
-export const estimate = ({ mean, standard_error }) => `${number(mean)} ± ${number(standard_error, 2)}`;
+/** A confidence interval. */
+export const between = ([low, high]) => `[${number(low)}, ${number(high)}]`;
+
+/** An estimate with its 95 % confidence interval, or with its standard error where it has none. */
+export const estimate = ({ mean, standard_error, interval }) =>
+  interval ? `${number(mean)} ${between(interval)}` : `${number(mean)} ± ${number(standard_error, 2)}`;
+
+/** Ends of the 95 % confidence interval of an estimate. */
+export const ends = ({ mean, standard_error, interval }) => interval ?? [mean - 1.96 * standard_error, mean + 1.96 * standard_error];
 
 /** Current value of a custom property of the style sheet. */
 export const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();

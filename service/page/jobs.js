@@ -68,12 +68,12 @@ export class Jobs {
   async load() {
     const page = await this.api.get("/v1/jobs?limit=20");
     this.cursor ??= page.next_cursor;
-    page.jobs.forEach((job) => this.#take(job));
+    this.#take(...page.jobs);
   }
 
   async older() {
     const page = await this.api.get(`/v1/jobs?limit=20&cursor=${encodeURIComponent(this.cursor)}`);
-    page.jobs.forEach((job) => this.#take(job));
+    this.#take(...page.jobs);
     this.cursor = page.next_cursor;
   }
 
@@ -86,10 +86,12 @@ export class Jobs {
 
   cancel = async (job) => this.#take(await this.api.post(`/v1/jobs/${job.id}/cancel`));
 
-  #take(job) {
-    const before = this.known.get(job.id);
-    this.known.set(job.id, job);
-    if (before && !FINAL.includes(before.state) && FINAL.includes(job.state)) this.told.ended(job);
+  #take(...jobs) {
+    const before = new Map(this.known);
+    for (const job of jobs) this.known.set(job.id, job);
+    const open = (job) => job && !FINAL.includes(job.state);
+    for (const job of jobs) if (open(before.get(job.id)) && !open(job)) this.told.ended(job);
+    // Once for all of them: a stream for each job of half a list would leave no connection for anything else.
     this.#follow();
     this.told.changed();
   }
@@ -98,12 +100,20 @@ export class Jobs {
   #follow() {
     const open = this.all.filter((job) => !FINAL.includes(job.state));
     // The oldest are those that a worker has.
-    for (const job of open.slice(-STREAMS)) {
+    const followed = open.slice(-STREAMS);
+    for (const [id, controller] of this.streams) {
+      if (followed.some((job) => job.id === id)) continue;
+      controller.abort();
+      this.streams.delete(id);
+    }
+    for (const job of followed) {
       if (this.streams.has(job.id)) continue;
       const controller = new AbortController();
       this.streams.set(job.id, controller);
       const event = (news) => this.#take({ ...this.known.get(job.id), ...news, schedule_id: news.schedule_url?.split("/").at(-1) ?? null });
-      this.api.follow(job.id, event, controller.signal).finally(() => this.streams.delete(job.id));
+      this.api.follow(job.id, event, controller.signal).finally(() => {
+        if (this.streams.get(job.id) === controller) this.streams.delete(job.id);
+      });
     }
   }
 }

@@ -7,7 +7,7 @@ import { byId, h } from "./dom.js";
 import { describe, drawJobs, FINAL, Jobs } from "./jobs.js";
 import { drawModels, search } from "./models.js";
 import { select } from "./selection.js";
-import { possible, SOLVERS } from "./solvers.js";
+import { FIXED, possible, SOLVERS } from "./solvers.js";
 import { DETAIL, FORMATS, NFE, read, write } from "./state.js";
 import * as draw from "./view.js";
 
@@ -54,6 +54,7 @@ function complain(problem) {
 function choose(changes, { push = false } = {}) {
   state = { ...state, ...changes };
   state.nfe = possible(state.solver, state.nfe);
+  if (SOLVERS[state.solver].fitted) state.detail = "auto";
   if (push) {
     history.pushState(null, "", write(state));
     say("");
@@ -81,13 +82,14 @@ function look() {
   const profile = data.profile(model, state.solver);
   const row = data.row(model, state);
   const done = state.detail === "auto" ? null : jobs.find((request, job) => same(request) && job.state === "succeeded");
-  const cell = state.detail === "auto" ? (row?.cells.find(({ nfe }) => nfe === state.nfe) ?? null) : data.made(model, done);
+  const cell = state.detail === "auto" ? data.whole(row?.cells.find(({ nfe }) => nfe === state.nfe) ?? null) : data.made(model, done);
+  const fixed = SOLVERS[state.solver].fitted ? data.row(model, { ...state, solver: FIXED }) : null;
   const published = data.published(model, state);
   const selection = select(state, model, profile, cell, published);
   const job = jobs.find((request, each) => same(request) && !FINAL.includes(each.state)) ?? null;
   const last = jobs.find(same);
   const failed = last?.state === "failed" ? last : null;
-  return { state, model, profile, row, cell, published, selection, here: selection.here, job, failed, samples: data.samples(cell) };
+  return { state, model, profile, row, fixed, cell, published, selection, here: selection.here, job, failed, samples: data.samples(cell) };
 }
 
 function redraw() {
@@ -135,6 +137,7 @@ function drawSides() {
 
 function settle() {
   if (location.search !== write(state)) history.replaceState(null, "", write(state));
+  if (shown?.cell) data.ask(shown.cell);
   drawCode();
 }
 

@@ -1,5 +1,5 @@
 // The best schedule for any detail, here in the browser, so that the detail slider needs no job: the shortest path on the measured grid
-// and the polish off it, step for step as worker/tasks/table.py and worker/ays/optimize.py find it. A test compares the levels.
+// and the polish off it, step for step as worker/tasks/table.py and worker/ays/search/shortest_path.py find it. A test compares the levels.
 
 import { costs } from "./cost.js";
 import { fineness, positionOf } from "./grid.js";

@@ -3,44 +3,20 @@
 import { defaultChoice, ratioBound } from "./choice.js";
 import { stepCosts } from "./cost.js";
 import { Optimizer } from "./optimize.js";
-import { measureOf, SOLVERS, stepsOf } from "./solvers.js";
+import { FIXED, measureOf, SOLVERS, stepsOf } from "./solvers.js";
 import { edm, logSnr } from "./stock.js";
 import { DETAIL } from "./state.js";
-
-export const STOCK_TITLES = {
-  edm: "EDM",
-  log_snr: "log-SNR",
-  time_uniform: "uniform time",
-  kl_optimal: "KL-optimal",
-  beta_sigmas: "beta (diffusers)",
-  beta: "beta",
-  beta57: "beta57",
-  bong_tangent: "bong tangent",
-  karras: "Karras (on t)",
-  exponential: "exponential (on t)",
-  leading: "DDPM leading",
-  trailing: "DDPM trailing",
-  ddim_uniform: "DDIM uniform",
-  shifted: "shifted flow",
-  normal: "normal",
-  sgm_uniform: "SGM uniform",
-  simple: "simple",
-  linear_quadratic: "linear-quadratic",
-  flux2: "FLUX.2",
-  ltx2: "LTX-2",
-  ays_sd15: "AYS for SD 1.5",
-  ays_sdxl: "AYS for SDXL",
-  ays_if: "AYS for DeepFloyd IF",
-  ays_svd: "AYS for SVD",
-};
+import { stockRemark, stockTitle } from "./titles.js";
 
 /**
  * @typedef {object} Line  One schedule of the picture.
- * @property {string} name  `ours`, `edm`, `log_snr` or `published`.
+ * @property {string} name  `ours`, `best`, `edm`, `log_snr` or `published`.
  * @property {string} title
+ * @property {string | null} remark  What it is.
  * @property {number[]} sigmas
  * @property {{start: number, steps: number[]} | null} costs  Null without a profile, or where a level is outside of it.
  * @property {{mean: number, standard_error: number} | null} error  Measured on held-out noises.
+ * @property {number[][] | null} weights  Of the fitted solver's steps.
  */
 
 /** Optimizers by what they depend on: the sweep is kept while the sliders move. */
@@ -73,21 +49,39 @@ export function select(state, model, profile, cell, published) {
   const here = state.detail !== "auto" && !cell && profile;
   const choice = chosen(state, profile, cell);
   const lines = [];
-  const add = (name, title, sigmas, error) => lines.push({ name, title, sigmas, error: error ?? null, costs: costsOf(sigmas) });
-  const costsOf = (sigmas) => {
+  const { fitted } = SOLVERS[state.solver];
+  const costsOf = (sigmas, weights) => {
     const positive = sigmas.filter((sigma) => sigma > 0);
     const inside = profile && positive[0] <= range.sigmaMax * 1.000001 && positive.at(-1) >= range.sigmaMin * 0.999999;
-    return inside ? stepCosts(profile, SOLVERS[state.solver], choice, sigmas) : null;
+    if (!inside) return null;
+    return stepCosts(profile, SOLVERS[fitted && !weights ? FIXED : state.solver], choice, sigmas, weights);
   };
-  if (here) add("ours", "Optimized", optimized(profile, state), null);
-  else if (cell) add("ours", cell.source === "stock" ? "Chosen" : "Optimized", cell.sigmas, cell.error?.ours);
+  const add = (name, title, sigmas, { error = null, remark = null, weights = null, known = true } = {}) =>
+    lines.push({ name, title, sigmas, error, remark, weights, costs: known ? costsOf(sigmas, weights) : null });
+  const stock = (name, key, sigmas) => {
+    if (cell?.source === "stock" && cell.candidate === key) return;
+    add(name, stockTitle(key), sigmas, { error: cell?.error?.stock[key], remark: stockRemark(key) });
+  };
+  if (here) add("ours", "Optimized", optimized(profile, state));
+  else if (cell) {
+    const weights = cell.weights ?? null;
+    add("ours", answerTitle(state, cell), cell.sigmas, { error: cell.error?.ours, weights, known: !fitted || weights !== null });
+  }
+  const { best_stock: best, best_stock_sigmas: levels } = cell?.error ?? {};
+  if (levels && !["edm", "log_snr"].includes(best)) stock("best", best, levels);
   if (range.sigmaMin) {
     const span = { ...range, toZero };
-    add("edm", "EDM", edm(steps, span), cell?.error?.stock.edm);
-    add("log_snr", "log-SNR", logSnr(steps, span), cell?.error?.stock.log_snr);
+    stock("edm", "edm", edm(steps, span));
+    stock("log_snr", "log_snr", logSnr(steps, span));
   }
-  if (published) add("published", "Published", published.sigmas, null);
+  if (published) add("published", "Published", published.sigmas);
   return { lines, range, toZero, steps, choice, here: Boolean(here), measure: measureOf(state.solver) };
+}
+
+/** What the schedule on display is called, in the picture and in the tables. */
+export function answerTitle({ solver }, cell) {
+  if (cell?.source === "stock") return `Stock: ${stockTitle(cell.candidate ?? "")}`;
+  return SOLVERS[solver].fitted ? "Fitted" : "Optimized";
 }
 
 /** What errors count in the bars: what our schedule was optimized for, else what one would be by default. */
@@ -96,6 +90,3 @@ function chosen({ solver, detail }, profile, cell) {
   if (typeof cell?.detail === "number") return { detail: cell.detail, knee: cell.knee ?? Infinity };
   return profile ? defaultChoice(profile, SOLVERS[solver]) : { detail: DETAIL.start, knee: Infinity };
 }
-
-/** The best stock schedule of a validated cell, as `[name, estimate]`. */
-export const bestStock = (error) => Object.entries(error.stock).reduce((best, each) => (each[1].mean < best[1].mean ? each : best));

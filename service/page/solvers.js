@@ -23,12 +23,13 @@ import {
  * @property {Stage | null} stage
  * @property {boolean} tapers  Whether the history shrinks before a step to noise level 0.
  * @property {number} evaluations  Of every step but the last, which has one.
+ * @property {boolean} fitted  Whether the weights belong to the schedule.
  * @property {string | null} kdiffusion  The call of k-diffusion, or of ComfyUI's, that runs it.
  */
 
 const ode = {
   measure: "flow", noise: ODE, history: 1, weights: newest, combines: "denoised", corrector: null, stage: null, tapers: false, evaluations: 1,
-  kdiffusion: null,
+  fitted: false, kdiffusion: null,
 };
 const sde = { ...ode, measure: "forward", noise: SDE };
 const twoStage = { ...ode, evaluations: 2 };
@@ -38,6 +39,7 @@ const er = (stage, weights = polynomialInSigma) =>
 
 /** @type {Record<string, Solver>} */
 export const SOLVERS = {
+  fitted: { ...ode, title: "Fitted", history: 4, fitted: true },
   dpmpp_2m: { ...ode, title: "DPM-Solver++(2M)", history: 2, weights: secondOrder, kdiffusion: "sample_dpmpp_2m" },
   ddim: { ...ode, title: "DDIM", kdiffusion: "sample_euler" },
   euler: { ...ode, title: "Euler", kdiffusion: "sample_euler" },
@@ -71,6 +73,9 @@ export const SOLVERS = {
   er_sde_2: er(2),
   er_sde_3: er(3),
 };
+
+/** The fixed solver that the fitted one is drawn beside, and with whose weights stock schedules run there. */
+export const FIXED = "dpmpp_2m";
 
 /** The same method with a shorter history, as in its own first steps. */
 export const truncated = (solver, history) => ({ ...solver, history: Math.min(history, solver.history) });

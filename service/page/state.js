@@ -25,7 +25,7 @@ export function read(query) {
     solver,
     nfe: possible(solver, Math.round(bounded("nfe", NFE))),
     terminal: one("terminal", ["zero", "sigma_min"]),
-    detail: bounded("detail", DETAIL),
+    detail: SOLVERS[solver].fitted ? "auto" : bounded("detail", DETAIL),
     effort: one("effort", EFFORTS),
     format: one("format", FORMATS),
     search: given.get("search") ?? DEFAULTS.search,

@@ -4,6 +4,8 @@ import { estimate, h, number, s } from "./dom.js";
 
 const BAR = 58;
 const LABEL = 22;
+/** Below this width title and error stand in two lines. */
+const NARROW = 560;
 const DOT = 24;
 const AXIS = 34;
 const ZERO = 46;
@@ -26,10 +28,12 @@ export function stepsPicture(lines, { sigmaMin, sigmaMax }, width) {
   // The root: an error, not its square, is what a bar's height should tell.
   const tallest = Math.sqrt(Math.max(...lines.flatMap((line) => (line.costs ? [line.costs.start, ...line.costs.steps] : [])), 1e-300));
   const bars = lines.some((line) => line.costs) ? BAR : 0;
-  const row = LABEL + bars + DOT;
+  const label = width < NARROW ? 2 * LABEL - 4 : LABEL;
+  const row = label + bars + DOT;
   const bottom = lines.length * row;
   const height = bottom + AXIS;
-  const place = { x, width, base: LABEL + bars + DOT / 3, bar: (cost) => (Math.sqrt(cost) / tallest) * BAR };
+  const judged = lines.some(({ error }) => error);
+  const place = { x, width, label, judged, base: label + bars + DOT / 3, bar: (cost) => (Math.sqrt(cost) / tallest) * BAR };
   const rows = lines.map((line, n) => drawn(line, n * row, place));
   const title = lines.map((line) => `${line.title}: ${line.sigmas.map((sigma) => number(sigma)).join(", ")}`).join(". ");
   return s(
@@ -40,7 +44,7 @@ export function stepsPicture(lines, { sigmaMin, sigmaMax }, width) {
   );
 }
 
-function drawn({ name, title, sigmas, costs, error }, y, { x, width, base: below, bar }) {
+function drawn({ name, title, remark, sigmas, costs, error }, y, { x, width, label, judged, base: below, bar }) {
   const base = y + below;
   const bars = (costs?.steps ?? []).map((cost, n) => {
     const [from, to] = [x(sigmas[n]), x(sigmas[n + 1])];
@@ -58,12 +62,13 @@ function drawn({ name, title, sigmas, costs, error }, y, { x, width, base: below
     const last = n === sigmas.length - 1;
     return s("circle", { cx: x(sigma), cy: base, r: last ? 3 : 3.6, class: last ? "end" : "dot" }, s("title", {}, `sigma ${number(sigma)}`));
   });
-  const said = error ? `error ${estimate(error)}` : costs ? `sum of step costs ${number(costs.steps.reduce((total, cost) => total + cost, costs.start))}` : "";
+  // Beside measured errors a sum of costs would read as one of them.
+  const said = error ? `error ${estimate(error)}` : judged ? "not run" : costs ? `sum of step costs ${number(costs.steps.reduce((total, cost) => total + cost, costs.start))}` : "";
   return s(
     "g",
     { class: `line ${name}` },
-    s("text", { x: MARGIN, y: y + LABEL - 5, class: "name" }, title),
-    s("text", { x: width - MARGIN, y: y + LABEL - 5, class: "said" }, said),
+    s("text", { x: MARGIN, y: y + LABEL - 5, class: "name" }, title, remark && s("title", {}, remark)),
+    s("text", label === LABEL ? { x: width - MARGIN, y: y + LABEL - 5, class: "said" } : { x: MARGIN, y: y + label - 5 }, said),
     s("line", { x1: MARGIN, x2: width - MARGIN, y1: base, y2: base, class: "base" }),
     bars,
     dots,

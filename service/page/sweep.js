@@ -1,4 +1,4 @@
-// The shortest path on the measured grid (worker/ays/optimize.py, docs/theory.md, 7): one backward sweep answers every number of steps.
+// The shortest path on the measured grid (worker/ays/search/shortest_path.py, docs/theory.md, 7): one backward sweep answers every number of steps.
 
 import { closesDifferently } from "./solvers.js";
 

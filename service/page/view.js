@@ -5,12 +5,14 @@ import { TABS } from "./copy.js";
 import { byId, estimate, h, number, redraw } from "./dom.js";
 import { facts, offered } from "./models.js";
 import { updateProgress } from "./jobs.js";
-import { STOCK_TITLES } from "./selection.js";
+import { answerTitle } from "./selection.js";
 import { sampleGrid } from "./samples.js";
 import { stepsPicture, stepsTable } from "./steps.js";
+import { weightsPicture, weightsTable } from "./strips.js";
 import { EFFORTS, FORMATS, NFE } from "./state.js";
-import { isOdd, SOLVERS } from "./solvers.js";
-import { costNote, verdict } from "./words.js";
+import { FIXED, isOdd, SOLVERS } from "./solvers.js";
+import { stockTitle } from "./titles.js";
+import { boundNote, costNote, effortNote, verdict } from "./words.js";
 
 const CURVE = [4, 6, 8, 12, 16];
 const CURVE_ODD = [5, 7, 9, 13, 17];
@@ -36,8 +38,9 @@ export function drawControls({ state, model, profile, selection }) {
   text("nfe-value", String(state.nfe));
   text("detail-value", number(detail));
   byId("detail-auto").checked = state.detail === "auto";
-  byId("detail").disabled = !profile;
-  byId("detail-auto").disabled = !profile && state.detail === "auto";
+  const { fitted } = SOLVERS[state.solver];
+  byId("detail").disabled = !profile || fitted;
+  byId("detail-auto").disabled = fitted || (!profile && state.detail === "auto");
   const note = here || state.detail !== "auto";
   show("detail-note", note);
   if (note) text("detail-note", "Detail weights errors by sigma to this power: 0 is the paper's bound, 2 the error of the finished sample. Auto tries several.");
@@ -49,8 +52,9 @@ export function drawAnswer(view, act) {
   const { state, model, cell, job, failed } = view;
   const [headline, reason] = verdict(view);
   text("verdict", headline);
+  text("effort-note", effortNote(cell));
   text("reason", failed && !job && !cell ? `The last job failed: ${failed.error}` : reason);
-  byId("answer").classList.toggle("good", Boolean(cell?.validated && cell.source !== "stock"));
+  byId("answer").classList.toggle("good", cell?.error?.ratio?.interval[1] < 1);
   show("answer", true);
   const possible = offered(model);
   const label = cell?.validated && !view.here ? "Search again" : model.profile_state !== "ready" ? "Measure and optimize" : cell || view.here ? "Validate it" : "Optimize it";
@@ -75,55 +79,79 @@ export function drawSteps({ state, selection, profile }) {
   const { lines, range, choice } = selection;
   if (!show("steps-section", lines.length > 0)) return;
   text("cost-note", costNote(profile, SOLVERS[state.solver], choice));
+  show("stock-note", SOLVERS[state.solver].fitted);
+  text("stock-note", `The stock schedules run with ${SOLVERS[FIXED].title}.`);
+  show("start-note", lines.some(({ costs }) => costs?.start > 0));
   const place = byId("steps");
   redraw(place, [lines, place.clientWidth], () => stepsPicture(lines, range, Math.max(place.clientWidth, 280)));
   redraw(byId("steps-table"), lines, () => stepsTable(lines));
+  const fitted = lines.find(({ weights }) => weights);
+  if (!show("weights-section", Boolean(fitted))) return;
+  redraw(byId("weights"), [fitted, place.clientWidth], () => weightsPicture(fitted, Math.max(place.clientWidth, 280)));
+  redraw(byId("weights-table"), fitted, () => weightsTable(fitted));
 }
 
 /** Same noise, stock above ours. */
-export function drawSamples({ cell, samples, model }) {
+export function drawSamples({ state, cell, samples, model }) {
   if (!show("samples-section", Boolean(samples && cell))) return;
-  redraw(byId("samples"), samples.schedule_id, () => {
+  redraw(byId("samples"), [samples.schedule_id, cell.error], () => {
     const { stock, errors } = samples;
     const note = "Each column starts from the same noise. Red: where a sample misses the fine solution that both rows aim at.";
     const label = `${samples.noises} samples of ${model.title} from the same noises with each schedule`;
+    // The report's where there is one: the same schedule has the same error wherever the page names it.
+    const of = (found, here) => (found ? `error ${estimate(found)}` : `error of these samples ${number(here)}`);
+    const rival = SOLVERS[state.solver].fitted ? `${stockTitle(stock)}, ${SOLVERS[FIXED].title}` : stockTitle(stock);
     return [h("p", { class: "note" }, note), sampleGrid(samples, label, {
-      stock: ["Stock", `${STOCK_TITLES[stock] ?? stock}, error ${number(errors.stock)}`],
-      ours: ["Optimized", `error ${number(errors.ours)}`],
+      stock: [cell.error ? "Best stock" : "Stock", `${rival}, ${of(cell.error?.stock[stock], errors.stock)}`],
+      ours: [answerTitle(state, cell), of(cell.error?.ours, errors.ours)],
       fine: ["Fine solution", "what both aim at"],
     })];
   });
 }
 
-/** Error against NFE, for all methods, where validated. */
-export function drawErrors({ state, row }, act) {
+/** Error and bound at this NFE, and error against NFE, for all methods, where validated. */
+export function drawErrors({ state, row, cell, fixed }, act) {
   if (!show("error-section", Boolean(row))) return;
-  const cells = row.cells.filter((cell) => cell.validated);
-  const names = [...new Set(cells.flatMap((cell) => Object.keys(cell.error.stock)))];
-  const methods = [{ name: "ours", title: "Optimized" }, ...names.map((name) => ({ name, title: STOCK_TITLES[name] ?? name }))];
+  const cells = row.cells.filter(({ error }) => error);
+  const names = [...new Set(cells.flatMap(({ error }) => Object.keys(error.stock)))];
+  const ours = SOLVERS[state.solver].fitted ? "Fitted" : "Optimized";
+  const methods = [{ name: "ours", title: ours }, ...names.map((name) => ({ name, title: stockTitle(name) }))];
+  const bars = byId("error-bars");
+  const judged = cell?.error || cell?.klub ? cell : cells[0];
+  redraw(bars, [judged?.schedule_id, judged?.error, judged?.klub], () => (judged ? errorBars(judged, answerTitle(state, judged)) : []));
   const chart = byId("error-chart");
-  redraw(chart, [cells, chart.clientWidth, act.theme()], () => {
+  const others = (fixed?.cells ?? []).filter(({ error }) => error);
+  redraw(chart, [cells, others, chart.clientWidth, act.theme()], () => {
     if (!cells.length) return h("p", {}, `No number of evaluations has been validated with ${SOLVERS[state.solver].title} yet.`);
-    if (cells.length === 1) return errorBars(cells[0], methods);
+    const all = joined(cells, others);
+    if (all.length < 2) return [];
     const place = h("div", {});
-    requestAnimationFrame(() => errorChart(place, cells, methods));
-    return [place, legend(methods)];
+    const beside = others.length ? [...methods.slice(0, 1), { name: "fixed", title: `${SOLVERS[FIXED].title}, optimized` }, ...methods.slice(1)] : methods;
+    requestAnimationFrame(() => errorChart(place, all, beside));
+    return [place, legend(beside)];
   });
-  const one = cells.length === 1;
-  text("error-note", `Mean squared distance of a sample to the fine solution from the same noise, on noises that no search has seen${one ? `, at ${cells[0].nfe} evaluations` : ""}.`);
+  text("error-note", "Mean squared distance of a sample to the fine solution from the same noise, on noises that no search has seen, with 95 % intervals.");
+  text("bound-note", judged?.klub ? boundNote(SOLVERS[state.solver]) : "");
   show("error-details", cells.length > 1);
   redraw(byId("error-table"), cells, () => h(
     "table",
     {},
     h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "NFE"), methods.map(({ title }) => h("th", { scope: "col" }, title)))),
-    h("tbody", {}, cells.map((cell) => h("tr", {}, h("th", { scope: "row" }, String(cell.nfe)), methods.map((method) => {
-      const found = errorOf(cell, method);
+    h("tbody", {}, cells.map((each) => h("tr", {}, h("th", { scope: "row" }, String(each.nfe)), methods.map((method) => {
+      const found = errorOf(each, method);
       return h("td", {}, found ? estimate(found) : "");
     })))),
   ));
-  const wanted = (isOdd(state.solver) ? CURVE_ODD : CURVE).filter((nfe) => !cells.some((cell) => cell.nfe === nfe));
+  const wanted = (isOdd(state.solver) ? CURVE_ODD : CURVE).filter((nfe) => !cells.some((each) => each.nfe === nfe));
   redraw(byId("error-action"), [wanted, state], () =>
     wanted.length ? h("button", { type: "button", onclick: () => act.curve(wanted) }, `Validate ${wanted.join(", ")} evaluations`) : []);
+}
+
+/** Cells of both rows by rising NFE, the fixed solver's error beside the fitted one's. */
+function joined(cells, others) {
+  const nfes = [...new Set([...cells, ...others].map(({ nfe }) => nfe))].sort((a, b) => a - b);
+  const at = (row, nfe) => row.find((each) => each.nfe === nfe)?.error;
+  return nfes.map((nfe) => ({ nfe, error: { stock: {}, ...at(cells, nfe), fixed: at(others, nfe)?.ours } }));
 }
 
 /** Loss and K. */

@@ -11,6 +11,7 @@ from worker.ays.profile.profile import log_grid, measure_flow, measure_forward, 
 from worker.ays.search.candidates import fineness
 from worker.ays.search.weight import ErrorWeight, default_weight
 from worker.ays.solvers import SOLVERS
+from worker.ays.solvers.fitted import HISTORY, printed_weights
 from worker.tasks.table import Optimizer
 
 LAW = power_law_gaussian(24, sigma_min=0.02, sigma_max=20.0)
@@ -47,8 +48,8 @@ def plain(profile):
     return {"levels": profile.levels.tolist(), "moments": profile.moments.tolist(), "origin": origin, "measure": profile.measure}
 
 
-DIFFERENT = [solver for name, solver in SOLVERS.items() if name not in {"euler", "ddpm", "euler_ancestral"}]
-"""The others are these under other names."""
+DIFFERENT = [solver for name, solver in SOLVERS.items() if name not in {"euler", "ddpm", "euler_ancestral", "fitted"}]
+"""The others are these under other names; the fitted solver has no cost but with a schedule's weights."""
 
 ALL = pytest.mark.parametrize("solver", DIFFERENT, ids=lambda solver: solver.name)
 
@@ -62,7 +63,7 @@ def test_its_solvers_are_those_of_the_contract_and_of_the_worker(calls):
         declared = SOLVERS[name]
         assert solver["title"]
         assert solver["kdiffusion"] == CARDS[Solver(name)].kdiffusion
-        same = ("measure", "history", "combines", "tapers")
+        same = ("measure", "history", "combines", "tapers", "fitted")
         assert {key: solver[key] for key in same} == {key: getattr(declared, key) for key in same}
         assert (solver["evaluations"], solver["noise"]["name"]) == (declared.evaluations_per_step, declared.noise.name)
 
@@ -106,6 +107,32 @@ def test_between_the_levels_of_the_grid_costs_are_those_of_a_finer_one(calls, pr
     sigmas = [*fine.levels[knots].tolist(), 0.0]
     costs = calls("cost.js", body, plain(profile), solver.name, {"detail": 1.3, "knee": KNEE}, sigmas)
     assert costs["start"] + sum(costs["steps"]) == pytest.approx(float(fine.total(knots, to_zero=True)), rel=1e-9)
+
+
+@pytest.mark.parametrize("to_zero", [True, False])
+@pytest.mark.parametrize("name", ["dpmpp_2m", "dpmpp_3m"])
+def test_with_a_printed_methods_weights_the_fitted_costs_are_that_methods(calls, profiles, name, to_zero):
+    levels = np.append(LEVELS[[1, 4, 9, 14, 20, 23]], [0.0] if to_zero else [])
+    weights = printed_weights(SOLVERS[name], levels).tolist()
+    choice = {"detail": 1.3, "knee": KNEE}
+    body = "return m.stepCosts(args[0], SOLVERS[args[1]], args[2], args[3], args[4]);"
+    printed = calls("cost.js", body, plain(profiles["flow"]), name, choice, levels.tolist(), None)
+    fitted = calls("cost.js", body, plain(profiles["flow"]), "fitted", choice, levels.tolist(), weights)
+    np.testing.assert_allclose(fitted["steps"], printed["steps"], rtol=1e-9, atol=1e-14 * max(printed["steps"]))
+    assert fitted["start"] == printed["start"]
+
+
+def test_a_fitted_last_step_costs_what_its_combination_misses(calls, profiles):
+    """Of the step to level 0 with any weights w the cost is a moment of K: `E || D_last - sum_m w_m D_m ||^2`, weighted."""
+    profile, knots, own = profiles["flow"], [6, 12, 21], np.array([1.4, -0.5, 0.1])
+    weights = np.zeros((3, HISTORY))
+    weights[:2, 0], weights[2, :3] = 1, own
+    body = "return m.stepCosts(args[0], SOLVERS.fitted, args[1], args[2], args[3]);"
+    levels = [*profile.levels[knots].tolist(), 0.0]
+    found = calls("cost.js", body, plain(profile), {"detail": 1.8}, levels, weights.tolist())["steps"][-1]
+    nodes, signs = [len(profile.levels) - 1, *knots[::-1]], np.array([1, *-own])
+    moment = signs @ profile.moments[np.ix_(nodes, nodes)] @ signs
+    assert found == pytest.approx(profile.levels[-1] ** -0.2 * moment, rel=1e-9)
 
 
 @ALL

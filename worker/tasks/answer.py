@@ -144,6 +144,7 @@ def error_of(report: Report) -> Error:
         stock={name: mean_of(errors) for name, errors in report.stock.items()},
         noises=len(report.ours),
         best_stock=report.best_stock,
+        best_stock_sigmas=report.best_levels.tolist(),
         ratio=ratio,
         median_ratio=float(np.median(report.ours / best)) if best is not None and comparable else None,
         reference_error=report.reference_error,

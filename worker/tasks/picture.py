@@ -1,7 +1,8 @@
 """`python -m worker.tasks.picture SCHEDULE.json OUT.png`: what a schedule does to samples.
 
 Two rows of samples from the same starting noises, at the schedule's number of evaluations: the best stock schedule above, this one
-below, then the fine solution that both aim at, and under each of the two where it misses that. Needs the `picture` extra.
+below, then the fine solution that both aim at, and under each of the two where it misses that. Their errors are the report's; of a schedule
+without a report, those of the samples. Needs the `picture` extra.
 """
 
 import argparse
@@ -16,12 +17,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ays_client.contract import Schedule
+from ays_client.contract import Estimate, Schedule, Source
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
 from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
-from worker.tasks.samples import best_stock_name, rows
+from worker.tasks.samples import STOCK_SOLVER, best_stock_name, rows
 
 COLUMNS = 16
 """Samples in a row."""
@@ -50,12 +51,37 @@ def draw(schedule: Schedule, model: LoadedModel, path: Path) -> None:
     (_draw_points if planar else _draw_images)(schedule, samples, errors, path)
 
 
-def _titles(schedule: Schedule, errors: dict[str, float]) -> dict[str, str]:
+def titles(schedule: Schedule, errors: dict[str, float]) -> dict[str, str]:
+    """What stands above the rows.
+
+    Args:
+        schedule: the schedule.
+        errors: of the samples in the picture, for a schedule without a report.
+
+    Returns:
+        Titles of the rows `stock`, `ours` and `fine`.
+    """
+    name, error = best_stock_name(schedule), schedule.error
+    rival = "the best stock schedule" if error is not None else "a stock schedule"
+    method = f", {STOCK_SOLVER} weights" if schedule.weights is not None else ""
+    answer = "fitted levels and weights" if schedule.weights is not None else "optimized"
+    ours = answer if schedule.source is Source.OPTIMIZED else f"served: {schedule.provenance.candidate}"
+    words = {label: f"error of these samples {value:.3g}" for label, value in errors.items()}
+    if error is not None:
+        words = {"ours": _estimate(error.ours)} | ({"stock": _estimate(error.stock[name])} if name in error.stock else {})
+        if error.ratio is not None:
+            low, high = error.ratio.interval
+            words["ours"] += f", {error.ratio.value:.0%} [{low:.0%}, {high:.0%}] of the stock schedule's"
     return {
-        "stock": f"{best_stock_name(schedule)}, the best stock schedule   error {errors['stock']:.3g}",
-        "ours": f"optimized   error {errors['ours']:.3g}  ({errors['ours'] / errors['stock']:.0%})",
+        "stock": f"{name}{method}, {rival}   {words.get('stock', '')}".rstrip(),
+        "ours": f"{ours}   {words['ours']}",
         "fine": "the fine solution both aim at",
     }
+
+
+def _estimate(found: Estimate) -> str:
+    words = f"error {found.mean:.3g}"
+    return words if found.interval is None else f"{words} [{found.interval[0]:.3g}, {found.interval[1]:.3g}]"
 
 
 def _headline(schedule: Schedule) -> str:
@@ -65,11 +91,11 @@ def _headline(schedule: Schedule) -> str:
 def _draw_images(schedule: Schedule, samples: dict[str, Tensor], errors: dict[str, float], path: Path) -> None:
     figure = Figure(figsize=(11, 5.3), facecolor=_PAPER)
     axes = list(figure.subplots(5, 1))
-    titles = _titles(schedule, errors)
+    words = titles(schedule, errors)
     for axis, label in zip(axes[::2], samples, strict=True):
         grey = samples[label].shape[1] == 1
         axis.imshow(_strip(samples[label]), cmap="gray_r" if grey else None, vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(titles[label], loc="left", fontsize=9, color=_GOOD if label == "ours" else _INK)
+        axis.set_title(words[label], loc="left", fontsize=9, color=_GOOD if label == "ours" else _INK)
     for axis, label in zip(axes[1::2], ("stock", "ours"), strict=True):
         missed = (samples[label] - samples["fine"]).abs().amax(dim=1, keepdim=True)
         axis.imshow(_strip(2 * missed - 1), cmap="Reds", vmin=0, vmax=_FULL_RED, interpolation="nearest")
@@ -99,7 +125,7 @@ def _draw_points(schedule: Schedule, samples: dict[str, Tensor], errors: dict[st
     for axis, (label, points) in zip(axes, samples.items(), strict=True):
         axis.scatter(points[:, 0], points[:, 1], s=1.5, c=_GOOD if label == "ours" else _INK, linewidths=0)
         axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
-        axis.set_title(_titles(schedule, errors)[label], loc="left", fontsize=9, color=_INK)
+        axis.set_title(titles(schedule, errors)[label].replace("   ", "\n"), loc="left", fontsize=9, color=_INK)
         axis.tick_params(colors=_MUTED, labelsize=7)
     figure.suptitle(_headline(schedule), x=0.01, ha="left", fontsize=11, color=_INK)
     figure.tight_layout(rect=(0, 0, 1, 0.98))

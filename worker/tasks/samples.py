@@ -25,6 +25,9 @@ NOISES = 8
 FINE_INTERVALS = 128
 """Intervals of the reference in it."""
 
+STOCK_SOLVER = "dpmpp_2m"
+"""The method whose weights the fitted solver has on a stock schedule."""
+
 LARGEST = 64
 """Larger samples are averaged down to at most this many pixels a side: the picture is for a person, and is kept for ever."""
 
@@ -62,7 +65,7 @@ def rows(
         padded = np.zeros((schedule.steps, HISTORY))
         for step, row in enumerate(schedule.weights):
             padded[step, : len(row)] = row
-        weights = np.stack([printed_weights(SOLVERS["dpmpp_2m"], both[0]), padded])
+        weights = np.stack([printed_weights(SOLVERS[STOCK_SOLVER], both[0]), padded])
     stock, ours = sample(solver, denoise, both, noises.noise, brownian=noises.brownian, weights=weights)
     samples = {"stock": stock, "ours": ours, "fine": noises.reference}
     return samples, {label: _distance(samples[label], noises.reference) for label in ("stock", "ours")}
@@ -117,6 +120,8 @@ def _sheet(pictures: Tensor) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 
 def _best_stock(schedule: Schedule, model: LoadedModel) -> Array:
+    if schedule.error is not None and schedule.error.best_stock_sigmas is not None:
+        return np.asarray(schedule.error.best_stock_sigmas)
     span = {"sigma_max": schedule.sigma_max, "sigma_min": schedule.sigma_min}
     found = stock_schedules(schedule.steps, **span, terminal=_terminal(schedule), process=model.process)
     found |= moved_ends(schedule.steps, **span, terminal=_terminal(schedule))

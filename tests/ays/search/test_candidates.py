@@ -15,7 +15,7 @@ from worker.ays.search.candidates import (
     fixed_candidates,
     off_grid,
     optimal_levels,
-    stock_candidates,
+    StockSchedules,
 )
 from worker.ays.search.shortest_path import solve
 from worker.ays.search.weight import default_weight
@@ -101,7 +101,7 @@ def test_the_default_is_there_from_the_top_as_well() -> None:
 def test_hand_made_schedules_are_all_there_and_the_likeliest_first(name: str, terminal: str) -> None:
     solver, process = SOLVERS[name], VE(**SPAN)
     profile = PROFILES[solver.measure]
-    found = stock_candidates(profile, solver, 6, **SPAN, terminal=terminal, process=process)
+    found = StockSchedules(profile, solver, process, **SPAN).candidates(6, terminal)
     own = stock_schedules(6, **SPAN, terminal=terminal, process=process)
     moved = moved_ends(6, **SPAN, terminal=terminal)
     names = [candidate.name for candidate in found]

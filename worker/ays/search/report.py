@@ -33,6 +33,7 @@ class Report:
         ours: squared errors of the answer, shape (n,).
         stock: of the hand-made schedules, each of shape (n,).
         best_stock: the one with the smallest validation error.
+        best_levels: its levels, shape (N + 1,).
         reference_error: mean squared error of the reference itself.
         evaluations: evaluations that all this took.
     """
@@ -40,6 +41,7 @@ class Report:
     ours: Array
     stock: dict[str, Array]
     best_stock: str
+    best_levels: Array
     reference_error: float
     evaluations: int
 
@@ -97,4 +99,4 @@ def report(problem: Problem, answer: Candidate, stock: Sequence[Candidate], nois
         rows.append(problem.errors(judged, chunk))
     ours, *others = np.concatenate(rows, axis=1)
     named = {candidate.name: values for candidate, values in zip(stock, others, strict=True)}
-    return Report(ours, named, stock[0].name, own, problem.denoise.evaluations - before)
+    return Report(ours, named, stock[0].name, stock[0].levels, own, problem.denoise.evaluations - before)
