@@ -58,10 +58,10 @@ def _summary(found: Mapping[Key, Sequence[Row]], noises: Mapping[str, int]) -> l
 def _reading() -> list[str]:
     return [
         "*Covered*: the mean squared error on the fresh noises lies in the report's interval; *ratio covered*: the same of the paired",
-        "ratio to the best hand-made schedule. The truth is itself an estimate: where it has as many noises as the report, an interval that is",
-        "right covers it in 83 %; with four times as many in 92 %. All seeds of a cell are compared on the same fresh noises, so their",
-        "misses are not independent. *Reference's error*: of the fresh noises' references by Richardson's rule, as a part of the smallest",
-        "truth. *No report*: jobs that refused one, because no reference was finer than the answer.",
+        "ratio to the best hand-made schedule. The truth is itself an estimate: where it has as many noises as the report, an interval",
+        "that is right covers it in 83 %; with four times as many in 92 %. All seeds of a cell are compared on the same fresh noises, so",
+        "their misses are not independent. *Reference's error*: of the fresh noises' references by Richardson's rule, as a part of the",
+        "smallest truth. *No report*: jobs that refused one, because no reference was finer than the answer.",
     ]
 
 

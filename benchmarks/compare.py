@@ -39,14 +39,21 @@ VP_ONLY = {"trailing", "leading"}
 
 _SOLVING = (
     "worker/ays",
-    "worker/tasks/validation.py",
+    "worker/tasks/guard.py",
     "worker/tasks/measure.py",
     "worker/tasks/table.py",
     "benchmarks/ours.py",
     "benchmarks/rough.py",
 )
-_SHARED = ("benchmarks/baselines/problem.py", "benchmarks/baselines/teacher.py", "worker/ays/imitation.py")
-_JUDGING = ("worker/ays/paths.py", "benchmarks/judging.py", "benchmarks/rough.py", "benchmarks/classifier.py")
+_SHARED = ("benchmarks/baselines/problem.py", "benchmarks/baselines/teacher.py")
+_JUDGING = (
+    "worker/ays/paths.py",
+    "worker/ays/search/reference.py",
+    "benchmarks/judging.py",
+    "benchmarks/fresh.py",
+    "benchmarks/rough.py",
+    "benchmarks/classifier.py",
+)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ def _digest(name: str) -> str:
     if name in OURS:
         return code_digest(_SOLVING)
     if name == LIMIT:
-        return code_digest(["benchmarks/baselines", "worker/ays/imitation.py"])
+        return code_digest(["benchmarks/baselines"])
     own = f"benchmarks/baselines/{name}.py"
     return code_digest([own if (ROOT / own).exists() else "benchmarks/baselines/stock.py", *_SHARED])
 
@@ -180,7 +187,7 @@ class Judging:
         unknown = [key for key in keys if self._records.get(*key) is None]
         if unknown:
             self._clock.check()
-            for key, body in zip(unknown, self._bench.judge(solver, np.array([key[-1] for key in unknown])), strict=True):
+            for key, body in zip(unknown, self._bench.judge(solver, [key[-1] for key in unknown]), strict=True):
                 self._records.put(body, *key)
         return [body for key in keys if (body := self._records.get(*key)) is not None]
 
