@@ -109,11 +109,11 @@ def _geometric(cells: Sequence[Cell], counts: Sequence[int], name: str) -> str:
 
 def _reading() -> list[str]:
     return [
-        "*Error*: mean squared distance to the reference from the same noise, with its 95 % interval, and the median. *Ratio*: paired, to",
-        "the best fixed answer. *Equals*: the evaluations that the best fixed answer, and the best hand-made schedule, need for the error of",
-        "`standard`, `ln error` interpolated; above 20 or below 4 where the table ends. *Frechet*: squared distance to the references'",
-        "samples from the same noises, and the difference of `standard` to the best fixed answer in its standard errors (negative: nearer).",
-        "*NLL*: negative log-density of the samples in nats, where the density of the data is known.",
+        "*Error*: mean squared distance to the reference from the same noise, with its 95 % interval, and the median. *Ratio*: paired,",
+        "to the best fixed answer. *Equals*: the evaluations that the best fixed answer, and the best hand-made schedule, need for the",
+        "error of `standard`, `ln error` interpolated. *Frechet*: squared distance to the references' samples from the same noises, and",
+        "the difference of `standard` to the best fixed answer in its standard errors (negative: nearer). *NLL*: negative log-density of",
+        "the samples in nats, where the density of the data is known.",
     ]
 
 

@@ -24,6 +24,7 @@ import torch
 from scipy.optimize import minimize
 
 from ays_client.contract import Effort, JobRequest, Solver
+from benchmarks.cases import log_density
 from benchmarks.hosts import Nowhere, Shelf
 from benchmarks.report import write_report
 from worker.ays.denoise import Evaluator
@@ -182,7 +183,8 @@ def distribution(model: LoadedModel, samples: torch.Tensor) -> float | None:
     if model.id == "digits":
         return frechet_distance(samples, digits()[1])
     if model.id == "mixture":
-        return float(-model.denoiser.log_density(samples.double()).mean())  # type: ignore[attr-defined]
+        density = log_density(model)
+        return None if density is None else float(-density(samples).mean())
     return None
 
 

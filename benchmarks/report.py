@@ -52,7 +52,8 @@ def _verdict(cells: list[dict[str, Any]]) -> list[str]:
     return [
         f"Over {len(cells)} cells, `standard` has {mean:.2f} times the squared error of the best stock schedule (geometric mean);",
         f"the worst cell {ratios.max():.2f}, cells above 1 by more than their standard error: {len(worse)}.",
-        f"Descent leaves {gain:.2f} of the error of the best screened candidate; worse by more than its standard error: {spoilt} of {len(refined)}.",
+        f"Descent leaves {gain:.2f} of the error of the best screened candidate; worse by more than its standard error:",
+        f"{spoilt} of {len(refined)}.",
     ]
 
 
