@@ -40,6 +40,7 @@ VP_ONLY = {"trailing", "leading"}
 _SOLVING = (
     "worker/ays",
     "worker/tasks/guard.py",
+    "worker/tasks/validation.py",
     "worker/tasks/measure.py",
     "worker/tasks/table.py",
     "benchmarks/ours.py",
