@@ -85,7 +85,7 @@ CASES = (
     ),
     Case("rough-brief", "digits, perceptron trained for 300 steps", more=(8,)),
     Case("rough-top", "digits, perceptron that never saw sigma above 3"),
-    # Along the SDE this network sends its fine solutions away (norms in the hundreds): there is nothing to come near to.
+    # Along the SDE this network sends its references away (norms in the hundreds): there is nothing to come near to.
     Case("rough-gap", "digits, perceptron that never saw sigma from 0.15 to 8", solvers=("ddim", "dpmpp_2m")),
 )
 

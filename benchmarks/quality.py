@@ -1,7 +1,7 @@
-"""How much better are the samples? `make bench-quality`: error against the fine solution, ours beside stock and a direct search.
+"""How much better are the samples? `make bench-quality`: error against the reference, ours beside stock and a direct search.
 
 For every model, solver and NFE the schedules come from the code that jobs run, at each effort. They are judged on 2,048 fresh noises
-that neither profile nor search nor judge has seen, by the mean squared distance to a fine solution from the same noise (and the same
+that neither profile nor search nor judge has seen, by the mean squared distance to the reference from the same noise (and the same
 Brownian path). `stock` is the best hand-made schedule in hindsight, on the first 256 of those noises. `limit` is a direct numerical search
 (Nelder-Mead over the evaluated levels, started at our schedule) on a part of those very noises: what no honest method can reach.
 `screened` is the best candidate before a descent touched it.
@@ -110,7 +110,7 @@ def direct_search(model: LoadedModel, solver: str, start: Array, noises: Referen
 
 
 def run(task: tuple[str, bool]) -> list[dict[str, object]]:
-    """All cells of one model and all its solvers of one kind, which share the fine solutions."""
+    """All cells of one model and all its solvers of one kind, which share the references."""
     model_id, stochastic = task
     torch.set_num_threads(1)
     model = Registry(None).load(model_id)
@@ -133,7 +133,7 @@ def run(task: tuple[str, bool]) -> list[dict[str, object]]:
 
 
 def fresh(model: LoadedModel, solver: str, denoise: Evaluator, indices: range) -> ReferenceSet:
-    """Noises that neither search nor judge has seen, with their fine solutions."""
+    """Noises that neither search nor judge has seen, with their references."""
     fine = reference_grid(model.process.sigma_max, model.process.sigma_min, FINE_INTERVALS)
     drawn = {"indices": indices, "seed": 0, "stream": Stream.FRESH}
     return solve_reference(SOLVERS[solver], denoise, denoise.shape, levels=fine, terminal="zero", **drawn)

@@ -125,6 +125,6 @@ def _plot(cells: list[dict[str, Any]], path: Path) -> None:
             axis.grid(alpha=0.2, which="both", linewidth=0.5)
     axes[0][0].legend(fontsize=7, frameon=False)
     figure.supxlabel("evaluations of the denoiser", fontsize=9)
-    figure.supylabel("squared error to the fine solution", fontsize=9)
+    figure.supylabel("squared error to the reference", fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=140)

@@ -21,7 +21,7 @@ from worker.ays.solvers import SOLVERS
 def test_an_answer_meets_its_truth_and_is_not_computed_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(report, "MOST", 64)
-    cell = Cell("dpmpp_2m", 5)
+    cell = Cell("ddim", 5)
     assert Calibration("mixture", Effort.STANDARD, noises=256).finished(cell, range(1)) == []
     (row,) = Calibration("mixture", Effort.STANDARD, noises=256).rows(cell, range(1))
     again = Calibration("mixture", Effort.STANDARD, noises=256)
