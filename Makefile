@@ -20,7 +20,7 @@ BIN := $(VENV)/bin
 PIP := -m pip install --quiet --disable-pip-version-check --constraint constraints.txt
 ONE_THREAD := AYS_THREADS=1 OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: help demo serve test lint test-all test-service test-images test-integrations test-gpu chaos fuzz bench bench-service soak bench-quality bench-scale clean
+.PHONY: help demo serve test lint test-all test-service test-images test-integrations test-gpu chaos fuzz bench bench-service soak bench-quality bench-calibration bench-fitted bench-scale clean
 
 help: ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 24
@@ -75,6 +75,12 @@ soak: $(READY) ## ten minutes of mixed load: memory of service and worker stays 
 
 bench-quality: $(READY) ## error of our schedules against stock and direct search: a table and a plot in docs/results/
 	$(BIN)/python -m benchmarks.quality
+
+bench-calibration: $(READY) ## is the number in the answer true? intervals of reports against fresh noises; CALIBRATION="--models mixture --nfe 8"
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.calibration $(CALIBRATION)
+
+bench-fitted: $(READY) ## the fitted solver against fixed ones with their best schedules; FITTED="--models mixture --nfe 8"
+	$(ONE_THREAD) $(BIN)/python -m benchmarks.fitted $(FITTED)
 
 bench-scale: $(READY) ## one profile on 1, 2 and 4 workers: the same bits, sooner
 	$(ONE_THREAD) $(BIN)/python -m benchmarks.scale_out --write

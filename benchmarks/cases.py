@@ -39,7 +39,6 @@ class Case:
         counts: numbers of evaluations.
         solvers: solvers of these.
         noises: fresh noises that judge every schedule.
-        chunk: noises that are solved together, which bounds memory.
         seeds: seeds of the methods; each is a search of its own.
         limits: numbers of evaluations for which direct optimization is run.
         more: numbers of evaluations for `MORE_SOLVERS`.
@@ -51,7 +50,6 @@ class Case:
     counts: tuple[int, ...] = (5, 8, 12, 20)
     solvers: tuple[str, ...] = SOLVER_NAMES
     noises: int = 512
-    chunk: int = 256
     seeds: tuple[int, ...] = (0, 1)
     limits: tuple[int, ...] = (5, 8)
     more: tuple[int, ...] = ()
@@ -71,12 +69,11 @@ CASES = (
         counts=(10,),
         solvers=("ddim", "dpmpp_2m"),
         noises=64,
-        chunk=64,
         seeds=(0,),
         limits=(),
     ),
-    Case("digits", "handwritten digits 8 x 8, DDPM network", noises=256, chunk=128, seeds=(0, 1, 2), limits=(8,)),
-    Case("gaussian-3072", "Gaussian with a 1/f^2 spectrum in 3,072 dimensions (exact)", noises=128, chunk=32, density=True),
+    Case("digits", "handwritten digits 8 x 8, DDPM network", noises=256, seeds=(0, 1, 2), limits=(8,)),
+    Case("gaussian-3072", "Gaussian with a 1/f^2 spectrum in 3,072 dimensions (exact)", noises=128, density=True),
     Case(
         "mixture",
         "64 sharp Gaussians in the plane (exact)",
@@ -88,15 +85,13 @@ CASES = (
     ),
     Case("rough-brief", "digits, perceptron trained for 300 steps", more=(8,)),
     Case("rough-top", "digits, perceptron that never saw sigma above 3"),
-    # Along the SDE this network sends its fine solutions away (norms in the hundreds): there is nothing to come near to.
+    # Along the SDE this network sends its references away (norms in the hundreds): there is nothing to come near to.
     Case("rough-gap", "digits, perceptron that never saw sigma from 0.15 to 8", solvers=("ddim", "dpmpp_2m")),
 )
 
 UNTUNED_CASES = (
     Case("untuned-spiral", "two spiral arms in the plane, v-prediction (untuned)", noises=1024, density=True),
-    Case(
-        "untuned-emoji-16", "emoji 16 x 16 in colour, flow network (untuned)", counts=(5, 8, 12), noises=64, chunk=64, seeds=(0,), limits=()
-    ),
+    Case("untuned-emoji-16", "emoji 16 x 16 in colour, flow network (untuned)", counts=(5, 8, 12), noises=64, seeds=(0,), limits=()),
 )
 """Models that no constant of the search was chosen on; what is claimed of them nobody could have fitted."""
 
@@ -172,9 +167,15 @@ Likelihood = Callable[[Tensor], Tensor]
 
 def negative_log_density(model: LoadedModel) -> Likelihood:
     """Negative log-density of the data law per dimension, where it is known; samples of shape (n, *shape) -> (n,)."""
+    density = log_density(model)
+    assert density is not None
+    return lambda samples: -density(samples) / samples[0].numel()
+
+
+def log_density(model: LoadedModel) -> Likelihood | None:
+    """Log-density of the data law, samples of shape (n, *shape) -> (n,); None where it is not known."""
     law = spiral_law() if model.id == "untuned-spiral" else model.denoiser
-    assert isinstance(law, AnisotropicGaussian | GaussianMixture)
-    return lambda samples: -law.log_density(samples.double()) / samples[0].numel()
+    return (lambda samples: law.log_density(samples.double())) if isinstance(law, AnisotropicGaussian | GaussianMixture) else None
 
 
 @cache

@@ -1,7 +1,7 @@
 """Ours against everybody: `make bench`. Writes `docs/results.md` and its plots; goes on where an earlier run stopped.
 
 Every method answers with a schedule for every model, solver and number of evaluations, from noises of its own seed. All are judged on the
-same fresh noises, which no method has seen, by the squared distance of their samples to a fine solution from the same noise (and Brownian
+same fresh noises, which no method has seen, by the squared distance of their samples to the reference from the same noise (and Brownian
 path), and by the quality of the samples as a set. Methods without any randomness are run once, the others once for each seed.
 """
 
@@ -39,19 +39,27 @@ VP_ONLY = {"trailing", "leading"}
 
 _SOLVING = (
     "worker/ays",
+    "worker/tasks/guard.py",
     "worker/tasks/validation.py",
     "worker/tasks/measure.py",
     "worker/tasks/table.py",
     "benchmarks/ours.py",
     "benchmarks/rough.py",
 )
-_SHARED = ("benchmarks/baselines/problem.py", "benchmarks/baselines/teacher.py", "worker/ays/imitation.py")
-_JUDGING = ("worker/ays/paths.py", "benchmarks/judging.py", "benchmarks/rough.py", "benchmarks/classifier.py")
+_SHARED = ("benchmarks/baselines/problem.py", "benchmarks/baselines/teacher.py")
+_JUDGING = (
+    "worker/ays/paths.py",
+    "worker/ays/search/reference.py",
+    "benchmarks/judging.py",
+    "benchmarks/fresh.py",
+    "benchmarks/rough.py",
+    "benchmarks/classifier.py",
+)
 
 
 @dataclass(frozen=True)
 class Task:
-    """The cells of one model and one kind of solver, which share fine solutions, teachers and a profile.
+    """The cells of one model and one kind of solver, which share references, teachers and a profile.
 
     Attributes:
         case: the model.
@@ -89,7 +97,7 @@ def _digest(name: str) -> str:
     if name in OURS:
         return code_digest(_SOLVING)
     if name == LIMIT:
-        return code_digest(["benchmarks/baselines", "worker/ays/imitation.py"])
+        return code_digest(["benchmarks/baselines"])
     own = f"benchmarks/baselines/{name}.py"
     return code_digest([own if (ROOT / own).exists() else "benchmarks/baselines/stock.py", *_SHARED])
 
@@ -152,7 +160,7 @@ class Solving:
 
 
 def run(task: Task) -> dict[str, Any]:
-    """All cells of a task that earlier runs have finished or that fit into its time, with the quality of the fine solutions."""
+    """All cells of a task that earlier runs have finished or that fit into its time, with the quality of the references."""
     torch.set_num_threads(1)
     records, clock = Records(task.records), Clock(task.seconds)
     solving, judging = Solving(task, records, clock), Judging(task, records, clock)
@@ -180,12 +188,12 @@ class Judging:
         unknown = [key for key in keys if self._records.get(*key) is None]
         if unknown:
             self._clock.check()
-            for key, body in zip(unknown, self._bench.judge(solver, np.array([key[-1] for key in unknown])), strict=True):
+            for key, body in zip(unknown, self._bench.judge(solver, [key[-1] for key in unknown]), strict=True):
                 self._records.put(body, *key)
         return [body for key in keys if (body := self._records.get(*key)) is not None]
 
     def fine(self) -> float | None:
-        """Quality of the fine solutions; None where it is not known and there is no time to find out."""
+        """Quality of the references; None where it is not known and there is no time to find out."""
         kept = self._records.get("fine", *self._base)
         if kept is None:
             with suppress(OutOfTimeError):

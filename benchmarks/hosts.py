@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from ays_client.contract import JobRequest, Progress
 from worker.ays.denoise import Evaluator
 from worker.ays.profile.profile import Profile
+from worker.ays.search.reference import ReferenceSet
 from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
 from worker.process.local import LocalHost
@@ -20,16 +21,19 @@ class Nowhere(LocalHost):
 
 
 class Shelf(Nowhere):
-    """A host of one model and seed that measures each shard once, for many requests that are answered as if each was the first."""
+    """A host of one model and seed that measures each shard once, for many requests that are answered as if each was the first.
+
+    Attributes:
+        paths: the flow's paths, once they were measured.
+    """
 
     def __init__(self) -> None:
         """Nothing is measured yet."""
         self._kept: dict[str, tuple[str, float]] = {}
+        self.paths: ReferenceSet | None = None
         self._gathered: list[str] = []
 
-    def gather(
-        self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]
-    ) -> dict[str, str]:
+    def gather(self, shards: Sequence[str], measure: Callable[[str], str], *, arrived: Callable[[str], None]) -> dict[str, str]:
         """What is not there is measured here."""
         del arrived
         for shard in shards:
@@ -44,4 +48,5 @@ class Shelf(Nowhere):
         """The profile that a job of this request would measure, of its solver's path measure, and the CPU seconds of its shards."""
         self._gathered = []
         found = measure(request.variant, model, denoise, self)
+        self.paths = self.paths if found.paths is None else found.paths
         return found.of(SOLVERS[request.solver].measure), sum(self._kept[shard][1] for shard in self._gathered)

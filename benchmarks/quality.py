@@ -1,10 +1,10 @@
-"""How much better are the samples? `make bench-quality`: error against the fine solution, ours beside stock and a direct search.
+"""How much better are the samples? `make bench-quality`: error against the reference, ours beside stock and a direct search.
 
 For every model, solver and NFE the schedules come from the code that jobs run, at each effort. They are judged on 2,048 fresh noises
-that neither profile nor search nor judge has seen, by the mean squared distance to a fine solution from the same noise (and the same
+that neither profile nor search nor judge has seen, by the mean squared distance to the reference from the same noise (and the same
 Brownian path). `stock` is the best hand-made schedule in hindsight, on the first 256 of those noises. `limit` is a direct numerical search
 (Nelder-Mead over the evaluated levels, started at our schedule) on a part of those very noises: what no honest method can reach.
-`ladder` is what the race found best before refinement touched it.
+`screened` is the best candidate before a descent touched it.
 
 Writes `docs/results/quality.md`, `quality.json` and `quality.png`.
 """
@@ -24,18 +24,20 @@ import torch
 from scipy.optimize import minimize
 
 from ays_client.contract import Effort, JobRequest, Solver
+from benchmarks.cases import log_density
 from benchmarks.hosts import Nowhere, Shelf
 from benchmarks.report import write_report
-from worker.ays.choice import default_choice
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
-from worker.ays.optimize import solve
 from worker.ays.paths import Stream, starting_noise
-from worker.ays.profile.cost import StepCost, tabulate
+from worker.ays.profile.cost import tabulate
 from worker.ays.profile.profile import log_grid, measure_flow, merge
 from worker.ays.schedule import stock_schedules
+from worker.ays.search.reference import ReferenceSet, reference_grid, solve_reference, squared_errors
+from worker.ays.search.search import Search
+from worker.ays.search.shortest_path import solve
+from worker.ays.search.weight import default_weight
 from worker.ays.solvers import SOLVERS, sample
-from worker.ays.validate import HeldOut, hold_out, squared_errors
 from worker.models.digits.data import digits
 from worker.models.frechet import frechet_distance
 from worker.models.loaded import LoadedModel
@@ -43,18 +45,18 @@ from worker.models.registry import Registry
 from worker.tasks.pipeline import BATCH
 from worker.tasks.stages import Stages
 from worker.tasks.table import Optimizer
-from worker.tasks.validation import Validator
+from worker.tasks.validation import Validation
 
 MODELS = ("digits", "mixture", "gaussian")
 SOLVER_NAMES = ("ddim", "dpmpp_2m", "sddim", "dpmpp_2m_sde")
 COUNTS = (4, 5, 6, 8, 10, 15, 20)
-FRESH, CHUNK, FINE_LEVELS = 2048, 256, 64
+FRESH, CHUNK, FINE_INTERVALS = 2048, 256, 128
 STOCK_HEATS = ((64, 2), (256, 1))
 """After so many noises so many stock schedules go on."""
 LIMIT_COUNTS, LIMIT_TRIALS, LIMIT_NOISES = (5, 8), 50, 256
 MAX_COUNTS = (8,)
-LADDER = {Effort.STANDARD: "ladder", Effort.MAX: "ladder of max"}
-"""What the race of an effort found best, before refinement."""
+SCREENED = {Effort.STANDARD: "screened", Effort.MAX: "screened by max"}
+"""The best candidate of an effort, before any descent."""
 
 
 @dataclass
@@ -75,17 +77,18 @@ def schedules(model: LoadedModel, solver: str, nfe: int, shelf: Shelf, denoise: 
     request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver))
     profile, _ = shelf.measured(request, model, denoise)
     found = {f"stock {name}": value for name, value in levels.items()}
-    found["fast"] = Optimizer(profile, method, "zero", default_choice(profile, method), steps_max=nfe).levels(nfe)
+    found["fast"] = Optimizer(profile, method, "zero", default_weight(profile, method), steps_max=nfe).levels(nfe)
     evaluations = {"fast": 0}
     for effort in (Effort.STANDARD, Effort.MAX) if nfe in MAX_COUNTS else (Effort.STANDARD,):
-        verdict = Validator(request.model_copy(update={"effort": effort}), model, profile, denoise, Stages(Nowhere())).search()
-        found[effort.value], evaluations[effort.value] = verdict.levels, verdict.evaluations
-        assert verdict.raced is not None
-        found[LADDER[effort]] = verdict.raced
+        asked = request.model_copy(update={"effort": effort})
+        problem = Validation(asked, model, profile, denoise, Stages(Nowhere())).problem
+        first, *_, last = Search(problem, profile, model.process, effort.value, paths=shelf.paths).run()
+        found[effort.value], evaluations[effort.value] = last.candidate.levels, last.evaluations
+        found[SCREENED[effort]] = first.candidate.levels
     return Cell(found, evaluations)
 
 
-def direct_search(model: LoadedModel, solver: str, start: Array, noises: HeldOut, denoise: Evaluator) -> Array:
+def direct_search(model: LoadedModel, solver: str, start: Array, noises: ReferenceSet, denoise: Evaluator) -> Array:
     """Nelder-Mead over ln sigma of the evaluated levels on the error itself."""
     low, high = model.process.sigma_min, model.process.sigma_max
 
@@ -107,7 +110,7 @@ def direct_search(model: LoadedModel, solver: str, start: Array, noises: HeldOut
 
 
 def run(task: tuple[str, bool]) -> list[dict[str, object]]:
-    """All cells of one model and all its solvers of one kind, which share the fine solutions."""
+    """All cells of one model and all its solvers of one kind, which share the references."""
     model_id, stochastic = task
     torch.set_num_threads(1)
     model = Registry(None).load(model_id)
@@ -129,11 +132,11 @@ def run(task: tuple[str, bool]) -> list[dict[str, object]]:
     return [summary(model, solver, nfe, cell) for (solver, nfe), cell in cells.items()]
 
 
-def fresh(model: LoadedModel, solver: str, denoise: Evaluator, indices: range) -> HeldOut:
-    """Noises that neither search nor judge has seen, with their fine solutions."""
-    fine = log_grid(model.process.sigma_max, model.process.sigma_min, FINE_LEVELS)
+def fresh(model: LoadedModel, solver: str, denoise: Evaluator, indices: range) -> ReferenceSet:
+    """Noises that neither search nor judge has seen, with their references."""
+    fine = reference_grid(model.process.sigma_max, model.process.sigma_min, FINE_INTERVALS)
     drawn = {"indices": indices, "seed": 0, "stream": Stream.FRESH}
-    return hold_out(SOLVERS[solver], denoise, denoise.shape, levels=fine, terminal="zero", **drawn)
+    return solve_reference(SOLVERS[solver], denoise, denoise.shape, levels=fine, terminal="zero", **drawn)
 
 
 def drop_stock(cell: Cell, judged: int) -> None:
@@ -145,7 +148,7 @@ def drop_stock(cell: Cell, judged: int) -> None:
                 del cell.levels[name], cell.errors[name], cell.samples[name]
 
 
-def judge(cell: Cell, solver: str, noises: HeldOut, denoise: Evaluator) -> None:
+def judge(cell: Cell, solver: str, noises: ReferenceSet, denoise: Evaluator) -> None:
     """Errors on some of the noises, and the samples; what several names have in common is sampled once."""
     levels, of_name = np.unique(np.stack([*cell.levels.values()]), axis=0, return_inverse=True)
     samples = sample(SOLVERS[solver], denoise, levels, noises.noise, brownian=noises.brownian)
@@ -160,10 +163,10 @@ def summary(model: LoadedModel, solver: str, nfe: int, cell: Cell) -> dict[str, 
     """Means with standard errors, ratios on paired noises, and the quality of the distribution."""
     errors = {name: np.concatenate(parts) for name, parts in cell.errors.items()}
     stock = min((name for name in errors if name.startswith("stock")), key=lambda name: errors[name].mean())
-    kept = {stock, "limit", *LADDER.values(), *(effort.value for effort in Effort)} & set(errors)
+    kept = {stock, "limit", *SCREENED.values(), *(effort.value for effort in Effort)} & set(errors)
     means = {name: (float(errors[name].mean()), float(errors[name].std(ddof=1) / np.sqrt(FRESH))) for name in kept}
     ratios = {name: ratio(errors[name], errors[stock]) for name in kept - {stock}}
-    refined = {effort.value: ratio(errors[effort.value], errors[name]) for effort, name in LADDER.items() if name in errors}
+    refined = {effort.value: ratio(errors[effort.value], errors[name]) for effort, name in SCREENED.items() if name in errors}
     kinds = {name: distribution(model, torch.cat(cell.samples[name])) for name in [*kept, "fine"]}
     body = {"model": model.id, "solver": solver, "nfe": nfe, "stock": stock, "errors": means, "ratios": ratios, "distribution": kinds}
     return {**body, "refined": refined, "evaluations": cell.evaluations}
@@ -180,7 +183,8 @@ def distribution(model: LoadedModel, samples: torch.Tensor) -> float | None:
     if model.id == "digits":
         return frechet_distance(samples, digits()[1])
     if model.id == "mixture":
-        return float(-model.denoiser.log_density(samples.double()).mean())  # type: ignore[attr-defined]
+        density = log_density(model)
+        return None if density is None else float(-density(samples).mean())
     return None
 
 
@@ -203,9 +207,10 @@ def cost(model_id: str) -> dict[str, float]:
         bare.append(time.perf_counter() - started)
     shard, _ = measure_flow(denoise, denoise.shape, levels, range(16), seed=0)
     started = time.perf_counter()
-    choice = default_choice(merge([shard]), SOLVERS["dpmpp_2m"])
-    table = tabulate(StepCost(merge([shard]), SOLVERS["dpmpp_2m"], detail=choice.detail, knee=choice.knee))
-    solve(table, steps_max=64, to_zero=True, ratio_bound=choice.ratio_bound)
+    profiled = merge([shard])
+    weight = default_weight(profiled, SOLVERS["dpmpp_2m"])
+    table = tabulate(weight.cost(profiled, SOLVERS["dpmpp_2m"]))
+    solve(table, steps_max=64, to_zero=True, ratio_bound=weight.ratio_bound)
     solving = time.perf_counter() - started
     ours, theirs = float(np.median(profile)), float(np.median(bare))
     return {"evaluations": 16 * 64, "seconds": ours, "bare_seconds": theirs, "over_bare": ours / theirs, "solve_seconds": solving}

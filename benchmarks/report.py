@@ -52,7 +52,8 @@ def _verdict(cells: list[dict[str, Any]]) -> list[str]:
     return [
         f"Over {len(cells)} cells, `standard` has {mean:.2f} times the squared error of the best stock schedule (geometric mean);",
         f"the worst cell {ratios.max():.2f}, cells above 1 by more than their standard error: {len(worse)}.",
-        f"Refinement leaves {gain:.2f} of the ladder's error; worse by more than its standard error: {spoilt} of {len(refined)}.",
+        f"Descent leaves {gain:.2f} of the error of the best screened candidate; worse by more than its standard error:",
+        f"{spoilt} of {len(refined)}.",
     ]
 
 
@@ -68,7 +69,7 @@ def _table(cells: list[dict[str, Any]]) -> list[str]:
         "max",
         "limit",
         "ours / stock",
-        "ours / ladder",
+        "ours / screened",
         "ours / limit",
         "evaluations",
     ]
@@ -124,6 +125,6 @@ def _plot(cells: list[dict[str, Any]], path: Path) -> None:
             axis.grid(alpha=0.2, which="both", linewidth=0.5)
     axes[0][0].legend(fontsize=7, frameon=False)
     figure.supxlabel("evaluations of the denoiser", fontsize=9)
-    figure.supylabel("squared error to the fine solution", fontsize=9)
+    figure.supylabel("squared error to the reference", fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=140)

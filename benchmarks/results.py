@@ -83,7 +83,7 @@ def _verdict(cells: list[Cell]) -> list[str]:
 
 def _reading() -> list[str]:
     return [
-        "**Error** is the squared distance of a sample to the fine solution from the same noise, and for stochastic solvers the same",
+        "**Error** is the squared distance of a sample to the reference from the same noise, and for stochastic solvers the same",
         "Brownian path, summed over dimensions: mean over fresh noises and seeds, ± one standard error over both. **Bold** is the best",
         "without the limit. *DDPM* is the better of diffusers' `leading` and `trailing` spacing, *published* the best of three published",
         "tables stretched to the model's range, both in hindsight; *limit* is direct optimization by least squares, from our",
@@ -175,7 +175,7 @@ def _quality(case: Case, cells: list[Cell], fine: dict[tuple[str, bool], float |
     kind = "NLL per dimension" if case.density else "Frechet distance (in a classifier's features; of emoji, in coarse pixels)"
     kinds = {False: "ODE", True: "SDE"}
     ends = [f"{fine[case.id, is_sde]:.3g} ({name})" for is_sde, name in kinds.items() if fine.get((case.id, is_sde)) is not None]
-    lines = [f"{kind} of the samples; the fine solutions themselves: {', '.join(ends)}. * error and quality disagree.", ""]
+    lines = [f"{kind} of the samples; the references themselves: {', '.join(ends)}. * error and quality disagree.", ""]
     lines += ["| solver | NFE | ours | best other by error | | best by quality | | |", "|---|---|---|---|---|---|---|---|"]
     for cell in cells:
         rivals = [score for name, score in cell.scores.items() if name not in (FAST, LIMIT, OURS) and score.quality is not None]
@@ -211,7 +211,7 @@ def _plot(cells: Sequence[Cell], path: Path) -> None:
             axis.grid(alpha=0.2, which="both", linewidth=0.5)
     axes[0][0].legend(fontsize=6, frameon=False, ncols=2)
     figure.supxlabel("evaluations of the denoiser", fontsize=9)
-    figure.supylabel("squared error to the fine solution", fontsize=9)
+    figure.supylabel("squared error to the reference", fontsize=9)
     figure.tight_layout()
     figure.savefig(path, dpi=130)
 

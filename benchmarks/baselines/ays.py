@@ -19,8 +19,8 @@ from worker.ays.paper.klub_estimator import KlubEstimator
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import log_grid
 from worker.ays.schedule import edm, resample, time_uniform
+from worker.ays.search.reference import solve_reference, squared_errors
 from worker.ays.solvers import Solver
-from worker.ays.validate import hold_out, squared_errors
 
 VALUES, SAMPLES, SWEEPS, JUDGED = 2**14, (24, 64), 5, 32
 """Values wanted of an estimate, the least and the most samples that provide them, sweeps, and noises that choose among them."""
@@ -52,8 +52,8 @@ def _record(problem: Problem) -> list[Array]:
 
 def _kept(problem: Problem, solver: Solver, record: list[Array]) -> int:
     grid = log_grid(problem.sigma_max, problem.sigma_min, _FINE_LEVELS)
-    drawn = {"indices": range(JUDGED), "seed": problem.seed, "stream": Stream.SEARCH}
-    noises = hold_out(solver, problem.denoise, problem.denoise.shape, levels=grid, terminal="zero", **drawn)
+    drawn = {"indices": range(JUDGED), "seed": problem.seed, "stream": Stream.TRAINING}
+    noises = solve_reference(solver, problem.denoise, problem.denoise.shape, levels=grid, terminal="zero", **drawn)
     candidates = np.stack([closed(levels) for levels in record])
     return int(squared_errors(solver, problem.denoise, candidates, noises).mean(axis=1).argmin())
 

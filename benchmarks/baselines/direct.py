@@ -16,8 +16,8 @@ from benchmarks.baselines.problem import Problem
 from worker.ays.noise import Array
 from worker.ays.paths import Stream
 from worker.ays.profile.profile import log_grid
+from worker.ays.search.reference import ReferenceSet, deviations, solve_reference, squared_errors
 from worker.ays.solvers import Solver
-from worker.ays.validate import HeldOut, deviations, hold_out, squared_errors
 
 VALUES, NOISES, FINE_LEVELS, STARTS, ITERATIONS = 2**17, (32, 128), 64, 2, 10
 """Residuals wanted, and the least and the most noises that provide them."""
@@ -37,15 +37,15 @@ def schedule(problem: Problem, n: int, solver: Solver, *, more: tuple[Array, ...
     return ends[squared_errors(solver, problem.denoise, ends, noises).mean(axis=1).argmin()]
 
 
-def training_noises(problem: Problem, solver: Solver) -> HeldOut:
+def training_noises(problem: Problem, solver: Solver) -> ReferenceSet:
     """Noises with their fine solutions; none of them is a test noise."""
     grid = log_grid(problem.sigma_max, problem.sigma_min, FINE_LEVELS)
     count = int(np.clip(VALUES // math.prod(problem.denoise.shape), *NOISES))
-    drawn = {"indices": range(count), "seed": problem.seed, "stream": Stream.SEARCH}
-    return hold_out(solver, problem.denoise, problem.denoise.shape, levels=grid, terminal="zero", **drawn)
+    drawn = {"indices": range(count), "seed": problem.seed, "stream": Stream.TRAINING}
+    return solve_reference(solver, problem.denoise, problem.denoise.shape, levels=grid, terminal="zero", **drawn)
 
 
-def descend(problem: Problem, solver: Solver, start: Array, noises: HeldOut) -> Array:
+def descend(problem: Problem, solver: Solver, start: Array, noises: ReferenceSet) -> Array:
     """Least squares over the shares of the way from ln sigma_max to ln sigma_min; every evaluated level moves, the first one too."""
     top, span = np.log(problem.sigma_max), np.log(problem.sigma_max / problem.sigma_min)
 

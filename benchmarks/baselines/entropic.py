@@ -29,7 +29,7 @@ def schedule(problem: Problem, n: int, _solver: Solver) -> Array:
 def loss_curve(problem: Problem, grid: Array) -> Array:
     """Denoising loss `E ||D - x_0||^2` at every level, shape (G,)."""
     x_0 = problem.clean(SAMPLES)
-    paths = forward_paths(x_0, grid, range(SAMPLES), seed=problem.seed, stream=Stream.SEARCH)
+    paths = forward_paths(x_0, grid, range(SAMPLES), seed=problem.seed, stream=Stream.TRAINING)
     sigma = torch.from_numpy(np.repeat(grid, SAMPLES))
     estimate = problem.denoise(paths.flatten(0, 1), sigma).reshape(paths.shape)
     return (estimate - x_0).flatten(2).square().sum(2).mean(1).numpy()

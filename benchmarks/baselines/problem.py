@@ -29,11 +29,13 @@ class Found:
         levels: n evaluated levels, strictly decreasing, then 0; shape (n + 1,).
         evaluations: evaluations of the denoiser that it cost.
         seconds: CPU seconds that it cost.
+        weights: of a fitted solver's steps, shape (n, history); None for every other solver.
     """
 
     levels: Array
     evaluations: int
     seconds: float
+    weights: Array | None = None
 
 
 class Problem:
@@ -72,13 +74,13 @@ class Problem:
         return self.process.sigma_min
 
     def noise(self, count: int) -> Tensor:
-        """Starting noises, shape (count, *shape), float64: the search's, never the test's."""
-        return starting_noise(self.denoise.shape, range(count), seed=self.seed, stream=Stream.SEARCH)
+        """Starting noises, shape (count, *shape), float64: for training, never those of the test."""
+        return starting_noise(self.denoise.shape, range(count), seed=self.seed, stream=Stream.TRAINING)
 
     def clean(self, count: int) -> Tensor:
         """Samples of the data, or of the model where there are none, shape (count, *shape), float64."""
         if self._data is not None:
-            return self._data(count, data_generator(0, seed=self.seed, stream=Stream.SEARCH)).double()
+            return self._data(count, data_generator(0, seed=self.seed, stream=Stream.TRAINING)).double()
         return self.shared(("own", count), lambda: self._own(count))
 
     def _own(self, count: int) -> Tensor:

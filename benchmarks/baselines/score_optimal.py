@@ -27,7 +27,7 @@ def schedule(problem: Problem, n: int, _solver: Solver) -> Array:
 def step_lengths(problem: Problem, grid: Array) -> Array:
     """Length of the way between neighbouring levels, shape (G - 1,)."""
     x_0 = problem.clean(SAMPLES)
-    paths = forward_paths(x_0, grid, range(SAMPLES), seed=problem.seed, stream=Stream.SEARCH)[:-1].flatten(0, 1)
+    paths = forward_paths(x_0, grid, range(SAMPLES), seed=problem.seed, stream=Stream.TRAINING)[:-1].flatten(0, 1)
     high, low = (torch.from_numpy(np.repeat(levels, SAMPLES)) for levels in (grid[:-1], grid[1:]))
     scores = [(problem.denoise(paths, sigma) - paths) / _column(sigma.square(), paths) for sigma in (high, low)]
     divergence = (scores[0] - scores[1]).flatten(1).square().sum(1).reshape(len(grid) - 1, SAMPLES).mean(1)

@@ -4,18 +4,20 @@ from itertools import combinations, pairwise
 
 import numpy as np
 import pytest
+import torch
 
 from ays_client.published import PUBLISHED
-from benchmarks.baselines import BASELINES, Problem, direct, dmn, entropic, gits, schedule, score_optimal
+from benchmarks.baselines import BASELINES, Problem, direct, dmn, entropic, gits, oss, schedule, score_optimal
 from benchmarks.baselines.problem import picked
 from benchmarks.baselines.teacher import teacher
 from tests.ays.problems import plane, spectrum
 from worker.ays.analytic import AnisotropicGaussian, Gaussian, GaussianMixture
 from worker.ays.noise import VE, VP, Array, linear_betas
+from worker.ays.paths import Stream, starting_noise
 from worker.ays.profile.profile import log_grid
 from worker.ays.schedule import edm
-from worker.ays.solvers import SOLVERS
-from worker.ays.validate import squared_errors
+from worker.ays.search.reference import squared_errors
+from worker.ays.solvers import SOLVERS, trajectory
 
 LOW, HIGH = 0.02, 20.0
 
@@ -140,6 +142,25 @@ def test_gits_steps_cost_nothing_where_trajectories_are_straight() -> None:
     above = np.triu_indices(21, 1)
     assert np.abs(gits.deviation_costs(isotropic)[above]).max() < 1e-10
     assert gits.deviation_costs(bent)[above].max() > 0.1
+
+
+def test_oss_finds_the_best_two_steps_of_each_solution() -> None:
+    """With two steps the search is exhaustive: the student at the middle level does not depend on how it got there."""
+    law = plane()
+    levels = log_grid(law.sigma_max, law.sigma_min, 24)
+    noise = starting_noise(law.shape, range(5), seed=0, stream=Stream.TRAINING)
+    states, estimates = trajectory(SOLVERS["dpmpp_2m"], law.denoise, levels, noise)
+    nodes, goals = np.append(levels, 0.0), torch.cat([states, estimates[-1:]])
+    paths = oss.optimal_paths(law.denoise, law.shape, nodes, goals, 2)
+    for solution in range(5):
+        ends = []
+        for middle in range(1, 24):
+            sigma = torch.from_numpy(nodes)[[0, middle]]
+            first = law.denoise(goals[0], sigma[:1].expand(5))
+            state = first + sigma[1] / sigma[0] * (goals[0] - first)
+            ends.append(law.denoise(state, sigma[1:].expand(5))[solution])
+        errors = (torch.stack(ends) - goals[-1, solution]).square().sum(1)
+        assert tuple(paths[solution]) == (0, 1 + int(errors.argmin()))
 
 
 def test_oss_keeps_levels_apart() -> None:
