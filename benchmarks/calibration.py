@@ -27,7 +27,7 @@ from benchmarks.hosts import Nowhere, Shelf
 from benchmarks.records import Records, code_digest
 from worker.ays.denoise import Evaluator
 from worker.ays.profile.profile import Profile
-from worker.ays.search.candidates import Candidate, stock_candidates
+from worker.ays.search.candidates import Candidate, StockSchedules
 from worker.ays.search.statistics import mean_interval, ratio_interval
 from worker.ays.solvers import SOLVERS
 from worker.tasks.pipeline import BATCH
@@ -107,7 +107,7 @@ class Calibration:
         problem = validation.problem
         span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min}
         process, terminal = self._model.process, problem.terminal
-        found = stock_candidates(profile, problem.solver, problem.steps, **span, terminal=terminal, process=process)
+        found = StockSchedules(profile, problem.solver, process, **span).candidates(problem.steps, terminal)
         return next(each for each in with_weights(problem, found) if each.name == name)
 
     def _truth_key(self, cell: Cell, answer: dict[str, Any]) -> tuple[object, ...]:

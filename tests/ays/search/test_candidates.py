@@ -10,12 +10,12 @@ from worker.ays.profile.profile import refine_grid
 from worker.ays.schedule import moved_ends, stock_schedules
 from worker.ays.search.candidates import (
     MOVED_ENDS,
+    StockSchedules,
     fineness,
     fitted_candidates,
     fixed_candidates,
     off_grid,
     optimal_levels,
-    StockSchedules,
 )
 from worker.ays.search.shortest_path import solve
 from worker.ays.search.weight import default_weight
