@@ -8,4 +8,4 @@ def addressed(schedule, **changes):
     """The schedule with some changes, under its own address."""
     content = schedule.model_copy(update={**changes, "id": "", "formats": {}})
     address = identity(content)
-    return content.model_copy(update={"id": address, "formats": links(f"/v1/schedules/{address}")})
+    return content.model_copy(update={"id": address, "formats": links(f"/v1/schedules/{address}", content)})

@@ -7,8 +7,7 @@ import pytest
 
 from ays_client.contract import Effort, Method, Model, Solver, Terminal
 from ays_store import ArchiveError
-from tests.store import bodies
-from tests.store.archives import CURVE, TABLE, commit, exported, fill, imported, opened, profile, results, schedule, sealed
+from tests.store.archives import TABLE, commit, exported, fill, imported, opened, profile, results, schedule, sealed
 
 OLD = Path(__file__).parent / "data" / "archive-1.jsonl"
 CELL = {"solver": Solver.DPMPP_2M, "terminal": Terminal.ZERO, "nfe": 4}
