@@ -1,4 +1,4 @@
-"""The wire contract, version 1: every JSON body that crosses HTTP or Redis, as pydantic models.
+"""The wire contract, version 2: every JSON body that crosses HTTP or Redis, as pydantic models.
 
 Noise levels are noise-to-signal ratios `sigma` in VE coordinates (`x = x_0 + sigma eps`), whatever the model's own process;
 a schedule has `steps + 1` of them, strictly decreasing, the last one `sigma_min` or 0 as `terminal` says.
@@ -210,6 +210,14 @@ class JobRequest(Target):
             raise ValueError(msg)
         if self.method is not Method.PROFILE and self.detail != "auto":
             msg = f"method={self.method.value} knows no detail; leave detail out"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _levels(self) -> Self:
+        if self.method is Method.PROFILE and self.steps > self.grid:
+            msg = f"received nfe={self.nfe}, which is {self.steps} steps, for a profile of grid={self.grid} noise levels; "
+            msg += f"expected at most one step for each level; ask for grid={self.steps} or more, or for fewer evaluations"
             raise ValueError(msg)
         return self
 

@@ -37,5 +37,5 @@ def redis(redis_url: str) -> Iterator[Redis]:
     client.flushall()
     yield client
     # A server of the session must not find the mark of a version that it does not know.
-    client.delete("ays:1:schema")
+    client.delete("ays:2:schema")
     client.close()

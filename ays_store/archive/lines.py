@@ -219,12 +219,13 @@ def _short(value: object) -> str:
 def _check_versions(found: dict[str, Any]) -> None:
     # Before anything else: a newer header may have fields that this program does not know.
     for name, known in (("version", ARCHIVE_VERSION), ("contract", CONTRACT_VERSION)):
-        if found.get("format") == FORMAT and found.get(name) != known:
-            fail(
-                1,
-                f"an archive of {name} {repr(found.get(name))[:20]}",
-                f"{name} {known}; use the version of `ays` that wrote it, or a newer one",
+        received = found.get(name)
+        if found.get("format") == FORMAT and received != known:
+            older = isinstance(received, int) and received < known
+            fix = (
+                "it was computed under rules that no longer hold: ask for its schedules again" if older else "use a newer version of `ays`"
             )
+            fail(1, f"an archive of {name} {repr(received)[:20]}", f"{name} {known}; {fix}")
 
 
 def _check_header(line: Line) -> None:

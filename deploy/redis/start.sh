@@ -24,7 +24,7 @@ worker=$(password AYS_REDIS_WORKER_PASSWORD "${AYS_REDIS_WORKER_PASSWORD:-}" "${
 operator=$(password AYS_REDIS_OPERATOR_PASSWORD "${AYS_REDIS_OPERATOR_PASSWORD:-}" "${AYS_REDIS_OPERATOR_PASSWORD_FILE:-}")
 
 users=${AYS_REDIS_USERS:-/run/redis-users.acl}
-jobs='~ays:1:* ~rq:*'
+jobs='~ays:2:* ~rq:*'
 work='-@all +@read +@write +@transaction +@connection +eval +evalsha +script|load +script|exists +time -@dangerous +info +acl|whoami'
 
 hash() {
@@ -34,8 +34,8 @@ hash() {
 umask 077
 cat > "$users" <<END
 user default on nopass resetkeys resetchannels -@all +ping
-user service on #$(hash "$service") resetchannels &ays:1:* &rq:pubsub:* resetkeys $jobs %R~ays:keys:1 $work +publish +subscribe +waitaof
-user worker on #$(hash "$worker") resetchannels &ays:1:* &rq:pubsub:* resetkeys $jobs $work +publish +@blocking +client|list
+user service on #$(hash "$service") resetchannels &ays:2:* &rq:pubsub:* resetkeys $jobs %R~ays:keys:1 $work +publish +subscribe +waitaof
+user worker on #$(hash "$worker") resetchannels &ays:2:* &rq:pubsub:* resetkeys $jobs $work +publish +@blocking +client|list
 user operator on #$(hash "$operator") resetchannels resetkeys $jobs ~ays:keys:1 $work
 END
 unset AYS_REDIS_SERVICE_PASSWORD AYS_REDIS_WORKER_PASSWORD AYS_REDIS_OPERATOR_PASSWORD

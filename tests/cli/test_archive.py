@@ -19,8 +19,8 @@ from tests.store.archives import fill, results
 
 def served(url: str, log: Path) -> dict[str, tuple[bytes, str | None]]:
     """Body and tag of everything that a service serves of what is stored."""
-    ids = [key.decode().rpartition(":")[2] for key in Redis.from_url(url).scan_iter("ays:1:schedule:*")]
-    profiles = [key.decode().rpartition(":")[2] for key in Redis.from_url(url).scan_iter("ays:1:profile:*")]
+    ids = [key.decode().rpartition(":")[2] for key in Redis.from_url(url).scan_iter("ays:2:schedule:*")]
+    profiles = [key.decode().rpartition(":")[2] for key in Redis.from_url(url).scan_iter("ays:2:profile:*")]
     paths = [f"/v1/schedules/{each}" for each in ids] + [f"/v1/profiles/{each}" for each in profiles]
     paths += ["/v1/schedules?model=toy&nfe=4&grid=16", "/v1/schedules?model=toy&nfe=10&grid=16&solver=ddim&method=paper"]
     with Server(url, log) as server, httpx2.Client(base_url=server.url, timeout=20) as http:
@@ -101,7 +101,7 @@ def test_what_cannot_be_done_is_one_line(tmp_path: Path, redis_url: str, words: 
 
 @pytest.mark.parametrize("module", ["service", "service.cli", "worker"])
 def test_newer_data_is_refused_at_the_start(tmp_path: Path, redis: Redis, redis_url: str, module: str):
-    redis.set("ays:1:schema", "2")
+    redis.set("ays:2:schema", "2")
     words = ["export", "-"] if module == "service.cli" else []
     variables = environment(PYTHONPATH=str(REPOSITORY), AYS_REDIS_URL=redis_url, AYS_PORT="0")
     done = subprocess.run([sys.executable, "-m", module, *words], cwd=tmp_path, env=variables, capture_output=True, text=True, timeout=120)

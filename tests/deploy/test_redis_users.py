@@ -103,7 +103,7 @@ def test_nobody_may_do_more_than_the_work(guarded, user):
                 client.execute_command(*command.split())
         with pytest.raises(RedisError, match=r"(?i)no permission|can't access|NOPERM"):
             client.eval("return redis.call('SET', 'other', '1')", 0)
-        assert client.set("ays:1:probe", 1, px=1)
+        assert client.set("ays:2:probe", 1, px=1)
 
 
 def test_api_keys_are_read_by_the_service_and_written_by_the_operator(guarded):
@@ -122,7 +122,7 @@ def test_without_a_password_there_is_ping(guarded):
         client.ping()
     with Redis(unix_socket_path=guarded.url("service").rpartition("@")[2]) as client:
         assert client.ping()
-        for command in ("GET ays:1:clock", "INFO", "EVAL 1 0", "CLIENT LIST"):
+        for command in ("GET ays:2:clock", "INFO", "EVAL 1 0", "CLIENT LIST"):
             with pytest.raises(NoPermissionError):
                 client.execute_command(*command.split())
 

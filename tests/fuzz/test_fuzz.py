@@ -40,8 +40,8 @@ def test_what_a_job_can_make_is_made_anew_by_the_request_that_needs_it(redis, re
     with Server(redis_url, tmp_path / "log") as server, httpx2.Client(base_url=server.url, timeout=30) as http:
         job = http.post("/v1/jobs", json=body).json()
         assert (job["state"], job["schedule_id"]) == ("succeeded", known["best"].id)
-        lost = {"schedule": f"ays:1:schedule:{known['best'].id}", "job": f"ays:1:job:{job['id']}", "samples": stored.by_kind["samples"][0]}
-        name = lost.get(kind) or (f"ays:1:cells:{known['table']}" if kind == "cells" else "ays:1:variants:toy")
+        lost = {"schedule": f"ays:2:schedule:{known['best'].id}", "job": f"ays:2:job:{job['id']}", "samples": stored.by_kind["samples"][0]}
+        name = lost.get(kind) or (f"ays:2:cells:{known['table']}" if kind == "cells" else "ays:2:variants:toy")
         redis.delete(name)
         redis.set(name, b"\xff")
         asked = {
@@ -99,10 +99,10 @@ def test_what_is_damaged_is_left_out_of_an_export_and_told(tmp_path):
         store = Store.open(server.url)
         best = fill_all(store.redis)["best"]
         whole = ays("export", "whole.jsonl", cwd=tmp_path, AYS_REDIS_URL=server.url)
-        store.redis.set("ays:1:schedule:no-id", b"x")
-        store.redis.set(f"ays:1:schedule:{best.id}", b"\xff")
-        store.redis.hset("ays:1:variants:other", "x", "{")
-        store.redis.set("ays:1:curve:curve-x", "[")
+        store.redis.set("ays:2:schedule:no-id", b"x")
+        store.redis.set(f"ays:2:schedule:{best.id}", b"\xff")
+        store.redis.hset("ays:2:variants:other", "x", "{")
+        store.redis.set("ays:2:curve:curve-x", "[")
         damaged = ays("export", "damaged.jsonl", cwd=tmp_path, AYS_REDIS_URL=server.url)
         store.redis.flushall()
         taken = ays("import", "damaged.jsonl", cwd=tmp_path, AYS_REDIS_URL=server.url)
@@ -110,6 +110,6 @@ def test_what_is_damaged_is_left_out_of_an_export_and_told(tmp_path):
     assert (whole.returncode, damaged.returncode, taken.returncode) == (0, 1, 0)
     assert "4 damaged values were left out" in damaged.stderr.splitlines()[-1]
     for key in ("schedule:no-id", f"schedule:{best.id}", "variants:other [x]", "curve:curve-x"):
-        assert f"left out: ays:1:{key} in Redis is damaged: received " in damaged.stderr
-    assert "redis-cli HDEL ays:1:variants:other x" in damaged.stderr
+        assert f"left out: ays:2:{key} in Redis is damaged: received " in damaged.stderr
+    assert "redis-cli HDEL ays:2:variants:other x" in damaged.stderr
     assert "Traceback" not in damaged.stderr

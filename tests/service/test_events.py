@@ -87,7 +87,7 @@ def test_a_final_job_yields_its_final_event_and_ends(http, store):
 
 def test_a_final_job_whose_events_have_expired_still_says_so(http, redis, store, job):
     store.jobs.fail(job.id, work(store, ASKED), "out of memory")
-    redis.delete(f"ays:1:events:{job.id}")
+    redis.delete(f"ays:2:events:{job.id}")
     with http.sse(PATH) as source:
         (message,) = [message for message in source if message.data]
     assert (read(message).state, read(message).error) == ("failed", "out of memory")

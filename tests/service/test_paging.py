@@ -96,9 +96,9 @@ def test_pages_have_everything_once(http, redis, store, server):
 def test_the_list_follows_what_was_written_without_an_index(http, redis, store):
     """By an earlier version, or by hand."""
     store.models.publish([toy(id="b"), toy(id="a")], source="host")
-    redis.delete("ays:1:models:index")
+    redis.delete("ays:2:models:index")
     assert [model["id"] for model in http.get("/v1/models?limit=2").json()["models"]] == ["a", "b"]
-    redis.hdel("ays:1:models", "a")
+    redis.hdel("ays:2:models", "a")
     assert [model["id"] for model in http.get("/v1/models?limit=1").json()["models"]] == ["b"]
 
 

@@ -105,8 +105,8 @@ def test_a_job_that_waits_counts_against_whoever_is_left(redis):
     job, _ = store.jobs.submit(request(), origin=Origin(owner="a"))
     store.jobs.submit(request(), origin=Origin(owner="b"))
     store.jobs.cancel(job.id, owner="a")
-    assert redis.zcard("ays:1:waiting:owner:a") == 0
-    assert redis.zcard("ays:1:waiting:owner:b") == 1
+    assert redis.zcard("ays:2:waiting:owner:a") == 0
+    assert redis.zcard("ays:2:waiting:owner:b") == 1
 
 
 def test_records_are_dropped_with_their_lists(redis, monkeypatch):

@@ -86,7 +86,7 @@ def results(redis):
     kinds = ("profile", "variants", "cells", "schedule", "samples", "curve")
     found = {}
     for kind in kinds:
-        for key in redis.scan_iter(f"ays:1:{kind}:*"):
+        for key in redis.scan_iter(f"ays:2:{kind}:*"):
             found[key] = redis.hgetall(key) if redis.type(key) == b"hash" else redis.get(key)
     return found
 

@@ -7,8 +7,7 @@ import pytest
 
 from ays_client.contract import Effort, Method, Model, Solver, Terminal
 from ays_store import ArchiveError
-from tests.store import bodies
-from tests.store.archives import CURVE, TABLE, commit, exported, fill, imported, opened, profile, results, schedule, sealed
+from tests.store.archives import TABLE, commit, exported, fill, imported, opened, profile, results, schedule, sealed
 
 OLD = Path(__file__).parent / "data" / "archive-1.jsonl"
 CELL = {"solver": Solver.DPMPP_2M, "terminal": Terminal.ZERO, "nfe": 4}
@@ -21,24 +20,19 @@ def test_what_was_exported_comes_back_bit_for_bit(store, redis):
     done = imported(store, raw)
     assert results(redis) == before
     assert (done.tables, done.kept, done.curves, done.cells) == (4, 0, 1, 12)
-    assert done.schedules == len([key for key in before if key.startswith(b"ays:1:schedule:")])
+    assert done.schedules == len([key for key in before if key.startswith(b"ays:2:schedule:")])
     again = imported(store, raw)
     assert (again.schedules, again.cells, results(redis)) == (0, 0, before)
     assert exported(store) == raw
 
 
-@pytest.mark.usefixtures("redis")
-def test_the_file_of_the_first_version_is_read_for_ever(store):
-    """Written by the first version: whatever changes later, this test does not."""
-    done = imported(store, OLD.read_bytes())
-    assert (done.tables, done.schedules, done.curves) == (4, 13, 1)
-    best = store.results.cell(TABLE, **CELL)
-    assert best == ("694068055d2747a001c03b60ec3a1b02", 2)
-    assert store.results.find(bodies.request(grid=16)) == best.schedule_id
-    assert json.loads(store.results.schedule(best.schedule_id))["sigmas"] == [80.0, 40.0, 20.0, 10.0, 0.0]
-    assert store.results.profile(TABLE).moments["flow"][0][:2] == [1.0, 0.5]
-    assert store.results.samples(best.schedule_id) is not None
-    assert store.results.curve(CURVE.id) == CURVE
+def test_an_archive_of_the_first_contract_is_refused(store, redis):
+    """Its schedules were accepted under rules that no longer hold: none of them is served as an answer of this version."""
+    with pytest.raises(ArchiveError) as refused:
+        imported(store, OLD.read_bytes())
+    assert "line 1: received an archive of contract 1; expected contract 2" in str(refused.value)
+    assert "ask for its schedules again" in str(refused.value)
+    assert results(redis) == {}
 
 
 def test_models_and_curves_can_be_chosen(store, redis):
@@ -127,8 +121,8 @@ def kinds(lines):
 @pytest.mark.parametrize(
     ("kind", "changes", "message"),
     [
-        ("header", {"version": 2}, "line 1: received an archive of version 2; expected version 1"),
-        ("header", {"contract": 2}, "an archive of contract 2"),
+        ("header", {"version": 2}, "line 1: received an archive of version 2; expected version 1; use a newer version of `ays`"),
+        ("header", {"contract": 3}, "an archive of contract 3; expected contract 2; use a newer version of `ays`"),
         ("header", {"format": "zip"}, "format = 'zip'"),
         ("table", {"id": "0" * 32}, "received the table '00000000000000000000000000000000'"),
         ("table", {"model": "../x"}, "String should match pattern"),

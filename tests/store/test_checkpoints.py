@@ -16,7 +16,7 @@ def test_the_next_attempt_reads_what_the_last_one_has_kept(store, redis, job_id)
     assert store.checkpoints.keep(job_id, token, "[1, 2]") is Standing.HELD
     assert store.jobs.release(job_id, token)
     assert store.checkpoints.read(job_id) == "[1, 2]"
-    assert 0 < redis.ttl(f"ays:1:checkpoint:{job_id}") <= 7 * 86_400
+    assert 0 < redis.ttl(f"ays:2:checkpoint:{job_id}") <= 7 * 86_400
 
 
 def test_an_attempt_that_has_lost_the_job_keeps_nothing(store, job_id):
@@ -39,10 +39,10 @@ def test_the_end_of_a_job_drops_it(store, redis, job_id, end):
     token = store.jobs.start(job_id, "w")
     store.checkpoints.keep(job_id, token, "[1]")
     assert store.jobs.fail(job_id, token, "why") if end == "fail" else store.jobs.stop(job_id, token)
-    assert not redis.exists(f"ays:1:checkpoint:{job_id}")
+    assert not redis.exists(f"ays:2:checkpoint:{job_id}")
 
 
 @pytest.mark.parametrize("raw", [b"", b"[1]", b"\x78\x9c\xcb\x80"])
 def test_what_cannot_be_read_is_none(store, redis, job_id, raw):
-    redis.set(f"ays:1:checkpoint:{job_id}", raw)
+    redis.set(f"ays:2:checkpoint:{job_id}", raw)
     assert store.checkpoints.read(job_id) is None

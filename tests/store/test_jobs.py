@@ -165,7 +165,7 @@ def test_the_third_death_of_a_worker_fails_the_job(store):
 def test_a_job_is_lost_when_its_lease_is_long_overdue(store, redis):
     job = submitted(store)
     token = store.jobs.start(job.id, "w1")
-    redis.hincrby(f"ays:1:job:{job.id}", "lease", -int(31e6))
+    redis.hincrby(f"ays:2:job:{job.id}", "lease", -int(31e6))
     assert store.jobs.get(job.id).state is JobState.LOST
     assert [found.id for found in store.jobs.list(JobState.LOST)[0]] == [job.id]
     assert store.jobs.list(JobState.RUNNING) == ([], None)

@@ -45,9 +45,9 @@ def test_workers_are_live_while_they_beat(store, redis):
     assert store.jobs.submit(request())[0].live_workers == 2
     store.workers.leave("w1")
     assert [worker.name for worker in store.workers.live()] == ["w2"]
-    redis.zincrby("ays:1:workers", -11e6, "w2")
+    redis.zincrby("ays:2:workers", -11e6, "w2")
     assert store.workers.live() == []
     assert store.jobs.submit(request())[0].live_workers == 0
-    redis.zincrby("ays:1:workers", -100e6, "w2")
+    redis.zincrby("ays:2:workers", -100e6, "w2")
     store.workers.beat("w3", {})
-    assert until(lambda: redis.zcard("ays:1:workers")) == 1
+    assert until(lambda: redis.zcard("ays:2:workers")) == 1

@@ -181,10 +181,10 @@ def test_chosen_options_answer_their_own_request_alone(store):
 @pytest.mark.parametrize(
     ("key", "field"),
     [
-        ("ays:1:variants:toy", TOY),
-        (f"ays:1:cells:{TOY}", "dpmpp_2m:zero:4"),
-        ("ays:1:variants:toy", None),
-        (f"ays:1:cells:{TOY}", None),
+        ("ays:2:variants:toy", TOY),
+        (f"ays:2:cells:{TOY}", "dpmpp_2m:zero:4"),
+        ("ays:2:variants:toy", None),
+        (f"ays:2:cells:{TOY}", None),
     ],
 )
 def test_what_was_damaged_is_whole_again_after_a_commit(store, redis, key, field):

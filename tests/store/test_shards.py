@@ -34,13 +34,13 @@ def test_the_first_body_stands(store, redis, running):
     assert not store.shards.keep(OF, "0-16", "[2]")
     assert store.shards.offer(OF, "toy", SHARDS) == ["0-16"]
     assert store.shards.read(OF, SHARDS) == {"0-16": "[1]"}
-    assert 0 < redis.ttl(f"ays:1:shards:{OF.profile_id}") <= 7 * 86_400
-    assert 0 < redis.ttl(f"ays:1:shards:open:{OF.name}") <= 7 * 86_400
+    assert 0 < redis.ttl(f"ays:2:shards:{OF.profile_id}") <= 7 * 86_400
+    assert 0 < redis.ttl(f"ays:2:shards:open:{OF.name}") <= 7 * 86_400
 
 
 def test_what_nobody_wants_is_not_kept(store, redis):
     assert not store.shards.keep(OF, "0-16", "[1]")
-    assert not list(redis.scan_iter("ays:1:*"))
+    assert not list(redis.scan_iter("ays:2:*"))
 
 
 def test_shards_of_other_weights_are_others(store, running):
@@ -118,7 +118,7 @@ def test_two_jobs_of_one_profile_share_its_shards(store, redis, running):
     assert store.shards.offer(OF, "toy", SHARDS) is None, "the second job takes the profile"
     assert store.shards.renew(OF, second.id, "other", "16-32") is Standing.STALE
     assert not store.shards.keep(OF, "16-32", "[2]")
-    assert not list(redis.scan_iter("ays:1:shards:*"))
+    assert not list(redis.scan_iter("ays:2:shards:*"))
 
 
 def test_shards_of_a_profile_that_another_job_has_just_stored_are_not_offered(store, redis):
@@ -129,7 +129,7 @@ def test_shards_of_a_profile_that_another_job_has_just_stored_are_not_offered(st
     assert store.shards.offer(OF, "toy", SHARDS) is None
     assert not store.shards.wanted(OF)
     assert store.shards.offer(Measurement(OF.profile_id, "f1"), "toy", SHARDS) == [], "other weights"
-    assert redis.zcard(f"ays:1:shards:open:{OF.profile_id}/f1") == 3
+    assert redis.zcard(f"ays:2:shards:open:{OF.profile_id}/f1") == 3
 
 
 def test_shards_are_offered_beside_a_stored_profile_that_will_not_do(store, running):
@@ -148,7 +148,7 @@ def test_shards_are_offered_beside_a_stored_profile_that_will_not_do(store, runn
 
 def test_an_edition_that_cannot_be_read_is_none(store, redis):
     assert store.shards.edition(OF, "toy") == b""
-    redis.set("ays:1:variants:toy", "x")
+    redis.set("ays:2:variants:toy", "x")
     assert store.shards.edition(OF, "toy") == b""
 
 

@@ -181,7 +181,7 @@ def test_who_leaves_the_queue_is_in_none_of_its_lists(ask, store, redis):
     store.jobs.answer(request(seed=77), "s1")
     assert redis.zrange(keys.WAITING, 0, -1) == [started.encode()]
     store.jobs.start(started, "w")
-    assert not list(redis.scan_iter("ays:1:waiting*"))
+    assert not list(redis.scan_iter("ays:2:waiting*"))
     assert ask("c", seed=77) == answered
     assert not redis.exists(keys.WAITING), "it is not queued again"
 
@@ -238,7 +238,7 @@ def test_jobs_of_a_version_that_knew_no_turns_are_served(ask, serve, store, queu
     queue.reconcile(grace_seconds=60)
     assert serve() == [old, new]
     assert store.jobs.get(old).priority is INTERACTIVE
-    assert not list(redis.scan_iter("ays:1:waiting*"))
+    assert not list(redis.scan_iter("ays:2:waiting*"))
 
 
 def test_a_full_queue_takes_what_adds_nothing(store, redis):

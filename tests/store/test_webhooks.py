@@ -111,7 +111,7 @@ def test_a_failed_try_is_due_later_and_a_message_given_back_has_lost_none(store)
     assert store.webhooks.failed(again)
     assert counted(store, "failed") == 1
     assert claim(store) == []
-    assert list(store.redis.scan_iter("ays:1:deliver*")) == []
+    assert list(store.redis.scan_iter("ays:2:deliver*")) == []
 
 
 def test_the_one_that_has_waited_for_longest_comes_first(store):

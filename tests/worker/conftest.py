@@ -140,7 +140,7 @@ def forget(redis):
 
     def drop():
         kept = ("models", "worker")
-        redis.delete(*(key for key in redis.scan_iter("ays:1:*") if not key.decode().removeprefix("ays:1:").startswith(kept)))
+        redis.delete(*(key for key in redis.scan_iter("ays:2:*") if not key.decode().removeprefix("ays:2:").startswith(kept)))
 
     return drop
 

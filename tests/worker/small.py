@@ -1,4 +1,4 @@
-"""A real computing process whose tables hold two solvers, as all of them take seconds: `python -m tests.worker.small`."""
+"""A real computing process whose tables hold three solvers, as all of them take seconds: `python -m tests.worker.small`."""
 
 import os
 import sys

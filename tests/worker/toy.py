@@ -27,7 +27,7 @@ GATE = "toy:gate"
 HOLD = "toy:hold"
 """While it is there, the model `late` holds back what it has computed."""
 
-MODELS = ["toy", "broken", "wrong", "device", "stuck", "killer", "memory", "late", "shared", "growing"]
+MODELS = ["toy", "broken", "wrong", "device", "stuck", "killer", "memory", "late", "shared"]
 
 FAILING, DEADLY = 13, 14
 """Seeds of requests that helpers fail at, or die of."""
@@ -102,8 +102,7 @@ def compute(request, model, host):
     shards = [f"{path}-{path + 1}" for path in range(request.paths)]
     # Helpers are called for all that is missing but one: where a shard is all there is, for none.
     for wanted in [shards] if model.id == "shared" else [[shard] for shard in shards]:
-        ahead = shards[shards.index(wanted[-1]) + 1 :] if model.id == "growing" else []
-        if host.gather(wanted, measure, ahead=ahead, arrived=lambda shard: redis.rpush(LOG, f"arrived {shard}")) is None:
+        if host.gather(wanted, measure, arrived=lambda shard: redis.rpush(LOG, f"arrived {shard}")) is None:
             break
     if model.id == "late":
         redis.rpush(LOG, "computed")

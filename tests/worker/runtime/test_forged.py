@@ -134,7 +134,7 @@ def _settle(store, job_id):
 
 def test_a_worker_starts_where_the_lists_of_models_and_workers_are_damaged(start, redis, store):
     for name in ("models", "models:index", "models:sources", "models:fingerprints", "workers"):
-        redis.set(f"ays:1:{name}", b"\xff")
+        redis.set(f"ays:2:{name}", b"\xff")
     worker = start(module=SUPERVISED, wait=False)
     until(lambda: "toy" in [model.id for model in _listed(store)], seconds=30, what="the models on offer")
     until(lambda: store.workers.count() == 1, seconds=30, what="the worker among the workers")

@@ -40,7 +40,7 @@ def test_idle_workers_measure_shards_of_a_running_job(start, ask, reaches, gate,
     assert own.end() == helper.end() == 0
     # The toy says that every step is 5 evaluations, whoever makes it.
     assert store.census.take().counters["evaluations"] == 20
-    assert not list(redis.scan_iter("ays:1:shards:*"))
+    assert not list(redis.scan_iter("ays:2:shards:*"))
     assert not list(redis.scan_iter("rq:job:*"))
 
 
@@ -70,7 +70,7 @@ def test_a_helper_that_was_frozen_writes_nothing(start, ask, reaches, gate, deed
     finally:
         os.kill(helper.popen.pid, signal.SIGCONT)
     until(lambda: helper.said("shard given back") or helper.said("shard measured in vain"))
-    assert not list(redis.scan_iter("ays:1:shards:*"))
+    assert not list(redis.scan_iter("ays:2:shards:*"))
     assert helper.end() == 0
 
 
@@ -121,15 +121,3 @@ def test_two_jobs_that_need_one_profile_measure_it_once(start, ask, reaches, gat
     reaches(first, JobState.SUCCEEDED)
     reaches(second, JobState.SUCCEEDED)
     assert steps(deeds) == ["step 0", "step 1", "step 2", "step 3"]
-
-
-def test_idle_workers_measure_ahead_what_may_be_needed_next(start, ask, reaches, gate, deeds, redis):
-    workers = [start() for _ in range(3)]
-    job_id = ask(request(model="growing", paths=4))
-    until(lambda: sorted(helped(deeds)) == ["help 1-2", "help 2-3"], what="one shard for each idle worker")
-    gate()
-    assert reaches(job_id, JobState.SUCCEEDED).attempts == 1
-    assert steps(deeds) == ["step 0", "step 1", "step 2", "step 3"], "each of them once"
-    assert [worker.end() for worker in workers] == [0, 0, 0]
-    assert not list(redis.scan_iter("ays:1:shards:*"))
-    assert not list(redis.scan_iter("rq:job:*"))

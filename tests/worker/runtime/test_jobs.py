@@ -95,7 +95,7 @@ def test_a_worker_asked_to_end_stores_the_shard_in_hand(start, ask, reaches, gat
     first = start(AYS_DRAIN_SECONDS="60")
     gate(1)
     job_id = ask(request(paths=3))
-    until(lambda: any(redis.hexists(key, "1-2") for key in redis.scan_iter("ays:1:shards:held:*")), what="second shard in hand")
+    until(lambda: any(redis.hexists(key, "1-2") for key in redis.scan_iter("ays:2:shards:held:*")), what="second shard in hand")
     first.ask_to_end()
     gate(2)
     assert first.popen.wait(60) == 0
@@ -157,10 +157,10 @@ def test_a_full_redis_does_not_lose_a_job(start, ask, reaches, gate, redis, deed
 
 def test_a_record_of_another_version_is_failed(start, store, queue, redis):
     job, _ = store.jobs.submit(request())
-    redis.hset(f"ays:1:job:{job.id}", "request", '{"no": "request"}')
+    redis.hset(f"ays:2:job:{job.id}", "request", '{"no": "request"}')
     queue.enqueue(job.id)
     start()
-    until(lambda: redis.hget(f"ays:1:job:{job.id}", "state") == b"failed")
+    until(lambda: redis.hget(f"ays:2:job:{job.id}", "state") == b"failed")
     assert store.jobs.list() == ([], None)
     again, created = store.jobs.submit(request())
     assert (created, again.state) == (True, JobState.QUEUED)

@@ -18,7 +18,7 @@ def test_a_killed_search_goes_on_and_ends_with_the_same_bytes(start_real, ask, r
         return store.results.schedule(job.schedule_id), job
 
     undisturbed, whole = answer(ask(request))
-    assert not list(redis.scan_iter("ays:1:checkpoint:*"))
+    assert not list(redis.scan_iter("ays:2:checkpoint:*"))
     until(lambda: not list(redis.scan_iter("rq:job:*")), what="the end of RQ's own bookkeeping")
     forget()
 

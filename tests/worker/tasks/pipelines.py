@@ -25,6 +25,10 @@ PROFILE = 2 * 40 * 32
 """Its evaluations."""
 
 
+SMALL_TABLE = ("dpmpp_2m", "dpmpp_2m_sde", "fitted")
+"""Solvers of a small table."""
+
+
 class Interrupted(Exception):
     """The host stops the work."""
 
@@ -85,9 +89,9 @@ class Counted:
 
 @contextmanager
 def small_table() -> Iterator[None]:
-    """The table of two solvers, one of each measure: all of them take seconds, and most tests look at the requested cell or the profile."""
+    """The table of three solvers, one of each measure and the fitted one: all of them take seconds."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("worker.tasks.table.SOLVERS", {name: SOLVERS[name] for name in ("dpmpp_2m", "dpmpp_2m_sde")})
+        patch.setattr("worker.tasks.table.SOLVERS", {name: SOLVERS[name] for name in SMALL_TABLE})
         yield
 
 

@@ -7,13 +7,13 @@ from tests.store.bodies import untimed
 
 
 def of(solver, **fields):
-    return JobRequest(model="sleeping", nfe=8, solver=solver, grid=24, effort=Effort.FAST, detail=1.4, **fields)
+    return JobRequest(**{"model": "sleeping", "nfe": 8, "solver": solver, "grid": 24, "effort": Effort.FAST} | fields)
 
 
-EASY, HARD = of("dpmpp_2m"), of("dpmpp_2m_sde")
-"""Sixteen paths are enough for one, and not for the other."""
+ODE, SDE = of("dpmpp_2m"), of("dpmpp_2m_sde")
+"""Of either path measure, and both guarded, which runs the model on the profile's own paths."""
 
-PROFILE = identity(EASY.variant)
+PROFILE = identity(ODE.variant)
 
 
 @pytest.fixture
@@ -33,32 +33,28 @@ def answers(ask, reaches, store):
     return answered
 
 
-def test_a_later_request_gets_what_it_would_have_got_as_the_first(work, answers, forget):
+@pytest.mark.xfail(strict=True, reason="Results.find answers `fast` with any cell of a stored table, guarded by its row alone")
+def test_a_fast_request_has_the_same_answer_in_an_empty_store_and_after_other_jobs(work, answers, forget):
     work()
-    first = answers(HARD)
+    first = answers(SDE)
     forget()
-    _, small = answers(EASY)
-    later = answers(HARD)
-    assert small.paths < later[1].paths
-    assert later == first
+    answers(of("dpmpp_2m", nfe=5), ODE)
+    assert answers(SDE) == first
 
 
 def test_two_requests_at_once_get_what_each_would_have_got_alone(work, answers, forget):
     work()
-    easy, _ = answers(EASY)
+    ode, whole = answers(ODE)
     forget()
-    hard, whole = answers(HARD)
+    sde, _ = answers(SDE)
     forget()
     work()
-    *both, stored = answers(HARD, EASY)
-    assert both[0] == hard
-    # Whoever comes later may find more paths than it needs.
-    assert both[1] == easy or stored == whole
+    assert answers(SDE, ODE) == (sde, ode, whole)
 
 
 def test_a_damaged_profile_is_measured_again(work, answers, redis):
     work()
-    _, whole = answers(EASY)
-    redis.set(f"ays:1:profile:{PROFILE}", b"damaged")
-    _, again = answers(of("dpmpp_2m", terminal="sigma_min"))
+    _, whole = answers(ODE)
+    redis.set(f"ays:2:profile:{PROFILE}", b"damaged")
+    _, again = answers(of("dpmpp_2m", detail=1.4))
     assert again == whole
