@@ -15,6 +15,7 @@ from playwright.sync_api import expect
 
 from ays_store import Store
 from ays_store.api_keys import Scope
+from tests.page.browser import titles
 from tests.store.waiting import until
 
 OUT = Path(__file__).parents[2] / "out" / "page"
@@ -32,10 +33,6 @@ def levels(page, column=0):
     """Levels of a schedule in the table of numbers: ours is the first."""
     page.evaluate("document.querySelector('#steps-section details').open = true")
     return [float(text) for text in page.locator(f"#steps-table tbody td:nth-child({2 + 2 * column})").all_inner_texts() if text]
-
-
-def titles(page):
-    return page.locator("#steps .name").all_text_contents()
 
 
 def check(page):
