@@ -110,8 +110,11 @@ def test_a_job_is_submitted_watched_and_answered(stack, open_tab, api):
     assert levels(page, 1 + moved) == pytest.approx(edm, rel=1e-4)
     errors = page.locator("#steps .said").all_text_contents()
     stock = error["stock"]
-    rivals = [stock[error["best_stock"]]] * moved + [stock["edm"], stock["log_snr"]]
+    rivals = [stock[error["best_stock"]]] * moved + [stock.get("edm"), stock.get("log_snr")]
     for words, found in zip(errors, (error["ours"], *rivals), strict=True):
+        if found is None:
+            assert words == "not run", "a report has the best schedule and one or both of the known ones"
+            continue
         said = [float(text) for text in re.findall(r"[\d.e+-]+", words.removeprefix("error"))]
         assert said == pytest.approx([found["mean"], *found["interval"]], rel=5e-3)
     expect(page.locator("#effort-note")).to_contain_text(f"{schedule['provenance']['report_evaluations']:,} for the report")
