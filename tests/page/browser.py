@@ -38,3 +38,8 @@ class Tab:
         self.page, self.complaints = page, []
         page.on("console", lambda message: message.type in {"error", "warning"} and self.complaints.append(message.text))
         page.on("pageerror", lambda error: self.complaints.append(f"{error}\n{error.stack}"))
+
+
+def titles(page):
+    """Titles of the rows, without the remarks that show under the pointer."""
+    return page.locator("#steps .name").evaluate_all("all => all.map((each) => each.firstChild.textContent)")

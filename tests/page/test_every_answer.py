@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 from ays_client.contract import Error, Estimate, Klub, ProfileInfo, Provenance, Ratio, Solver, Source, Variant, identity
 from ays_store import Store
 from service.local.embedded_redis import EmbeddedRedis
+from tests.page.browser import titles
 from tests.service.server import Server
 from tests.service.worker import SIGMA_MAX, SIGMA_MIN, request, schedule, toy, work
 from tests.store.addresses import addressed
@@ -119,8 +120,7 @@ def test_it_is_shown_whole(url, open_tab, kind):
     page = open_tab(f"{url}/?model=toy&solver={made.solver.value}&nfe={made.nfe}").page
     expect(page.locator("#verdict")).to_contain_text(re.compile(words))
     expect(page.locator("#steps .name")).to_have_count(len(rows))
-    names = page.locator("#steps .name").evaluate_all("all => all.map((each) => each.firstChild.textContent)")
-    assert names == rows
+    assert titles(page) == rows
     expect(page.locator("#effort-note")).to_contain_text("2,048 for the profile, once for all schedules; 7,800 for the search")
     if made.provenance.reason:
         expect(page.locator("#reason")).to_contain_text("On the profile's own paths the optimum has a larger error")
