@@ -46,12 +46,13 @@ def _summary(found: Mapping[Key, Sequence[Row]], noises: Mapping[str, int]) -> l
     rows = [row for part in counted.values() for row in part if row["reported"] is not None]
     if not rows:
         return ["Nothing is finished yet."]
+    jobs = [len(part) for part in counted.values()]
     covered, widths = np.mean([_covers(row) for row in rows]), [_width(row) for row in rows]
     return [
         f"Over {len(counted)} cells with {_MANY:,} fresh noises or more ({len(rows)} jobs), the report's 95 % interval covers the truth in",
         f"**{100 * covered:.1f} %**. True over reported error: {_geometric(rows):.3f} (geometric mean). Upper over lower end: median",
         f"{np.median(widths):.2f}, at most {max(widths):.2f}. A job took {np.median([row['seconds'] for row in rows]):.1f} CPU seconds",
-        f"(median, {platform.machine()}, one thread).",
+        f"(median, {platform.machine()}, one thread). Jobs of a finished cell: {min(jobs)} to {max(jobs)}; every job counts alike.",
     ]
 
 

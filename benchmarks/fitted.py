@@ -2,7 +2,8 @@
 
 For every model and number of evaluations the fitted solver answers at `fast` and `standard`, five fixed solvers at `standard`, and every
 hand-made schedule runs with each of these five. All are judged on the same fresh noises. The best fixed answer and the best hand-made
-schedule are chosen by their error on the first half of the noises; every number is of the second half.
+schedule are chosen by their error on the first half of the noises; every error is of the second half. Frechet distances and likelihoods
+are of all noises, which favours what was chosen on some of them.
 
 Writes `docs/results/fitted.md`. Finished work is kept in `out/bench/`, so that it can be done in parts.
 """

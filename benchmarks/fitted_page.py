@@ -113,7 +113,8 @@ def _reading() -> list[str]:
         "to the best fixed answer. *Equals*: the evaluations that the best fixed answer, and the best hand-made schedule, need for the",
         "error of `standard`, `ln error` interpolated. *Frechet*: squared distance to the references' samples from the same noises, and",
         "the difference of `standard` to the best fixed answer in its standard errors (negative: nearer). *NLL*: negative log-density of",
-        "the samples in nats, where the density of the data is known.",
+        "the samples in nats, where the density of the data is known. Frechet distance and NLL are of all noises, the errors of the half",
+        "that took part in no choice. Evaluations hold the profile along one path measure; a job measures two. One seed.",
     ]
 
 
