@@ -1,6 +1,5 @@
 """Every format is read back by the rule of the tool that takes it."""
 
-import inspect
 import json
 import re
 import sys
@@ -8,7 +7,6 @@ from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, ClassVar, Literal, NamedTuple
 
-import diffusers as diffusers_package
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -134,16 +132,6 @@ def answers(one, form):
 def test_heun_ends_at_a_positive_level_with_one_more_evaluation_elsewhere(form):
     with pytest.raises(ScheduleRefused, match="with one more evaluation; fix: ask for terminal=zero"):
         render(schedule(solver=Solver.HEUN, sigmas=(14.0, 3.0, 0.7, 0.1)), form)
-
-
-@pytest.mark.parametrize("solver", [solver for solver in Solver if runs_solver(Format.SDNEXT, solver, "vp")])
-def test_what_sdnext_passes_on_is_an_argument_of_that_scheduler(solver):
-    """It gives `timesteps=`, to a scheduler of a flow model `sigmas=`, to `set_timesteps`."""
-    name = CARDS[solver].schedulers["vp"]
-    assert "timesteps" in inspect.signature(getattr(diffusers_package, name).set_timesteps).parameters
-    if runs_solver(Format.SDNEXT, solver, "flow"):
-        name = CARDS[solver].schedulers["flow"]
-        assert "sigmas" in inspect.signature(getattr(diffusers_package, name).set_timesteps).parameters
 
 
 def test_json_is_the_schedule():
