@@ -211,6 +211,9 @@ class JobRequest(Target):
         if self.method is not Method.PROFILE and self.detail != "auto":
             msg = f"method={self.method.value} knows no detail; leave detail out"
             raise ValueError(msg)
+        if self.solver is Solver.FITTED and self.detail != "auto":
+            msg = f"detail={self.detail:g} is a weight of fixed solvers' errors, and solver=fitted fits its own weights; leave detail out"
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

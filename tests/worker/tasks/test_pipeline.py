@@ -191,13 +191,7 @@ def test_a_fitted_answer_has_weights_and_a_fraction_of_the_error_of_stock(effort
 
 
 @pytest.mark.usefixtures("_small_table")
-@pytest.mark.parametrize(
-    "effort",
-    [
-        pytest.param("fast", marks=pytest.mark.xfail(strict=True, reason="704 evaluations: the screening knows no budget at this effort")),
-        "standard",
-    ],
-)
+@pytest.mark.parametrize("effort", ["fast", "standard"])
 def test_the_fitted_solver_keeps_to_its_budget(effort: str) -> None:
     found = optimize(request(solver="fitted", nfe=6, effort=effort, grid=64, paths=16), MODEL, Shelf()).requested
     assert 0 < found.provenance.evaluations <= FITTED_BUDGET[effort]
