@@ -110,7 +110,7 @@ class StepCost:
         return [(node, -norm * weight) for node, weight in weighted], [(j, end), (i, -end)]
 
     def _corrected(self, nodes: Sequence[Index], predicted: _Terms, weights: Array) -> Array:
-        """Cost (theory F) of the corrected state: its evaluation is at the predicted one, whose error D passes on by kappa (theory 20)."""
+        """Cost (theory F) of the corrected state: its evaluation is at the predicted one, whose error D passes on by kappa (theory 21)."""
         j, i = nodes[:2]
         values, integrals = self._denoised(nodes, list(zip(nodes, weights, strict=True)))
         passed = weights[0] * (1 - self._phi[j] / self._phi[i]) * self._kappa[j]

@@ -40,7 +40,7 @@ def contraction(levels: Array, moments: Array) -> Array:
     """How much of a displacement of x the denoiser passes on, at every level, in [0, 1]; shape (G,).
 
     With lambda = -ln sigma and D' = dD / d lambda along the ODE, a Gaussian coordinate has `D'' = (1 - 3 kappa) D'`
-    (theory 18), so kappa follows from the logarithmic derivative of `E ||D'||^2` (theory 20), here by differences over some 24 intervals.
+    (theory 18), so kappa follows from the logarithmic derivative of `E ||D'||^2` (theory 21), here by differences over some 24 intervals.
     """
     index = np.unique(np.linspace(0, len(levels) - 1, min(len(levels), _INTERVALS + 1)).astype(int))
     knots = -np.log(levels[index])

@@ -1,1 +1,1 @@
-"""The search: candidates, screening, local descent, acceptance, report (docs/theory.md, section 11)."""
+"""The search: candidates, screening, local descent, acceptance, report (docs/theory.md, sections 8 and 9)."""

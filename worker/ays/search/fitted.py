@@ -1,10 +1,10 @@
-r"""The fitted solver: levels, and for every step the weights of its last evaluations (docs/theory.md, section 21).
+r"""The fitted solver: levels, and for every step the weights of its last evaluations (docs/theory.md, section 13).
 
     Dhat_i = sum_m w_i[m] D_(i-m),    sum_m w_i[m] = 1,    x_(i+1) = r x_i + (1 - r) Dhat_i,    r = sigma_(i+1) / sigma_i.
 
 The error that a step injects, `e = sigma_(i+1) integral (D_u - Dhat_i) d(1/u)`, is linear in the weights and its second moment a quadratic
-form in them whose entries are all in the profile: so the best weights of any levels solve a small linear system, their cost is a cost of
-levels, and the shortest path with it has the best levels for the best weights. A least-squares fit along the sampler's own rollout then
+form in them whose entries are all in the profile: so the best weights of any levels solve a small linear system (theory 23), their cost
+is a cost of levels, and the shortest path with it has the best levels for the best weights. A least-squares fit along the sampler's own rollout then
 corrects what earlier steps left behind.
 """
 

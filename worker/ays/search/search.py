@@ -1,4 +1,4 @@
-r"""The search: candidates, screening, local descent, acceptance (docs/theory.md, section 11).
+r"""The search: candidates, screening, local descent, acceptance (docs/theory.md, sections 8 and 9).
 
 Three disjoint sets of noises: the training set ranks and fits, the validation set accepts, the report's set (report.py) is read once,
 after the last choice. The unknowns are levels, or levels and weights: the same code.

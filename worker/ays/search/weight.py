@@ -50,7 +50,7 @@ def halfway(profile: Profile) -> float:
 
 
 def default_weight(profile: Profile, solver: Solver) -> ErrorWeight:
-    """What is optimized for where nothing was validated (docs/theory.md, section 7)."""
+    """What is optimized for where nothing was validated (docs/theory.md, section 8)."""
     bound = RATIO_BOUNDS[0] if solver.multistep else None
     if solver.multistep and not solver.stochastic:
         return ErrorWeight(1.8, ratio_bound=bound)

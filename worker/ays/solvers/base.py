@@ -65,7 +65,7 @@ class Stage:
         level: `(now, then) -> level` of the second evaluation.
         weights: `(now, then) -> weights` of the second and the first evaluation, shape (2, ...).
         proxy: what stands for its cost; None where the second evaluation is at the end of the step: the cost is that of its own weights
-            there, with what D passes on of the first-order step's error (theory 20).
+            there, with what D passes on of the first-order step's error (theory 21).
     """
 
     level: Callable[[Array, Array], Array]

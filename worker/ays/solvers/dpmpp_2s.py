@@ -48,7 +48,7 @@ def _left_by_2s(now: Array, then: Array) -> Array:
 
 
 def _left_by_res(now: Array, then: Array) -> Array:
-    """Part of the first-order error that is left (theory 21)."""
+    """Part of the first-order error that is left (theory 20)."""
     h = np.log(now / then)
     return 1 - 4 * mean_share(h) / (np.exp(h / 2) + 1)
 

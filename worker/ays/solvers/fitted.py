@@ -1,6 +1,8 @@
-r"""The fitted solver: a linear multistep method whose weights belong to the schedule (docs/theory.md, section 21).
+r"""The fitted solver: a linear multistep method whose weights belong to the schedule (docs/theory.md, section 13).
 
-    Dhat_i = sum_m w_i[m] D_(i-m),    x_(i+1) = r x_i + (1 - r) Dhat_i,    r = sigma_(i+1) / sigma_i;    the step to level 0 returns Dhat.
+    Dhat_i = sum_m w_i[m] D_(i-m),    x_(i+1) = r x_i + (1 - r) Dhat_i,    r = sigma_(i+1) / sigma_i,                           (theory 22)
+
+and the step to noise level 0 returns Dhat.
 
 Every printed multistep method of the ODE that combines denoised samples is one of its members, UniPC's corrector included: the state that
 the corrector replaces is known to the next step as a combination of the same evaluations.
