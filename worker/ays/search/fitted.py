@@ -4,8 +4,8 @@ r"""The fitted solver: levels, and for every step the weights of its last evalua
 
 The error that a step injects, `e = sigma_(i+1) integral (D_u - Dhat_i) d(1/u)`, is linear in the weights and its second moment a quadratic
 form in them whose entries are all in the profile: so the best weights of any levels solve a small linear system (theory 23), their cost
-is a cost of levels, and the shortest path with it has the best levels for the best weights. A least-squares fit along the sampler's own rollout then
-corrects what earlier steps left behind.
+is a cost of levels, and the shortest path with it has the best levels for the best weights. A least-squares fit along the sampler's own
+rollout then corrects what earlier steps left behind.
 """
 
 from collections.abc import Sequence
