@@ -31,8 +31,8 @@ RUN pip install --no-deps --no-build-isolation --force-reinstall .
 FROM build AS build-worker
 ARG TORCH_INDEX=
 # Of the same version, wherever it comes from; what follows finds it installed.
-RUN if [ -n "$TORCH_INDEX" ]; then pip install --constraint constraints.txt --index-url "$TORCH_INDEX" torch; fi
-RUN pip install --constraint constraints.txt --no-build-isolation '.[worker,train,otel]'
+RUN if [ -n "$TORCH_INDEX" ]; then pip install --constraint constraints.txt --index-url "$TORCH_INDEX" torch; fi \
+    && pip install --constraint constraints.txt --no-build-isolation '.[worker,train,otel]'
 COPY ays_client ays_client
 COPY ays_process ays_process
 COPY ays_store ays_store

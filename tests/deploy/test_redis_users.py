@@ -43,7 +43,7 @@ FORBIDDEN = [
     "SCRIPT FLUSH",
     "GET other",
     "SET other 1",
-    "SET ays:2:job:x 1",
+    "SET ays:1:job:x 1",
     "PUBLISH other hello",
 ]
 

@@ -13,6 +13,7 @@ from tests.models.families import FAMILIES, PROMPTS, random
 from tests.worker.tasks.pipelines import Memory
 from worker.ays.denoise import Evaluator
 from worker.ays.paths import Stream
+from worker.ays.profile.profile import MEAN_PATHS
 from worker.ays.search.reference import solve_reference
 from worker.ays.search.weight import default_weight
 from worker.ays.solvers import SOLVERS, sample
@@ -53,7 +54,7 @@ def test_a_schedule_comes_out(case: Case):
     request = JobRequest(model="x", nfe=4, grid=16, paths=2, effort="fast")
     denoise = Evaluator(case.model.denoiser, batch=64)
     measured = measure(request.variant, case.model, denoise, Memory())
-    assert denoise.evaluations == 2 * 2 * 16
+    assert denoise.evaluations == 2 * 2 * 16 + MEAN_PATHS
     assert np.isfinite(measured.flow.moments).all()
     json.loads(measured.info.model_dump_json(), parse_constant=pytest.fail)
     solver = SOLVERS["dpmpp_2m"]

@@ -7,7 +7,6 @@ from ays_client.curve import LossCurve
 from worker.ays.denoise import Evaluator
 from worker.ays.search.candidates import Candidate
 from worker.ays.search.operations import operations_per_evaluation
-from worker.ays.search.report import MOST, reference_evaluations, report_noises
 from worker.ays.search.stability import trust
 from worker.ays.search.weight import ErrorWeight, default_weight
 from worker.ays.solvers import SOLVERS
@@ -27,6 +26,8 @@ from worker.tasks.validation import Validation
 
 BATCH = 256
 """Samples in one call of the denoiser, at most."""
+CHEAP_OPERATIONS = 10**7
+"""Floating-point operations of an evaluation up to which thirty thousand of them are seconds."""
 
 
 def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) -> Outcome:
@@ -145,6 +146,5 @@ class _Answer:
         return Guard(profile, self._model.process, self._denoise, self._request.seed, self._measured.paths)
 
     def _cheap(self) -> bool:
-        """Whether evaluations cost so little that a report has all the noises there are."""
-        per_noise = reference_evaluations(self._request.steps) + 4 * self._request.nfe
-        return report_noises(operations_per_evaluation(self._denoise), per_noise, self._denoise.device) >= MOST
+        """Whether evaluations cost so little that the rows of all solvers are guarded, not the requested one's alone."""
+        return operations_per_evaluation(self._denoise) <= CHEAP_OPERATIONS

@@ -72,7 +72,7 @@ def test_fitted_schedules_on_the_same_levels_are_different_where_their_weights_h
 
 def test_one_noise_in_another_mode_does_not_decide() -> None:
     rollout = problem({"default": 9.0, "a": 1.0, "b": 8.0})
-    rollout.errors["a"] = rollout.errors["a"] + np.eye(1, 32, 31)[0] * 60 * np.median(rollout.errors["b"])
+    rollout.errors["a"] = rollout.errors["a"] + np.eye(1, 32, 31)[0] * 2000 * np.median(rollout.errors["b"])
     assert rollout.errors["a"].mean() > rollout.errors["b"].mean()
     ranked, _ = screened(MANY[:3], rollout, 32, 2)
     assert ranked[0].name == "a"

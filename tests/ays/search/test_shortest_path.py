@@ -16,7 +16,7 @@ from worker.ays.search.candidates import optimal_levels
 from worker.ays.search.reference import solve_reference, squared_errors
 from worker.ays.search.shortest_path import coordinate_descent, solve
 from worker.ays.search.weight import ErrorWeight
-from worker.ays.solvers import SOLVERS, reference
+from worker.ays.solvers import SOLVERS, second_order
 
 SMALL = {"flow": flow_profile(plane(), points=9, paths=3), "forward": forward_profile(plane(), points=9, paths=3)}
 solvers = pytest.mark.parametrize("solver", FIXED.values(), ids=FIXED)
@@ -227,7 +227,7 @@ LONG = [name for name, solver in FIXED.items() if (solver.history > 2 or solver.
 @terminals
 def test_a_long_history_has_a_better_schedule_than_that_of_2m(name: str, to_zero: bool) -> None:
     """On its own cost, in the median over these numbers of steps; docs/solvers.md has the medians."""
-    solver, second = SOLVERS[name], reference(SOLVERS[name])
+    solver, second = SOLVERS[name], second_order(SOLVERS[name])
     law = spectrum(8)
     profile = forward_profile(law, points=32, paths=8) if solver.measure == "forward" else flow_profile(law, points=32, paths=8)
     cost, fine = StepCost(refine_grid(profile, 4), solver, exponent=1.8), StepCost(refine_grid(profile, 4), second, exponent=1.8)

@@ -16,8 +16,8 @@ INTERVALS, MOST_INTERVALS = 128, 1024
 """Intervals of its reference's grid, at least, and where that is too coarse."""
 RESOLVED = 0.1
 """Largest error of a reference, as a part of the smallest error that it has to tell apart."""
-OPERATIONS = {"cpu": 5e12, "cuda": 5e15}
-"""Floating-point operations that a report may take, by kind of device: two minutes or so of a processor of each kind."""
+OPERATIONS = {"cpu": 2e12, "cuda": 2e15}
+"""Floating-point operations that a report may take, by kind of device: a minute or so of a processor of each kind."""
 _PILOT, _CHUNK = 32, 128
 
 
