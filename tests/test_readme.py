@@ -99,7 +99,7 @@ def test_ays(url: str):
     (block,) = (block for block in blocks("bash") if "ays optimize" in block)
     printed = run_shell(block, url)
     assert "digits: 8 evaluations, dpmpp_2m (optimized, validated)" in printed
-    assert "two-moons: 6 evaluations, dpmpp_2m (optimized)" in printed
+    assert "two-moons: 6 evaluations, fitted (optimized, validated)" in printed
 
 
 def test_the_models_file_is_the_example():

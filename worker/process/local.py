@@ -47,9 +47,9 @@ class LocalHost:
         """No profile is at hand."""
         return None
 
-    def validated(self) -> list[Schedule]:
-        """Nor schedules of one."""
-        return []
+    def validated(self) -> list[Schedule] | None:
+        """Nor schedules of one, and a table would be thrown away."""
+        return None
 
 
 def main() -> int:

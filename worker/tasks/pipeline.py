@@ -114,13 +114,13 @@ class _Answer:
             cell = self._guard().cell(cell)
         return unvalidated(self._origin, cell, effort=Effort.FAST, trusted=trusted, klub=bound)
 
-    def table(self, known: list[Schedule]) -> list[Schedule]:
+    def table(self, known: list[Schedule] | None) -> list[Schedule]:
         """Every other cell of a new profile, guarded: the requested solver's row, and where evaluations are cheap all rows.
 
         Args:
-            known: validated schedules of the same profile, whose cells stay as they are.
+            known: validated schedules of the same profile, whose cells stay as they are; None: no table is wanted.
         """
-        if not self._measured.new:
+        if known is None or not self._measured.new:
             return []
         request, cheap, found = self._request, self._cheap(), []
         taken = {(each.solver.value, each.terminal.value, each.nfe) for each in known}

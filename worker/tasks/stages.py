@@ -33,8 +33,8 @@ class Host(Protocol):
     def profile(self) -> ProfileInfo | None:
         """The stored profile of this variant and these weights; its own, or that of the same weights under another name."""
 
-    def validated(self) -> list[Schedule]:
-        """The stored schedules of that profile that were validated."""
+    def validated(self) -> list[Schedule] | None:
+        """The stored schedules of that profile that were validated; None: nothing is stored, so no table is wanted."""
 
 
 class Stages:

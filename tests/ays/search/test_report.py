@@ -10,7 +10,7 @@ from worker.ays.noise import VE
 from worker.ays.paths import Stream, starting_noise
 from worker.ays.schedule import edm, log_snr
 from worker.ays.search.candidates import Candidate
-from worker.ays.search.report import FEWEST, INTERVALS, MOST, report, report_noises
+from worker.ays.search.report import FEWEST, INTERVALS, MOST, OPERATIONS, report, report_noises
 from worker.ays.search.rollouts import Problem
 from worker.ays.search.search import Search
 from worker.ays.search.statistics import mean_interval
@@ -71,5 +71,5 @@ def test_the_reference_of_a_report_is_refined_until_it_is_fine_enough_and_its_ev
 def test_noises_follow_from_operations_and_stay_between_the_ends() -> None:
     assert report_noises(1, 1000, "cpu") == MOST
     assert report_noises(10**12, 1000, "cpu") == FEWEST
-    assert report_noises(10**8, 200, "cpu") == 250
+    assert report_noises(10**8, 100, "cpu") == OPERATIONS["cpu"] / 10**10
     assert report_noises(10**8, 200, "cpu") < report_noises(10**8, 200, "cuda")

@@ -70,9 +70,10 @@ def test_fitted_schedules_on_the_same_levels_are_different_where_their_weights_h
     assert [each.name for each in ranked] == ["fitted (unipc)", "fitted"]
 
 
-def test_one_noise_in_another_mode_does_not_decide() -> None:
-    rollout = problem({"default": 9.0, "a": 1.0, "b": 8.0})
-    rollout.errors["a"] = rollout.errors["a"] + np.eye(1, 32, 31)[0] * 2000 * np.median(rollout.errors["b"])
+def test_one_noise_of_many_in_another_mode_does_not_decide() -> None:
+    noises = 2048
+    rollout = problem({"default": 9.0, "a": 1.0, "b": 8.0}, noises)
+    rollout.errors["a"] = rollout.errors["a"] + np.eye(1, noises, noises - 1)[0] * 20_000 * np.median(rollout.errors["b"])
     assert rollout.errors["a"].mean() > rollout.errors["b"].mean()
-    ranked, _ = screened(MANY[:3], rollout, 32, 2)
+    ranked, _ = screened(MANY[:3], rollout, noises, 2)
     assert ranked[0].name == "a"
