@@ -324,8 +324,10 @@ class Error(_Body):
     median_ratio: float | None = Field(None, description="median over noises of the same ratio")
     reference_error: float | None = Field(None, description="mean squared error of the reference itself, by Richardson's estimate")
     psnr_db: float | None = Field(None, description="peak signal-to-noise ratio against the reference in dB; null: unknown range of data")
-    equivalent_nfe: dict[str, float] | None = Field(
-        None, description="evaluations with which the best stock schedule, or the best fixed solver, has the same error"
+    equivalent_nfe: dict[Literal["stock", "fixed"], float] | None = Field(
+        None,
+        description="evaluations for the same error with the best stock schedule and, of a fitted answer, with the best fixed solver on "
+        "its own schedule; at most 64, which then stands for more",
     )
 
 

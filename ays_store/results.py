@@ -1,6 +1,7 @@
 """Results: profiles, the schedules computed from them, and the aliases that name those.
 
-A profile and its whole table appear in one transaction with the success of their job. Schedules never change; an alias
+A profile and its whole table appear in one transaction, while their job still looks for a better answer to its request; that one appears
+with the success of the job. Schedules never change; an alias
 (table, solver, terminal, nfe) moves on only to a schedule that at least as much effort went into. A table is that of a variant and a
 method: one method never replaces the answers of another.
 """
@@ -74,6 +75,31 @@ class Results:
         Raises:
             redis.ResponseError: If the requested schedule is neither given nor stored.
         """
+        return self._write(job_id, token, profile, schedules, requested_schedule_id, samples)
+
+    def publish(self, job_id: str, token: int, *, profile: ProfileInfo, schedules: Sequence[Schedule]) -> bool:
+        """Stores a new profile and its table in one transaction, while their job goes on.
+
+        Args:
+            job_id: The job.
+            token: The attempt.
+            profile: The profile.
+            schedules: The table.
+
+        Returns:
+            False when the attempt does not own the job any more; then nothing was written.
+        """
+        return self._write(job_id, token, profile, schedules, "", None)
+
+    def _write(
+        self,
+        job_id: str,
+        token: int,
+        profile: ProfileInfo | None,
+        schedules: Sequence[Schedule],
+        requested_schedule_id: str,
+        samples: SampleGrid | None,
+    ) -> bool:
         with reading(Place(keys.job(job_id))):
             raw = self._redis.hget(keys.job(job_id), "request")
         if raw is None:
@@ -247,7 +273,7 @@ class Results:
     def find(self, request: JobRequest) -> str | None:
         """Returns the id of a stored schedule that answers a request with at least the effort it asks for.
 
-        `fast` asks for no validation: any schedule of the table will do.
+        `fast` asks for a schedule that was guarded, not for a validated one.
 
         Args:
             request: What is asked for.
@@ -260,7 +286,7 @@ class Results:
             return None
         cell = self.cell(table, solver=request.solver, terminal=request.terminal, nfe=request.nfe)
         # No effort could validate the schedule of a curve: there is no model to run.
-        needed = 0 if request.effort is Effort.FAST or is_curve(request.model) else rank_of(request.effort)
+        needed = 0 if is_curve(request.model) else rank_of(request.effort)
         return cell.schedule_id if cell is not None and cell.rank >= needed else None
 
     def table(self, target: Target) -> str | None:

@@ -9,6 +9,7 @@ from rich.table import Table
 from ays_client.contract import Estimate, Model, Schedule, Source
 
 _PIPE_WIDTH = 140
+_SAMPLERS = {"stock": "on the best stock schedule", "fixed": "of the best fixed solver on its own schedule"}
 
 
 class Titled(NamedTuple):
@@ -50,6 +51,10 @@ def error_table(schedule: Schedule) -> Titled | None:
         title += f"\n{error.ratio.value:.2g} [{low:.2g}, {high:.2g}] of {error.best_stock}'s, the best stock schedule"
         # A mean of heavy-tailed errors says little of the usual sample.
         title += f"; on half of the samples at most {error.median_ratio:.2g}"
+    if error.equivalent_nfe:
+        title += "\nas good as " + " and ".join(f"{nfe:.2g} evaluations {_SAMPLERS[name]}" for name, nfe in error.equivalent_nfe.items())
+    if error.psnr_db is not None:
+        title += f"; {error.psnr_db:.1f} dB against the reference"
     table = _table("schedule", "error", "95 % interval", "median", "of the best stock")
     best = min((estimate.mean for estimate in error.stock.values()), default=error.ours.mean)
     for name, estimate in sorted(error.stock.items(), key=lambda item: -item[1].mean):

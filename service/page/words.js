@@ -5,6 +5,7 @@ import { offered } from "./models.js";
 import { SOLVERS } from "./solvers.js";
 import { stockTitle } from "./titles.js";
 
+const SAMPLERS = { stock: "on the best stock schedule", fixed: "of the best fixed solver on its own schedule" };
 const OPTIMIZE = "One job measures your model and finds its own, for this solver.";
 const WEIGHTS = "To have its own found for your solver, add the weights to a worker's models file under this id.";
 
@@ -77,7 +78,9 @@ const percent = (share) => (share > 0.99 && share < 1 ? number(100 * share) : St
 const usual = ({ median_ratio: ratio }) => (ratio === null ? "" : `On half of the samples at most ${number(ratio, 2)} of that schedule's error.`);
 
 const equivalent = ({ equivalent_nfe: known }) =>
-  Object.entries(known ?? {}).map(([name, nfe]) => `As good as ${number(nfe)} evaluations of ${stockTitle(name)}.`).join(" ");
+  known
+    ? sentence(`as good as ${Object.entries(known).map(([name, nfe]) => `${number(nfe, 2)} evaluations ${SAMPLERS[name]}`).join(" and ")}`)
+    : "";
 
 function found({ detail, refined }, { solver }) {
   const refinement = refined ? ", then refined on the model itself" : "";

@@ -95,6 +95,8 @@ def load_diffusers(entry: DiffusersEntry, hub: Hub, *, limit: int = LARGEST_MODE
         prediction_type=reading.training.prediction,
         guidance_scale=scale,
         data=None if samples is None else resampled(samples),
+        # Pixels run from -1 to 1 in every pipeline of diffusers; latents have no range.
+        data_range=None if folder.has("vae") else (-1.0, 1.0),
         paired=in_order(samples) if samples is not None and conditions is not None and conditions.count == len(samples) else None,
         guided=denoiser.guided if _guidable(adapter, conditions) else None,
     )

@@ -27,6 +27,7 @@ class LoadedModel:
         prediction_type: what the network predicts (`epsilon`, `v_prediction`, `sample`), null where the question has no meaning.
         guidance_scale: scale of classifier-free guidance that is part of D, null without guidance.
         data: source of clean samples for forward paths, null where only the model itself is at hand.
+        data_range: lowest and highest value of clean samples, null where they have none (latents, points in the plane).
         published: name of the published table that may serve it.
         paired: clean samples that belong to the conditions of paths, by their indices: where it is there, in place of draws from `data`.
         guided: makes the denoiser of another guidance scale; null where the scale cannot be chosen.
@@ -40,6 +41,7 @@ class LoadedModel:
     prediction_type: str | None
     guidance_scale: float | None
     data: SampleData | None
+    data_range: tuple[float, float] | None = None
     published: str | None = None
     paired: Callable[[Sequence[int]], Tensor] | None = None
     guided: Callable[[float], Denoiser | ConditionalDenoiser] | None = None

@@ -47,6 +47,9 @@ class LocalHost:
         """No profile is at hand."""
         return None
 
+    def publish(self, profile: ProfileInfo, table: list[Schedule]) -> None:
+        """Nobody else asks for them."""
+
     def validated(self) -> list[Schedule] | None:
         """Nor schedules of one, and a table would be thrown away."""
         return None

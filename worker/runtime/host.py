@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 from ays_client.contract import ProfileInfo, Progress, Schedule
 from ays_store import Measurement, Store
 from ays_store.damage import leaving_out
-from worker.runtime.attempt import Attempt
+from worker.runtime.attempt import Attempt, Superseded
 from worker.runtime.progress import Reporter
 from worker.runtime.sharing import Sharing
 
@@ -94,6 +94,20 @@ class JobHost:
         with leaving_out():
             return self._store.results.profile(profile_id)
         return None
+
+    def publish(self, profile: ProfileInfo, table: list[Schedule]) -> None:
+        """Stores a new profile and its table, which others are served from now on.
+
+        Args:
+            profile: The profile.
+            table: Its schedules.
+
+        Raises:
+            Interruption: If the computation has to stop.
+        """
+        if not self._store.results.publish(self._attempt.job_id, self._attempt.token, profile=profile, schedules=table):
+            raise Superseded
+        self._attempt.check()
 
     def validated(self) -> list[Schedule]:
         """Returns the stored schedules of this variant that were validated with these weights."""

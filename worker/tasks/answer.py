@@ -89,9 +89,9 @@ class Origin:
     profile: ProfileInfo | None = None
 
 
-def unvalidated(origin: Origin, cell: Cell, *, effort: Effort | None, trusted: Trust | None = None, klub: Klub | None = None) -> Schedule:
+def unvalidated(origin: Origin, cell: Cell, *, effort: Effort | None, klub: Klub | None = None) -> Schedule:
     """Body of a table cell without a report."""
-    provenance = _provenance(origin, weight=cell.weight, effort=effort, candidate=cell.stock, trusted=trusted, reason=cell.reason)
+    provenance = _provenance(origin, weight=cell.weight, effort=effort, candidate=cell.stock, reason=cell.reason)
     place = Place(cell.nfe, Solver(cell.solver.name), Terminal(cell.terminal))
     source = Source.OPTIMIZED if cell.stock is None else Source.STOCK
     return _schedule(origin, cell.levels, cell.weights, place, source=source, error=None, klub=klub, provenance=provenance)
@@ -112,6 +112,7 @@ def validated(
     sweeps: list[Sweep] | None = None,
     trusted: Trust | None = None,
     klub: Klub | None = None,
+    data_range: tuple[float, float] | None = None,
 ) -> Schedule:
     """Body of an answer with its report, and the record of its search if there is one."""
     candidate, report = answer.candidate, answer.report
@@ -128,12 +129,12 @@ def validated(
         reason=answer.reason,
     )
     source = Source.STOCK if candidate.stock and not answer.improved else Source.OPTIMIZED
-    error = None if report is None else error_of(report)
+    error = None if report is None else error_of(report, data_range)
     return _schedule(origin, candidate.levels, candidate.weights, place, source=source, error=error, klub=klub, provenance=provenance)
 
 
-def error_of(report: Report) -> Error:
-    """Errors of a report as a body."""
+def error_of(report: Report, data_range: tuple[float, float] | None = None) -> Error:
+    """Errors of a report as a body; with the range of the data's values in decibels, too."""
     best = report.stock.get(report.best_stock)
     comparable = best is not None and bool(np.all(best > 0)) and bool(report.ours.mean() > 0)
     ratio = None
@@ -148,7 +149,15 @@ def error_of(report: Report) -> Error:
         ratio=ratio,
         median_ratio=float(np.median(report.ours / best)) if best is not None and comparable else None,
         reference_error=report.reference_error,
+        psnr_db=None if data_range is None else _decibels(report, data_range),
+        equivalent_nfe=report.equivalent or None,
     )
+
+
+def _decibels(report: Report, data_range: tuple[float, float]) -> float | None:
+    """Peak signal-to-noise ratio of the mean squared error of a value; None where there is no error."""
+    error, (low, high) = float(report.ours.mean()) / report.dim, data_range
+    return 10 * math.log10((high - low) ** 2 / error) if error > 0 else None
 
 
 def mean_of(values: Array) -> Estimate:

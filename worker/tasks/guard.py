@@ -1,13 +1,11 @@
 """The guard of everything unvalidated: a thin row of a solver against hand-made schedules, on the profile's own paths.
 
-The optimum of a cost is not always better than habit. Where it loses on a few noises, or lies between two that lose, the hand-made schedule
+The optimum of a cost is not always better than habit. Where it loses on a few noises, or lies beside one that loses, the hand-made schedule
 is served in its place, with the reason.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import NoiseProcess
@@ -20,7 +18,7 @@ from worker.ays.search.statistics import robust_loss, tail_scale
 from worker.ays.solvers import Solver
 from worker.tasks.table import Cell
 
-THIN_ROW = (5, 8, 12, 20)
+THIN_ROW = (4, 6, 8, 12, 20)
 """Steps that run; the others follow from their neighbours."""
 NOISES = 8
 """Paths of the profile that tell a loss: cells that lose by a few per cent pass."""
@@ -58,28 +56,25 @@ class Guard:
         if not thin:
             return list(cells)
         references = self._references(self._problem(thin[0]))
-        lost = {len(cell.levels) - 1: self._winner(cell, references) is not None for cell in thin}
-        steps = np.array(sorted(lost))
-        return [self._served(cell, steps, lost) for cell in cells]
+        winners = {len(cell.levels) - 1: self._winner(cell, references) for cell in thin}
+        return [self._served(cell, winners) for cell in cells]
 
-    def cell(self, cell: Cell) -> Cell:
-        """A cell by itself: it runs, whatever its number of steps."""
-        winner = self._winner(cell, self._references(self._problem(cell)))
-        return cell if winner is None else replace(cell, levels=winner.levels, weight=None, stock=winner.name, reason=REASON)
-
-    def _served(self, cell: Cell, steps: np.ndarray[tuple[int, ...], np.dtype[np.int64]], lost: dict[int, bool]) -> Cell:
+    def _served(self, cell: Cell, winners: dict[int, Candidate | None]) -> Cell:
+        """The cell where all its neighbours in the thin row win, else the hand-made schedule that wins there."""
         own = len(cell.levels) - 1
-        below, above = steps[steps <= own], steps[steps >= own]
-        neighbours = [lost[int(near)] for near in (*below[-1:], *above[:1])]
-        if len(below) == 0 or len(above) == 0 or not all(neighbours):
-            return cell
-        best = self._stock(self._problem(cell))[0]
-        return replace(cell, levels=best.levels, weight=None, stock=best.name, reason=REASON)
+        near = {max((n for n in winners if n <= own), default=None), min((n for n in winners if n >= own), default=None)}
+        found = [winners[n] for n in sorted(n for n in near if n is not None)]
+        names = [winner.name for winner in found if winner is not None]
+        if not names:
+            return replace(cell, guarded=True)
+        stock = self._stock(self._problem(cell))
+        best = next((each for each in stock if each.name in names), stock[0])
+        return replace(cell, levels=best.levels, weight=None, stock=best.name, reason=REASON, guarded=True)
 
     def _winner(self, cell: Cell, references: ReferenceSet) -> Candidate | None:
         """The hand-made schedule with a smaller robust loss than the cell's; None: there is none."""
         problem = self._problem(cell)
-        stock = self._stock(problem)
+        stock = self._stock(problem)[:STOCK]
         errors = problem.errors([Candidate("optimized", cell.levels), *stock], references)
         loss = robust_loss(errors, tail_scale(errors[0])).mean(axis=1)
         best = int(loss.argmin())
@@ -89,7 +84,7 @@ class Guard:
         if problem.solver not in self._schedules:
             span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min}
             self._schedules[problem.solver] = StockSchedules(self.profile, problem.solver, self.process, **span)
-        return self._schedules[problem.solver].candidates(problem.steps, problem.terminal)[:STOCK]
+        return self._schedules[problem.solver].candidates(problem.steps, problem.terminal)
 
     def _problem(self, cell: Cell) -> Problem:
         high, low = float(self.profile.levels[0]), float(self.profile.levels[-1])

@@ -11,8 +11,8 @@ class Outcome:
     """Results of a job.
 
     Attributes:
-        profile: the profile, if it was newly measured.
-        schedules: all schedules to store: the whole table with the requested cell in it.
+        profile: the profile, if it was newly measured and has not been published.
+        schedules: all schedules to store, what has been published left out.
         requested: the one that was asked for.
         samples: what it does to samples, for models of images.
     """

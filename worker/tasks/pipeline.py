@@ -1,10 +1,13 @@
 """From a request to its outcome: measure the model once, guard the table, search for what was asked for, report its error."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 
 from ays_client.contract import Effort, JobRequest, Method, Schedule
 from ays_client.curve import LossCurve
 from worker.ays.denoise import Evaluator
+from worker.ays.profile.profile import Measure
 from worker.ays.search.candidates import Candidate
 from worker.ays.search.operations import operations_per_evaluation
 from worker.ays.search.stability import trust
@@ -12,7 +15,7 @@ from worker.ays.search.weight import ErrorWeight, default_weight
 from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
 from worker.tasks.answer import Origin, Place, unvalidated, validated
-from worker.tasks.bound import klub_of
+from worker.tasks.bound import Bounds
 from worker.tasks.curve_search import schedules_of
 from worker.tasks.guard import Guard
 from worker.tasks.journal import Journal
@@ -21,7 +24,7 @@ from worker.tasks.outcome import Outcome
 from worker.tasks.paper_search import PaperSearch
 from worker.tasks.samples import sample_grid
 from worker.tasks.stages import Host, Stages
-from worker.tasks.table import Cell, Optimizer, rows
+from worker.tasks.table import Cell, Optimizer, row, rows
 from worker.tasks.validation import Validation
 
 BATCH = 256
@@ -54,12 +57,12 @@ def optimize(request: JobRequest, model: LoadedModel | LossCurve, host: Host) ->
         return PaperSearch(request, model, denoise, stages, journal).outcome()
     stages.enter("profile", planned_evaluations(request.variant))
     measured = measure(request.variant, model, denoise, host, elsewhere=stages.elsewhere)
-    answer = _Answer(request, model, measured, denoise, stages)
+    answer, known = _Answer(request, model, measured, denoise, stages), host.validated()
+    if measured.new and known is not None:
+        host.publish(measured.info, answer.table(known))
     requested = answer.requested()
-    stages.enter("table")
-    schedules = [*answer.table(host.validated()), requested]
     stages.enter("store")
-    return Outcome(measured.info if measured.new else None, schedules, requested, sample_grid(requested, model, denoise))
+    return Outcome(None, [*answer.fast_row, requested], requested, sample_grid(requested, model, denoise))
 
 
 def shard(request: JobRequest, model: LoadedModel, name: str, on_batch: Callable[[int], None]) -> str:
@@ -89,60 +92,63 @@ class _Answer:
         levels = measured.info.levels
         self._origin = Origin(request.variant, model, sigma_max=levels[0], sigma_min=levels[-1], profile=measured.info)
         self._solver = SOLVERS[request.solver]
-        self._profile = measured.of(self._solver.measure)
+        self._profile, self._bounds = measured.of(self._solver.measure), Bounds(measured.forward)
 
     def requested(self) -> Schedule:
-        """What was asked for: searched and reported; at effort `fast` the optimum, guarded; of a given weight its optimum, reported."""
+        """What was asked for: searched and reported; at effort `fast` the guarded optimum; of a given weight its optimum, reported."""
         request, solver = self._request, self._solver
-        place = Place(request.nfe, request.solver, request.terminal)
+        if request.detail == "auto" and request.effort is Effort.FAST and not solver.fitted:
+            return next(each for each in self.fast_row if each.nfe == request.nfe)
         validation = Validation(request, self._model, self._profile, self._denoise, self._stages, paths=self._measured.paths)
-        if request.detail == "auto" and (solver.fitted or request.effort is not Effort.FAST):
-            answer = validation.search()
-            weight = answer.candidate.weight
-            trusted = None if weight is None or solver.fitted else trust(self._profile, solver, weight, answer.levels)
-            bound = klub_of(self._measured.forward, solver, answer.levels, validation.stock())
-            return validated(self._origin, answer, place, effort=request.effort, trusted=trusted, klub=bound)
-        weight = self._weight()
-        levels = Optimizer(self._profile, solver, request.terminal.value, weight, steps_max=request.steps).levels(request.steps)
-        trusted, bound = trust(self._profile, solver, weight, levels), klub_of(self._measured.forward, solver, levels, validation.stock())
-        if request.effort is not Effort.FAST:
-            answer = validation.check(Candidate("optimized", levels, weight))
-            return validated(self._origin, answer, place, effort=request.effort, trusted=trusted, klub=bound)
-        cell = Cell(solver, request.terminal.value, request.nfe, levels, weight)
         if request.detail == "auto":
-            self._stages.enter("guard")
-            cell = self._guard().cell(cell)
-        return unvalidated(self._origin, cell, effort=Effort.FAST, trusted=trusted, klub=bound)
+            answer = validation.search()
+        else:
+            asked = ErrorWeight(request.detail, ratio_bound=default_weight(self._profile, solver).ratio_bound)
+            levels = Optimizer(self._profile, solver, request.terminal.value, asked, steps_max=request.steps).levels(request.steps)
+            answer = validation.check(Candidate("optimized", levels, asked))
+        weight, place = answer.candidate.weight, Place(request.nfe, request.solver, request.terminal)
+        trusted = None if weight is None or solver.fitted else trust(self._profile, solver, weight, answer.levels)
+        bound = self._bounds.of(solver, answer.levels, answer.stock)
+        data = self._model.data_range
+        return validated(self._origin, answer, place, effort=request.effort, trusted=trusted, klub=bound, data_range=data)
 
-    def table(self, known: list[Schedule] | None) -> list[Schedule]:
-        """Every other cell of a new profile, guarded: the requested solver's row, and where evaluations are cheap all rows.
+    @cached_property
+    def fast_row(self) -> list[Schedule]:
+        """The guarded row that answers a request of effort `fast`, the same whatever is stored; empty where nobody asks for it."""
+        request, solver = self._request, self._solver
+        if request.effort is not Effort.FAST or request.detail != "auto" or solver.fitted:
+            return []
+        self._stages.enter("guard")
+        return self._bodies(self._guard(solver.measure).row(row(self._measured, solver, request.terminal.value)))
+
+    def table(self, known: list[Schedule]) -> list[Schedule]:
+        """Every cell of a new profile, guarded: the requested solver's row, and where evaluations are cheap all rows.
 
         Args:
-            known: validated schedules of the same profile, whose cells stay as they are; None: no table is wanted.
+            known: validated schedules of the same profile, whose cells stay as they are.
         """
-        if known is None or not self._measured.new:
-            return []
+        self._stages.enter("table")
         request, cheap, found = self._request, self._cheap(), []
-        taken = {(each.solver.value, each.terminal.value, each.nfe) for each in known}
-        taken.add((request.solver.value, request.terminal.value, request.nfe))
-        guarded: dict[object, list[Cell]] = {}
-        self._stages.enter("guard")
-        for row in rows(self._measured):
-            first = row[0]
-            key = (first.solver.measure, tuple(tuple(cell.levels) for cell in row[:3]), first.terminal)
-            if not first.solver.fitted and first.terminal == "zero" and (cheap or first.solver.name == request.solver.value):
-                if key not in guarded:
-                    guarded[key] = self._guard(first.solver.measure).row(row)
-                row = [cell.of(mine) for cell, mine in zip(guarded[key], row, strict=True)]
-            found += [cell for cell in row if (cell.solver.name, cell.terminal, cell.nfe) not in taken]
-        return [unvalidated(self._origin, cell, effort=None) for cell in found]
+        taken = {(each.solver, each.terminal, each.nfe) for each in known}
+        for alike in rows(self._measured):
+            first = alike[0][0]
+            mine = request.solver.value in [cells[0].solver.name for cells in alike] and request.terminal.value == first.terminal
+            guarded = not first.solver.fitted and (mine or (cheap and first.terminal == "zero"))
+            served = self._guard(first.solver.measure).row(alike[0]) if guarded else alike[0]
+            for cells in alike:
+                found += self._bodies([replace(cell, solver=own.solver) for cell, own in zip(served, cells, strict=True)])
+        return [each for each in found if (each.solver, each.terminal, each.nfe) not in taken]
 
-    def _weight(self) -> ErrorWeight:
-        default = default_weight(self._profile, self._solver)
-        return default if self._request.detail == "auto" else ErrorWeight(self._request.detail, ratio_bound=default.ratio_bound)
+    def _bodies(self, cells: list[Cell]) -> list[Schedule]:
+        """Cells as they are served: a guard is what effort `fast` asks for."""
+        bounds = self._bounds.row(cells)
+        efforts = [Effort.FAST if cell.guarded else None for cell in cells]
+        return [
+            unvalidated(self._origin, cell, effort=effort, klub=bound) for cell, effort, bound in zip(cells, efforts, bounds, strict=True)
+        ]
 
-    def _guard(self, measure: str | None = None) -> Guard:
-        profile = self._profile if measure is None else self._measured.of("forward" if measure == "forward" else "flow")
+    def _guard(self, measure: Measure) -> Guard:
+        profile = self._measured.of(measure)
         return Guard(profile, self._model.process, self._denoise, self._request.seed, self._measured.paths)
 
     def _cheap(self) -> bool:

@@ -33,6 +33,9 @@ class Host(Protocol):
     def profile(self) -> ProfileInfo | None:
         """The stored profile of this variant and these weights; its own, or that of the same weights under another name."""
 
+    def publish(self, profile: ProfileInfo, table: list[Schedule]) -> None:
+        """Store a new profile and its table while the requested answer is still sought; may raise to stop the job."""
+
     def validated(self) -> list[Schedule] | None:
         """The stored schedules of that profile that were validated; None: nothing is stored, so no table is wanted."""
 

@@ -31,6 +31,7 @@ class Cell:
         weight: what it was optimized for; None: a hand-made schedule is served in its place.
         stock: name of that schedule.
         reason: why it is.
+        guarded: whether its row ran against hand-made schedules.
         weights: of the fitted solver's steps, shape (steps, history); None for every other solver.
     """
 
@@ -41,11 +42,8 @@ class Cell:
     weight: ErrorWeight | None
     stock: str | None = None
     reason: str | None = None
+    guarded: bool = False
     weights: Array | None = None
-
-    def of(self, other: "Cell") -> "Cell":
-        """This cell for the solver of another one of the same method."""
-        return replace(self, solver=other.solver)
 
 
 class Optimizer:
@@ -83,28 +81,31 @@ class Optimizer:
         return spread(np.round(position).astype(np.intp), len(self._fine.levels) - 1)
 
 
-def rows(measured: Measured) -> Iterator[list[Cell]]:
-    """Compute every cell with its default weight, row by row: one solver and one terminal, ascending in evaluations.
+def rows(measured: Measured) -> Iterator[list[list[Cell]]]:
+    """Compute every cell with its default weight, row by row; the rows of solvers that differ in name only come together.
 
     Args:
         measured: the profiles.
     """
-    solved: dict[tuple[Solver, Terminal], list[Array]] = {}
+    alike: dict[Solver, list[Solver]] = {}
     for method in SOLVERS.values():
+        alike.setdefault(replace(method, name=""), []).append(method)
+    for methods in alike.values():
         for terminal in get_args(Terminal):
-            profile = measured.of(method.measure)
-            most = len(profile.levels)
-            counts = [n for n in range(NFE_MIN, NFE_MAX + 1) if method.evaluations(method.steps(n)) == n and method.steps(n) <= most]
-            if method.fitted:
-                yield _fitted_row(profile, method, terminal, counts)
-                continue
-            weight = default_weight(profile, method)
-            # Solvers that differ in name only share their schedules.
-            key = (replace(method, name=""), terminal)
-            if key not in solved:
-                steps = [method.steps(nfe) for nfe in counts]
-                solved[key] = Optimizer(profile, method, terminal, weight, steps_max=max(steps)).all_levels(steps)
-            yield [Cell(method, terminal, nfe, levels, weight) for nfe, levels in zip(counts, solved[key], strict=True)]
+            found = row(measured, methods[0], terminal)
+            yield [[replace(cell, solver=method) for cell in found] for method in methods]
+
+
+def row(measured: Measured, method: Solver, terminal: Terminal) -> list[Cell]:
+    """The cells of one solver and terminal, ascending in evaluations."""
+    profile = measured.of(method.measure)
+    most = len(profile.levels)
+    counts = [n for n in range(NFE_MIN, NFE_MAX + 1) if method.evaluations(method.steps(n)) == n and method.steps(n) <= most]
+    if method.fitted:
+        return _fitted_row(profile, method, terminal, counts)
+    weight, steps = default_weight(profile, method), [method.steps(nfe) for nfe in counts]
+    schedules = Optimizer(profile, method, terminal, weight, steps_max=max(steps)).all_levels(steps)
+    return [Cell(method, terminal, nfe, levels, weight) for nfe, levels in zip(counts, schedules, strict=True)]
 
 
 def _fitted_row(profile: Profile, solver: Solver, terminal: Terminal, counts: Sequence[int]) -> list[Cell]:

@@ -1,18 +1,21 @@
 """The requested cell: the search, as progress, and its report."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+
+import numpy as np
 
 from ays_client.contract import Effort, JobRequest
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
 from worker.ays.profile.profile import Profile
-from worker.ays.search.candidates import Candidate, StockSchedules
+from worker.ays.search.candidates import Candidate, StockSchedules, fitted_members
 from worker.ays.search.operations import operations_per_evaluation
 from worker.ays.search.reference import ReferenceSet
-from worker.ays.search.report import Report, UnresolvedError, reference_evaluations, report, report_noises
+from worker.ays.search.report import Family, Report, Sampler, UnresolvedError, reference_evaluations, report, report_noises
 from worker.ays.search.rollouts import Problem
 from worker.ays.search.search import Found, Search
+from worker.ays.search.statistics import ratio_interval
 from worker.ays.solvers import SOLVERS
 from worker.ays.solvers.fitted import printed_weights
 from worker.models.loaded import LoadedModel
@@ -20,6 +23,7 @@ from worker.tasks.stages import Stages
 
 REPORTED_STOCK = 3
 """Hand-made schedules in a report: the best by validation and the two that everybody knows."""
+LOST = "in the report the best stock schedule has a significantly smaller error than what the search found"
 _KNOWN = ("edm", "log_snr")
 
 
@@ -33,6 +37,7 @@ class Validated:
         report: its errors on noises that took part in no choice; None: not measured.
         evaluations: evaluations of its search.
         reason: why it has no report, or is a stock schedule; None otherwise.
+        stock: the hand-made schedules of its report.
     """
 
     candidate: Candidate
@@ -40,6 +45,7 @@ class Validated:
     report: Report | None = None
     evaluations: int = 0
     reason: str | None = None
+    stock: Sequence[Candidate] = ()
 
     @property
     def levels(self) -> Array:
@@ -72,6 +78,8 @@ class Validation:
         """
         self._request, self._model, self._profile, self._denoise, self._stages = request, model, profile, denoise, stages
         self._paths = paths if request.terminal.value == "zero" else None
+        span = {"sigma_max": float(profile.levels[0]), "sigma_min": float(profile.levels[-1])}
+        self._schedules = StockSchedules(profile, SOLVERS[request.solver], model.process, **span)
         self.problem = Problem(
             SOLVERS[request.solver],
             denoise,
@@ -91,28 +99,48 @@ class Validation:
         return self._reported(found)
 
     def check(self, candidate: Candidate) -> Validated:
-        """A given schedule with its report, beside the likeliest hand-made ones."""
-        return self._reported(Found(candidate, False, self._profile.levels[:0], self.stock(), 0))
+        """A schedule that was asked for by name, with its report beside the likeliest hand-made ones; it is the answer even if it loses."""
+        stock = self.stock(self.problem.steps)
+        return reported(Validated(candidate), self.problem, self._known(stock), self._stages, families=self._families())
 
-    def stock(self) -> list[Candidate]:
-        """The likeliest hand-made schedules, by their cost from the profile."""
-        problem = self.problem
-        span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min}
-        schedules = StockSchedules(self._profile, problem.solver, self._model.process, **span)
-        found = schedules.candidates(problem.steps, problem.terminal)
-        return with_weights(problem, [*found[:1], *(each for each in found[1:] if each.name in _KNOWN)][:REPORTED_STOCK])
+    def stock(self, steps: int) -> list[Candidate]:
+        """All hand-made schedules of so many steps, those of least cost from the profile first."""
+        return with_weights(self.problem, self._schedules.candidates(steps, self.problem.terminal))
+
+    def _known(self, stock: Sequence[Candidate]) -> list[Candidate]:
+        """The first of them, and those that everybody knows."""
+        return [*stock[:1], *(each for each in stock[1:] if each.name in _KNOWN)]
 
     def _reported(self, found: Found) -> Validated:
         reason = "no optimized schedule had a smaller validation error" if found.candidate.stock and not found.improved else None
-        answer = Validated(found.candidate, found.improved, None, found.evaluations, reason)
+        best = found.stock[:1]
+        others = [each for each in self.stock(self.problem.steps) if each.name not in {one.name for one in best}]
+        compared = self._known([*best, *others])
+        answer = Validated(found.candidate, found.improved, None, found.evaluations, reason, compared[:REPORTED_STOCK])
         if self._request.effort is Effort.FAST:
             return answer
-        best = found.stock[:1]
-        known = [each for each in self.stock() if each.name not in {one.name for one in best}]
-        return reported(answer, self.problem, [*best, *known], self._stages)
+        return reported(answer, self.problem, compared, self._stages, families=self._families(), guarded=True)
+
+    def _families(self) -> dict[Sampler, Family]:
+        """Samplers whose evaluations for the same error an answer says: stock schedules and, beside the fitted solver, the fixed ones."""
+        families: dict[Sampler, Family] = {"stock": lambda steps: self.stock(steps)[:REPORTED_STOCK]}
+        if self.problem.solver.fitted:
+            families["fixed"] = self._members
+        return families
+
+    def _members(self, steps: int) -> list[Candidate]:
+        return fitted_members(self._profile, steps, terminal=self.problem.terminal) if steps < len(self._profile.levels) else []
 
 
-def reported(answer: Validated, problem: Problem, stock: Sequence[Candidate], stages: Stages) -> Validated:
+def reported(
+    answer: Validated,
+    problem: Problem,
+    stock: Sequence[Candidate],
+    stages: Stages,
+    *,
+    families: Mapping[Sampler, Family] | None = None,
+    guarded: bool = False,
+) -> Validated:
     """The answer with its report, as large as the cost of an evaluation allows; without one where no reference is fine enough.
 
     Args:
@@ -120,15 +148,33 @@ def reported(answer: Validated, problem: Problem, stock: Sequence[Candidate], st
         problem: solver, model and range.
         stock: hand-made schedules, the best by validation first.
         stages: where progress goes.
+        families: samplers whose evaluations for the same error are wanted, by name.
+        guarded: whether the best hand-made schedule takes the place of an answer that the report shows to be significantly worse; its
+            own report is on noises of its own.
     """
     compared = list(stock[:REPORTED_STOCK])
     per_noise = reference_evaluations(problem.steps) + (1 + len(compared)) * problem.solver.evaluations(problem.steps)
     noises = report_noises(operations_per_evaluation(problem.denoise), per_noise, problem.denoise.device)
     stages.enter("report", noises * per_noise)
+    answer = replace(answer, stock=compared)
     try:
-        return replace(answer, report=report(problem, answer.candidate, compared, noises))
+        found = report(problem, answer.candidate, compared, noises, families=families)
+        if not loses(found):
+            return replace(answer, report=found)
+        if not guarded:
+            return replace(answer, report=found, reason=LOST)
+        stages.enter("report", noises * per_noise)
+        served = replace(answer, candidate=compared[0], improved=False, reason=LOST)
+        again = report(problem, compared[0], compared, noises, families=families, first=noises)
+        return replace(served, report=replace(again, evaluations=found.evaluations + again.evaluations))
     except UnresolvedError as error:
         return replace(answer, reason=str(error))
+
+
+def loses(found: Report) -> bool:
+    """Whether the best hand-made schedule's error is significantly smaller on the report's noises."""
+    best = found.stock[found.best_stock]
+    return bool(np.all(best > 0)) and ratio_interval(found.ours, best)[0] > 1
 
 
 def with_weights(problem: Problem, stock: list[Candidate]) -> list[Candidate]:

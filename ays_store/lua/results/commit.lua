@@ -1,4 +1,4 @@
--- ARGV: id, token, requested schedule, table, model, profile body ('' for none), entry of a new table, its fingerprint ('' x 2: none),
+-- ARGV: id, token, requested schedule ('' while the job goes on), table, model, profile body ('' for none), entry of a new table, its fingerprint ('' x 2: none),
 --       samples ('' for none), then for every schedule: id, body, cell ('' for no alias), rank
 local id, token, wanted, table_id, model = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local body, entry, fingerprint = ARGV[6], ARGV[7], ARGV[8]
@@ -7,7 +7,7 @@ if not holds(id, token) then
   return (read(id, 'state') == 'succeeded' and read(id, 'token') == token) and 1 or 0
 end
 
-local there = redis.call('EXISTS', key_schedule(wanted)) == 1
+local there = wanted == '' or redis.call('EXISTS', key_schedule(wanted)) == 1
 for i = 10, #ARGV, 4 do there = there or ARGV[i] == wanted end
 if not there then
   return redis.error_reply('received the requested schedule ' .. wanted .. ', expected one that is given or stored')
@@ -48,7 +48,9 @@ for i = 10, #ARGV, 4 do
 end
 use(table_id)
 
-redis.call('HSET', key_job(id), 'schedule_id', wanted)
 if fingerprint ~= '' then redis.call('HSET', key_job(id), 'fingerprint', fingerprint) end
-finish(id, 'succeeded')
+if wanted ~= '' then
+  redis.call('HSET', key_job(id), 'schedule_id', wanted)
+  finish(id, 'succeeded')
+end
 return 1

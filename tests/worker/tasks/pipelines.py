@@ -16,6 +16,8 @@ from worker.ays.denoise import Denoiser
 from worker.ays.noise import VP, NoiseProcess, scaled_linear_betas
 from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
+from worker.tasks import pipeline
+from worker.tasks.outcome import Outcome
 
 LAW = plane(sigma_min=0.01, sigma_max=1000.0)
 SMALL = {"model": "plane", "grid": 32, "paths": 40, "sigma_min": 0.03, "sigma_max": 14.0, "nfe": 6, "effort": "fast"}
@@ -43,6 +45,7 @@ class Memory:
     kept: dict[str, str] = field(default_factory=dict)
     stored: ProfileInfo | None = None
     seen: list[Progress] = field(default_factory=list)
+    published: list[Schedule] = field(default_factory=list)
 
     def report(self, progress: Progress) -> None:
         self.seen.append(progress)
@@ -67,8 +70,22 @@ class Memory:
     def profile(self) -> ProfileInfo | None:
         return self.stored
 
+    def publish(self, profile: ProfileInfo, table: list[Schedule]) -> None:
+        self.stored, self.published = profile, table
+
     def validated(self) -> list[Schedule]:
         return []
+
+
+def optimize(asked: JobRequest, loaded: LoadedModel, host: Memory) -> Outcome:
+    """The pipeline's outcome, with the profile and the table that it has published on the way."""
+    before = host.stored
+    outcome = pipeline.optimize(asked, loaded, host)
+    if host.stored is before:
+        return outcome
+    place = (outcome.requested.solver, outcome.requested.terminal, outcome.requested.nfe)
+    others = [each for each in host.published if (each.solver, each.terminal, each.nfe) != place]
+    return replace(outcome, profile=host.stored, schedules=[*others, outcome.requested])
 
 
 class Counted:

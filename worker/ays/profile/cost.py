@@ -177,6 +177,14 @@ class StepCost:
         rows = knots.reshape(-1, knots.shape[-1])
         return self.steps(rows, np.full(len(rows), rows.shape[1]), to_zero=to_zero).sum(axis=1).reshape(knots.shape[:-1])
 
+    def totals(self, schedules: Sequence[Index], *, to_zero: bool) -> Array:
+        """Cost of whole schedules of several lengths, as `total` gives each, shape (S,)."""
+        counts = np.array([len(knots) for knots in schedules], dtype=np.intp)
+        table = np.zeros((len(schedules), int(counts.max())), dtype=np.intp)
+        for row, knots in enumerate(schedules):
+            table[row, : len(knots)] = knots
+        return self.steps(table, counts, to_zero=to_zero).sum(axis=1)
+
     def steps(self, knots: Index, counts: Index, *, to_zero: bool) -> Array:
         """Cost of every step of schedules of several lengths.
 

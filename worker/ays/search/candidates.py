@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from worker.ays.noise import Array, NoiseProcess
-from worker.ays.profile.cost import tabulate
+from worker.ays.profile.cost import Index, tabulate
 from worker.ays.profile.curve import Curve, entropic
 from worker.ays.profile.profile import Profile, refine_grid
 from worker.ays.schedule import Terminal, moved_ends, stock_schedules
@@ -104,15 +104,15 @@ class StockSchedules:
         """All that people run on this kind of model, and of EDM's and log-SNR's with moved ends those that cost least."""
         found = stock_schedules(steps, **self._span, terminal=terminal, process=self._process)
         moved = moved_ends(steps, **self._span, terminal=terminal)
-        costs = {name: self._total(levels, terminal) for name, levels in (found | moved).items()}
+        totals = self._cost.totals([self._knots(levels) for levels in (found | moved).values()], to_zero=terminal == "zero")
+        costs = dict(zip(found | moved, totals, strict=True))
         likely = sorted(moved, key=lambda name: costs[name])[:MOVED_ENDS]
         names = sorted([*found, *likely], key=lambda name: costs[name])
         return [Candidate(name, (found | moved)[name], stock=True) for name in names]
 
-    def _total(self, levels: Array, terminal: Terminal) -> float:
+    def _knots(self, levels: Array) -> Index:
         fine = self._cost.levels
-        nearest = np.searchsorted(-fine, -levels[levels > 0] * (1 + 1e-9))
-        return float(self._cost.total(spread(nearest, len(fine) - 1), to_zero=terminal == "zero"))
+        return spread(np.searchsorted(-fine, -levels[levels > 0] * (1 + 1e-9)), len(fine) - 1)
 
 
 def fitted_candidates(profile: Profile, steps: int, *, terminal: Terminal) -> list[Candidate]:
@@ -126,6 +126,12 @@ def fitted_candidates(profile: Profile, steps: int, *, terminal: Terminal) -> li
             levels = np.append(profile.levels[knots], 0.0) if to_zero else profile.levels[knots]
             weights = cost.schedule_weights(knots, to_zero=to_zero)
             found.append(Candidate("fitted", levels, ErrorWeight(exponent), weights=weights))
+    return found + fitted_members(profile, steps, terminal=terminal)
+
+
+def fitted_members(profile: Profile, steps: int, *, terminal: Terminal) -> list[Candidate]:
+    """Printed methods, each at its own best levels, as the fitted solver runs them."""
+    found = []
     for name in FITTED_MEMBERS:
         for candidate in _optima(profile, SOLVERS[name], steps, terminal, weight_grid(profile, SOLVERS[name])[0], RATIO_BOUNDS[:1]):
             weights = printed_weights(SOLVERS[name], candidate.levels)

@@ -40,7 +40,7 @@ VALIDATION_NOISES, TRAINING_NOISES = (16, 128), {"fast": 16, "standard": 16, "ma
 second, too: each noise gives as many equations as a sample has values for at most three weights."""
 KEPT, STARTS = 4, {False: 2, True: 1}
 """Candidates that run on all training noises, and of them those that a descent starts from: of a fixed solver, and of the fitted one."""
-FITTED_STOCK = 4
+FITTED_STOCK = {"fast": 2, "standard": 4, "max": 4}
 """Hand-made schedules, the likeliest first, that run with the weights of DPM-Solver++(2M) beside the fitted solver's candidates."""
 
 
@@ -93,7 +93,7 @@ class Search:
         problem = self._problem
         self._start = problem.denoise.evaluations
         training, candidates = self._resolved()
-        stock = [] if self._effort == "fast" else self._stock()
+        stock = self._stock()
         candidates = candidates[: max(KEPT, self._most_candidates() - len(stock))]
         validation = self._validation(training)
         if self._fitted:
@@ -148,8 +148,8 @@ class Search:
         room = MOST_VALUES // (self._intervals * math.prod(problem.denoise.shape))
         most = TRAINING_NOISES[self._effort]
         if self._effort == "fast":
-            # Half of them fit three candidates, the other half compare seven.
-            most = int(np.clip(2 * (self.budget // (10 * problem.steps)), 4, most))
+            # Half of them fit three candidates, the other half compare seven and the hand-made ones.
+            most = int(np.clip(2 * (self.budget // ((10 + FITTED_STOCK["fast"]) * problem.steps)), 4, most))
         count = int(np.clip(room, 1, most))
         own = not self._stochastic and self._intervals == len(self._profile.levels) - 1
         kept = self._paths if own else None
@@ -191,7 +191,7 @@ class Search:
         found = StockSchedules(self._profile, problem.solver, self._process, **span).candidates(problem.steps, problem.terminal)
         if not self._fitted:
             return found
-        return [replace(each, weights=printed_weights(SOLVERS["dpmpp_2m"], each.levels)) for each in found[:FITTED_STOCK]]
+        return [replace(each, weights=printed_weights(SOLVERS["dpmpp_2m"], each.levels)) for each in found[: FITTED_STOCK[self._effort]]]
 
     def _most_candidates(self) -> int:
         return int(SCREENING_SHARE * self.budget / (FIRST_NOISES * self._problem.solver.evaluations(self._problem.steps)))

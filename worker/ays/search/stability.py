@@ -8,6 +8,7 @@ the denoiser of any data: along forward paths an exact one is a martingale, so f
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -74,17 +75,30 @@ def cost_of(profile: Profile, solver: Solver, weight: ErrorWeight, levels: Array
         weight: what it was optimized for.
         levels: the schedule, strictly decreasing, shape (N + 1,).
     """
-    fine = refine_grid(profile, _FINER)
-    knots, to_zero = _on_grid(fine, levels), bool(levels[-1] == 0)
-    whole = _total(fine, solver, weight, knots, to_zero=to_zero)
-    if profile.groups is None or len(profile.groups) < 2:
-        return Mean(whole, math.inf)
-    count = len(profile.groups)
-    mean = profile.groups.mean(axis=0)
-    left_out = [(count * mean - group) / (count - 1) for group in profile.groups]
-    parts = [refine_grid(_with(profile, moments), _FINER) for moments in left_out]
-    values = np.array([_total(part, solver, weight, knots, to_zero=to_zero) for part in parts])
-    return Mean(whole, float(np.sqrt((count - 1) / count * np.square(values - values.mean()).sum())))
+    return Jackknife(profile).costs_of(solver, weight, [levels])[0]
+
+
+class Jackknife:
+    """Costs of schedules with the standard errors that come from a profile's paths."""
+
+    def __init__(self, profile: Profile) -> None:
+        """Refine the profile, whole and with each group of its paths left out; without groups standard errors are infinite."""
+        groups = profile.groups if profile.groups is not None and len(profile.groups) > 1 else None
+        self._parts = [refine_grid(profile, _FINER)]
+        if groups is not None:
+            mean, count = groups.mean(axis=0), len(groups)
+            self._parts += [refine_grid(_with(profile, (count * mean - group) / (count - 1)), _FINER) for group in groups]
+
+    def costs_of(self, solver: Solver, weight: ErrorWeight, schedules: Sequence[Array]) -> list[Mean]:
+        """Costs of schedules of any lengths that end alike, as `cost_of` gives each."""
+        knots = [_on_grid(self._parts[0], levels) for levels in schedules]
+        to_zero = bool(schedules[0][-1] == 0)
+        whole, *parts = (weight.cost(part, solver).totals(knots, to_zero=to_zero) for part in self._parts)
+        if not parts:
+            return [Mean(float(value), math.inf) for value in whole]
+        values = np.stack(parts)
+        errors = np.sqrt((len(values) - 1) / len(values) * np.square(values - values.mean(axis=0)).sum(axis=0))
+        return [Mean(float(value), float(error)) for value, error in zip(whole, errors, strict=True)]
 
 
 def regret(profile: Profile, solver: Solver, weight: ErrorWeight, steps: int, *, to_zero: bool) -> float:
@@ -143,8 +157,3 @@ def _on_grid(profile: Profile, levels: Array) -> Index:
 def _with(profile: Profile, moments: Array) -> Profile:
     """The profile with other moments, of shape (G + 1, G + 1), those of the mean last."""
     return replace(profile, moments=moments[:-1, :-1], mean_moments=moments[-1])
-
-
-def _total(profile: Profile, solver: Solver, weight: ErrorWeight, knots: Index, *, to_zero: bool) -> float:
-    cost = weight.cost(profile, solver)
-    return float(cost.total(knots, to_zero=to_zero))
