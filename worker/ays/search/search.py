@@ -96,8 +96,7 @@ class Search:
         stock = self._stock()
         candidates = candidates[: max(KEPT, self._most_candidates() - len(stock))]
         validation = self._validation(training)
-        if self._fitted:
-            training = training.part(0, _half(training))
+        training = training.part(0, self._fitting(training))
 
         def rollout(some: Sequence[Candidate], start: int, stop: int) -> Array:
             return problem.errors(some, training.part(start, stop))
@@ -114,7 +113,8 @@ class Search:
         yield found
         starts = self._starts(found, ranked)
         for number, start in enumerate(starts):
-            for candidate in self._descent(start, training, self._left() // (len(starts) - number)):
+            accepting = len(validation) * problem.solver.evaluations(problem.steps)
+            for candidate in self._descent(start, training, self._left() // (len(starts) - number), accepting):
                 better = self._better(found, candidate, problem.errors([candidate], validation)[0], validation, improved=True)
                 if better is not found:
                     found = better
@@ -130,14 +130,21 @@ class Search:
             if self._effort == "fast":
                 return training, candidates
             few = training.part(0, FIRST_NOISES)
-            smallest = float(problem.errors(candidates[:1], few).mean())
-            coarse = problem.references(self._stream(), range(len(few)), self._intervals // 2)
-            difference = float((coarse.reference - few.reference).flatten(1).square().sum(1).mean())
-            self._validating = self._intervals // 2 if difference <= RESOLVED * smallest else self._intervals
-            missed = difference / (1 if self._stochastic else 9)
-            if missed <= RESOLVED * smallest or 2 * self._intervals > MOST_INTERVALS[self._stochastic]:
+            enough = RESOLVED * float(problem.errors(candidates[:1], few).mean())
+            missed, self._validating = self._difference(few, self._intervals // 2), self._intervals
+            while missed <= enough and self._validating >= 2 * problem.steps:
+                self._validating //= 2
+                missed = self._difference(few, self._validating // 2)
+            if self._validating < self._intervals:
+                return training, candidates
+            if missed / (1 if self._stochastic else 9) <= enough or 2 * self._intervals > MOST_INTERVALS[self._stochastic]:
                 return training, candidates
             self._intervals *= 2
+
+    def _difference(self, references: ReferenceSet, intervals: int) -> float:
+        """Mean squared distance of references to those of fewer intervals from the same noises."""
+        coarse = self._problem.references(self._stream(), range(len(references)), intervals)
+        return float((coarse.reference - references.reference).flatten(1).square().sum(1).mean())
 
     def _stream(self) -> Stream:
         """The training noises of an ODE are those of the profile's own paths, whose references it has paid for."""
@@ -165,20 +172,22 @@ class Search:
         return training
 
     def _validation(self, training: ReferenceSet) -> ReferenceSet:
-        kept = training.part(_half(training), len(training)) if self._fitted else None
-        if self._effort == "fast" and kept is not None:
-            return kept
+        if self._effort == "fast":
+            return training.part(self._fitting(training), len(training))
         cost = self._validating + 6 * self._problem.solver.evaluations(self._problem.steps)
-        count = int(np.clip(VALIDATION_SHARE * self.budget / cost, *VALIDATION_NOISES)) - (0 if kept is None else len(kept))
-        drawn = self._problem.references(Stream.VALIDATION, range(max(1, count)), self._validating)
-        return drawn if kept is None else replace(kept, states=None).joined(drawn)
+        count = int(np.clip(VALIDATION_SHARE * self.budget / cost, *VALIDATION_NOISES))
+        return self._problem.references(Stream.VALIDATION, range(count), self._validating)
+
+    def _fitting(self, training: ReferenceSet) -> int:
+        """How many of the training noises are fitted on: all, or at effort `fast` half, and the others validate."""
+        return max(1, len(training) // 2) if self._effort == "fast" else len(training)
 
     def _candidates(self, training: ReferenceSet) -> list[Candidate]:
         problem = self._problem
         if not self._fitted:
             return fixed_candidates(self._profile, problem.solver, problem.steps, terminal=problem.terminal)
         found = fitted_candidates(self._profile, problem.steps, terminal=problem.terminal)
-        part = training.part(0, _half(training))
+        part = training.part(0, self._fitting(training))
         for i, each in enumerate(found):
             if each.method is None and each.weights is not None:
                 weights = rollout_weights(problem.denoise, each.levels, each.weights, part)
@@ -218,8 +227,8 @@ class Search:
         others = [each for each in ranked if each is not found.candidate and not each.stock]
         return [found.candidate, *others][: STARTS[self._fitted]]
 
-    def _descent(self, start: Candidate, training: ReferenceSet, budget: int) -> Iterator[Candidate]:
-        """Schedules of a descent on as many training noises as its budget measures a Jacobian of."""
+    def _descent(self, start: Candidate, training: ReferenceSet, budget: int, accepting: int) -> Iterator[Candidate]:
+        """Schedules of a descent on as many training noises as its budget measures a Jacobian of; each takes `accepting` evaluations."""
         problem, until = self._problem, self._spent() + budget
         per_noise, size = measuring_evaluations(start), len(Directions.of(start).units) * math.prod(problem.denoise.shape)
         count = min(len(training), int(MEASURING_SHARE * budget / per_noise), MOST_VALUES // size)
@@ -232,7 +241,7 @@ class Search:
             noises=count,
             sigma_max=problem.sigma_max,
             sigma_min=problem.sigma_min,
-            left=lambda: until - self._spent(),
+            left=lambda: until - accepting - self._spent(),
         )
         for candidate, _ in found:
             yield candidate
@@ -242,8 +251,3 @@ class Search:
 
     def _left(self) -> int:
         return max(0, self.budget - self._spent())
-
-
-def _half(training: ReferenceSet) -> int:
-    """How many of the training noises the fitted solver fits on; the others validate."""
-    return max(1, len(training) // 2)
