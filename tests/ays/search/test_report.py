@@ -10,7 +10,7 @@ from worker.ays.noise import VE
 from worker.ays.paths import Stream, starting_noise
 from worker.ays.schedule import edm, log_snr
 from worker.ays.search.candidates import Candidate
-from worker.ays.search.report import FEWEST, INTERVALS, MOST, OPERATIONS, report, report_noises
+from worker.ays.search.report import FEWEST, INTERVALS, MOST, NFE_MOST, OPERATIONS, equivalent_evaluations, report, report_noises
 from worker.ays.search.rollouts import Problem
 from worker.ays.search.search import Search
 from worker.ays.search.statistics import mean_interval
@@ -73,3 +73,27 @@ def test_noises_follow_from_operations_and_stay_between_the_ends() -> None:
     assert report_noises(10**12, 1000, "cpu") == FEWEST
     assert report_noises(10**8, 100, "cpu") == OPERATIONS["cpu"] / 10**10
     assert report_noises(10**8, 200, "cpu") < report_noises(10**8, 200, "cuda")
+
+
+@pytest.mark.parametrize(("wanted", "asked"), [(11, 20), (29, 20), (20, 20)])
+def test_equivalent_evaluations_are_those_that_have_the_error(wanted: int, asked: int) -> None:
+    def log_snr_of(steps: int) -> list[Candidate]:
+        return stock(LAW, steps)[1:]
+
+    one = problem(LAW, "dpmpp_2m", asked)
+    references = one.references(Stream.REPORT, range(32), 128)
+    other = problem(LAW, "dpmpp_2m", wanted)
+    error = float(other.errors(log_snr_of(wanted), references).mean())
+    assert equivalent_evaluations(one, error, log_snr_of, references) == pytest.approx(wanted, rel=0.02)
+
+
+def test_equivalent_evaluations_end_where_nobody_tries() -> None:
+    one = problem(LAW, "ddim", 8)
+    references = one.references(Stream.REPORT, range(8), 128)
+    assert equivalent_evaluations(one, 1e-12, lambda steps: stock(LAW, steps), references) > NFE_MOST / 1.3
+    assert equivalent_evaluations(one, 1e-3, lambda _: [], references) is None
+    heun = problem(LAW, "heun", 4)
+    found = equivalent_evaluations(
+        heun, float(heun.errors(stock(LAW, 4), references).mean(axis=1).min()), lambda n: stock(LAW, n), references
+    )
+    assert found == pytest.approx(7), "evaluations, not steps"

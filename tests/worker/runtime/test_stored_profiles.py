@@ -2,8 +2,9 @@
 
 import pytest
 
-from ays_client.contract import Effort, JobRequest, JobState, identity
+from ays_client.contract import Effort, JobRequest, JobState, Schedule, identity
 from tests.store.bodies import untimed
+from tests.store.waiting import until
 
 
 def of(solver, **fields):
@@ -33,7 +34,6 @@ def answers(ask, reaches, store):
     return answered
 
 
-@pytest.mark.xfail(strict=True, reason="Results.find answers `fast` with any cell of a stored table, guarded by its row alone")
 def test_a_fast_request_has_the_same_answer_in_an_empty_store_and_after_other_jobs(work, answers, forget):
     work()
     first = answers(SDE)
@@ -58,3 +58,17 @@ def test_a_damaged_profile_is_measured_again(work, answers, redis):
     redis.set(f"ays:2:profile:{PROFILE}", b"damaged")
     _, again = answers(of("dpmpp_2m", detail=1.4))
     assert again == whole
+
+
+def test_a_job_that_ends_early_leaves_the_table(work, ask, reaches, store):
+    """Canceled in its search; the table was there before, with an answer for the requested cell."""
+    work()
+    asked = of("dpmpp_2m", effort=Effort.STANDARD)
+    job_id = ask(asked)
+    until(lambda: store.jobs.get(job_id).progress.stage == "validate", seconds=60)
+    store.jobs.cancel(job_id)
+    reaches(job_id, JobState.CANCELED, seconds=60)
+    assert store.results.find(asked) is None
+    found = Schedule.model_validate_json(store.results.schedule(store.results.find(ODE)))
+    assert (found.nfe, found.solver, found.validated, found.provenance.effort) == (8, "dpmpp_2m", False, Effort.FAST)
+    assert store.results.profile(PROFILE) is not None
