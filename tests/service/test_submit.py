@@ -94,7 +94,7 @@ def test_a_failed_job_starts_over(http, store):
         ({"effort": "fast"}, True),
         ({"effort": "standard"}, True),
         ({"effort": "max"}, False),
-        ({"effort": "fast", "nfe": 20}, True),
+        ({"effort": "fast", "nfe": 20}, False),
         ({"nfe": 20}, False),
         ({"nfe": 20, "effort": "max"}, False),
         ({"effort": "fast", "nfe": 20, "detail": 1.0}, False),

@@ -110,11 +110,13 @@ def test_a_stored_answer_is_found_by_effort(store):
     assert store.results.find(request(nfe=5)) is None
 
 
-def test_fast_takes_any_schedule_of_the_table(store):
-    copied = schedule(effort=Effort.STANDARD)
-    commit(store, copied, profile=profile())
-    assert store.results.find(request()) is None
-    assert store.results.find(request(effort=Effort.FAST)) == copied.id
+def test_fast_takes_a_guarded_schedule_of_the_table_and_a_lookup_takes_any(store):
+    copied, guarded = schedule(effort=None), schedule(nfe=5, effort=Effort.FAST)
+    commit(store, copied, profile=profile(), schedules=[copied, guarded])
+    assert store.results.find(request(effort=Effort.FAST)) is None
+    assert store.results.find(request(), any_effort=True) == copied.id
+    assert store.results.find(request(nfe=5, effort=Effort.FAST)) == guarded.id
+    assert store.results.find(request(nfe=5)) is None
 
 
 def test_an_answer_of_other_weights_is_replaced(store):
@@ -188,7 +190,7 @@ def test_chosen_options_answer_their_own_request_alone(store):
     ],
 )
 def test_what_was_damaged_is_whole_again_after_a_commit(store, redis, key, field):
-    wanted = schedule()
+    wanted = schedule(effort=Effort.FAST)
     commit(store, wanted, profile=profile(), effort="fast")
     if field is None:
         redis.delete(key)
