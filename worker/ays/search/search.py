@@ -35,9 +35,11 @@ profile's, and at most where that is too coarse. What an SDE's reference misses 
 SCREENING_SHARE, VALIDATION_SHARE, MEASURING_SHARE = 0.2, 0.4, 0.6
 """Parts of the budget: the first round of screening decides how many candidates there are; references of validation noises and what runs on
 them; and, of what a descent may spend, its first Jacobian."""
-VALIDATION_NOISES, TRAINING_NOISES = (16, 128), {"fast": 16, "standard": 16, "max": 64}
-"""Fewest and most validation noises, and training noises by effort. The fitted solver fits on the first half of these and validates on the
-second, too: each noise gives as many equations as a sample has values for at most three weights."""
+VALIDATION_NOISES, TRAINING_NOISES = (12, 128), {"fast": 16, "standard": 16, "max": 64}
+"""Fewest and most validation noises, and training noises by effort. At `fast` the fitted solver fits on the first half of these and
+validates on the second: each noise gives as many equations as a sample has values for at most three weights."""
+SCREENING_NOISES = 8
+"""Training noises that screen the fitted solver's candidates, which are few and were fitted on them."""
 KEPT, STARTS = 4, {False: 2, True: 1}
 """Candidates that run on all training noises, and of them those that a descent starts from: of a fixed solver, and of the fitted one."""
 FITTED_STOCK = {"fast": 2, "standard": 4, "max": 4}
@@ -101,7 +103,8 @@ class Search:
         def rollout(some: Sequence[Candidate], start: int, stop: int) -> Array:
             return problem.errors(some, training.part(start, stop))
 
-        ranked, default = screened([*candidates, *stock], rollout, len(training), KEPT)
+        noises = min(len(training), SCREENING_NOISES) if self._fitted else len(training)
+        ranked, default = screened([*candidates, *stock], rollout, noises, KEPT)
         ranked = off_grid(self._profile, ranked)
         errors = problem.errors(ranked, validation)
         scale = tail_scale(errors[0])
@@ -130,21 +133,22 @@ class Search:
             if self._effort == "fast":
                 return training, candidates
             few = training.part(0, FIRST_NOISES)
-            enough = RESOLVED * float(problem.errors(candidates[:1], few).mean())
+            errors = problem.errors(candidates[:1], few)[0]
             missed, self._validating = self._difference(few, self._intervals // 2), self._intervals
-            while missed <= enough and self._validating >= 2 * problem.steps:
+            own = float(missed.mean()) / (1 if self._stochastic else 9)
+            while _resolved(missed, errors) and self._validating >= 4 * problem.steps:
                 self._validating //= 2
                 missed = self._difference(few, self._validating // 2)
-            if self._validating < self._intervals:
+            finer = 2 * self._intervals
+            affordable = finer <= MOST_INTERVALS[self._stochastic] and len(training) * finer <= self._left() / 2
+            if own <= RESOLVED * float(errors.mean()) or not affordable:
                 return training, candidates
-            if missed / (1 if self._stochastic else 9) <= enough or 2 * self._intervals > MOST_INTERVALS[self._stochastic]:
-                return training, candidates
-            self._intervals *= 2
+            self._intervals = finer
 
-    def _difference(self, references: ReferenceSet, intervals: int) -> float:
-        """Mean squared distance of references to those of fewer intervals from the same noises."""
+    def _difference(self, references: ReferenceSet, intervals: int) -> Array:
+        """Squared distances of references to those of fewer intervals from the same noises, shape (n,)."""
         coarse = self._problem.references(self._stream(), range(len(references)), intervals)
-        return float((coarse.reference - references.reference).flatten(1).square().sum(1).mean())
+        return np.asarray((coarse.reference - references.reference).flatten(1).square().sum(1).cpu())
 
     def _stream(self) -> Stream:
         """The training noises of an ODE are those of the profile's own paths, whose references it has paid for."""
@@ -174,8 +178,10 @@ class Search:
     def _validation(self, training: ReferenceSet) -> ReferenceSet:
         if self._effort == "fast":
             return training.part(self._fitting(training), len(training))
-        cost = self._validating + 6 * self._problem.solver.evaluations(self._problem.steps)
-        count = int(np.clip(VALIDATION_SHARE * self.budget / cost, *VALIDATION_NOISES))
+        steps = self._problem.solver.evaluations(self._problem.steps)
+        cost, screening = self._validating + 6 * steps, 2 * SCREENING_NOISES * KEPT * steps if self._fitted else 0
+        room = min(VALIDATION_SHARE * self.budget, self._left() - screening)
+        count = int(np.clip(room / cost, *VALIDATION_NOISES))
         return self._problem.references(Stream.VALIDATION, range(count), self._validating)
 
     def _fitting(self, training: ReferenceSet) -> int:
@@ -251,3 +257,8 @@ class Search:
 
     def _left(self) -> int:
         return max(0, self.budget - self._spent())
+
+
+def _resolved(missed: Array, errors: Array) -> bool:
+    """Whether references tell errors apart, both of shape (n,): in the mean, which a few samples rule, and in the bulk."""
+    return bool(missed.mean() <= RESOLVED * errors.mean() and np.median(missed) <= RESOLVED * np.median(errors))
