@@ -33,7 +33,6 @@ def answers(ask, reaches, store):
     return answered
 
 
-@pytest.mark.xfail(strict=True, reason="Results.find answers `fast` with any cell of a stored table, guarded by its row alone")
 def test_a_fast_request_has_the_same_answer_in_an_empty_store_and_after_other_jobs(work, answers, forget):
     work()
     first = answers(SDE)
