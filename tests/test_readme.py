@@ -19,7 +19,7 @@ from typer.main import get_command
 from ays_process.environment import variables_of
 from service.cli.app import app
 from service.settings import Settings as ServiceSettings
-from tests.cli.commands import REPOSITORY, ays, environment, running
+from tests.cli.commands import REPOSITORY, ays_started, environment, running
 from worker.process.settings import Settings as WorkerSettings
 
 # The first test of a stack waits for a whole job of a real network, on whatever cores there are.
@@ -73,7 +73,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Demo:
     # A user's files with the names of our packages are never run in their place.
     for name in ("worker", "service"):
         (folder / f"{name}.py").write_text("raise SystemExit(99)")
-    return Demo(folder, ays("demo", cwd=folder), ays("demo", cwd=folder), left=(folder / ".ays/redis/pid").exists())
+    return Demo(folder, ays_started("demo", cwd=folder), ays_started("demo", cwd=folder), left=(folder / ".ays/redis/pid").exists())
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A real worker whose tables hold three solvers, as all of them take half a minute: `python -m tests.worker.small`.
+"""A real worker of small tables and reports, as whole ones take half a minute: `python -m tests.worker.small`.
 
 Given a name and the process id of its supervisor it is the computing process.
 """
@@ -12,10 +12,10 @@ from worker.process.supervisor import Supervisor
 
 def compute(name: str, supervisor: int) -> int:
     # Imported here: the supervisor is a process without torch.
-    from tests.worker.tasks.pipelines import small_table
+    from tests.worker.tasks.pipelines import small_reports, small_table
     from worker.process.compute import main
 
-    with small_table():
+    with small_table(), small_reports():
         return main(name, supervisor)
 
 
