@@ -270,13 +270,14 @@ class Results:
             found = pipeline.execute(raise_on_error=False) if models else []
         return [variants_from(model, *found[2 * index : 2 * index + 2]) for index, model in enumerate(models)]
 
-    def find(self, request: JobRequest) -> str | None:
+    def find(self, request: JobRequest, *, any_effort: bool = False) -> str | None:
         """Returns the id of a stored schedule that answers a request with at least the effort it asks for.
 
         `fast` asks for a schedule that was guarded, not for a validated one.
 
         Args:
             request: What is asked for.
+            any_effort: Whether any schedule will do, one that was not even guarded too.
 
         Raises:
             DamagedError: What leads to it is damaged.
@@ -286,7 +287,7 @@ class Results:
             return None
         cell = self.cell(table, solver=request.solver, terminal=request.terminal, nfe=request.nfe)
         # No effort could validate the schedule of a curve: there is no model to run.
-        needed = 0 if is_curve(request.model) else rank_of(request.effort)
+        needed = 0 if any_effort or is_curve(request.model) else rank_of(request.effort)
         return cell.schedule_id if cell is not None and cell.rank >= needed else None
 
     def table(self, target: Target) -> str | None:
@@ -302,14 +303,15 @@ class Results:
             present = self._redis.hget(keys.FINGERPRINTS, target.model)
         return table_of(target) if raw is not None and parsed(TableEntry, raw, place).of(present) else None
 
-    def answer(self, request: JobRequest) -> str | None:
+    def answer(self, request: JobRequest, *, any_effort: bool = False) -> str | None:
         """Returns the same as `find`, where the schedule can be served: what is damaged is no answer, a job makes it anew.
 
         Args:
             request: What is asked for.
+            any_effort: As in `find`.
         """
         with leaving_out():
-            schedule_id = self.find(request)
+            schedule_id = self.find(request, any_effort=any_effort)
             return schedule_id if schedule_id is not None and self.served(schedule_id) else None
         return None
 

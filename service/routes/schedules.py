@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from ays_client.contract import Effort, JobRequest, Schedule, Target
+from ays_client.contract import JobRequest, Schedule, Target
 from ays_client.errors import ScheduleRefused
 from ays_client.formats import Format, render
 from ays_client.samples import SampleGrid
@@ -82,10 +82,9 @@ def find_schedule(query: Annotated[ScheduleQuery, Query()], request: Request, st
         remember(request, keys_of_model(query.model), used=table_of(query))
         schedule = _only(store, query, path=_path(query))
         return _answer(request, schedule, schedule_id=schedule.id, query=query, policy=COMPUTED)
-    # Any effort will do for a lookup.
-    asked = query.request.model_copy(update={"effort": Effort.FAST})
     # Whoever takes less gets that where the cached one is damaged; whoever does not is told.
-    schedule_id = store.results.find(asked) if query.fallback is Fallback.NONE else store.results.answer(asked)
+    find = store.results.find if query.fallback is Fallback.NONE else store.results.answer
+    schedule_id = find(query.request, any_effort=True)
     raw = None if schedule_id is None else store.results.schedule(schedule_id)
     if schedule_id is not None and raw is not None:
         remember(request, keys_of_lookup(query), used=table_of(query))

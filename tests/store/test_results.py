@@ -110,11 +110,14 @@ def test_a_stored_answer_is_found_by_effort(store):
     assert store.results.find(request(nfe=5)) is None
 
 
-def test_fast_takes_any_schedule_of_the_table(store):
-    copied = schedule(effort=Effort.STANDARD)
-    commit(store, copied, profile=profile())
+def test_fast_takes_what_was_guarded_and_a_lookup_any_schedule_of_the_table(store):
+    copied, guarded = schedule(effort=None), schedule(nfe=5, effort=Effort.FAST)
+    commit(store, copied, schedules=[copied, guarded], profile=profile())
     assert store.results.find(request()) is None
-    assert store.results.find(request(effort=Effort.FAST)) == copied.id
+    assert store.results.find(request(effort=Effort.FAST)) is None
+    assert store.results.find(request(), any_effort=True) == store.results.answer(request(), any_effort=True) == copied.id
+    assert store.results.find(request(nfe=5)) is None
+    assert store.results.find(request(nfe=5, effort=Effort.FAST)) == guarded.id
 
 
 def test_an_answer_of_other_weights_is_replaced(store):
@@ -188,7 +191,7 @@ def test_chosen_options_answer_their_own_request_alone(store):
     ],
 )
 def test_what_was_damaged_is_whole_again_after_a_commit(store, redis, key, field):
-    wanted = schedule()
+    wanted = schedule(effort=Effort.FAST)
     commit(store, wanted, profile=profile(), effort="fast")
     if field is None:
         redis.delete(key)
