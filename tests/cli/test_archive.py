@@ -69,6 +69,7 @@ def test_what_was_imported_answers_requests_without_a_job_of_rq(tmp_path: Path, 
         ({"model": "toy", "nfe": best.nfe, "grid": 16}, True),
         ({"model": "toy", "nfe": 9, "solver": "ddim", "grid": 16, "effort": "fast"}, True),
         ({"model": "toy", "nfe": 9, "solver": "ddim", "grid": 16}, False),  # never validated
+        ({"model": "toy", "nfe": 9, "grid": 16, "effort": "fast"}, False),  # not even guarded
         ({"model": "toy", "nfe": best.nfe}, False),  # measured on another grid
     ]
     with Server(redis_url, tmp_path / "log") as server, httpx2.Client(base_url=server.url, timeout=20) as http:
