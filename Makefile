@@ -43,7 +43,7 @@ lint: $(READY) ## style, types and import borders
 	$(BIN)/lint-imports
 
 test-all: $(READY) ## the tests, those of test-service left out
-	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile -m "not images and not integrations and not gpu" --ignore=tests/service --ignore=tests/client
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not images and not integrations and not gpu" --ignore=tests/service --ignore=tests/client
 
 test-service: $(READY_SERVICE) ## the tests of the service and the client, where torch is not installed
 	@! $(VENV_SERVICE)/bin/python -c 'import torch' 2>/dev/null || { echo "error: torch is installed in $(VENV_SERVICE)"; exit 1; }

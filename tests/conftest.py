@@ -14,6 +14,15 @@ from service.local.embedded_redis import EmbeddedRedis
 for _name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+LONGEST = ("tests/test_readme.py", "tests/chaos/test_chaos.py", "tests/page/test_page.py")
+"""Files that take minutes. Begun last, one of them would run alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first, where `--dist loadfile --no-loadscope-reorder` leaves them."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.nodeid.partition("::")[0], len(order)))
+
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_torch_thread() -> None:

@@ -188,5 +188,6 @@ export function drawFormats({ state }, act) {
 export function drawCode(format, code, problem) {
   text("code", code ?? problem);
   byId("copy").disabled = code === null;
-  text("copy-note", code === null ? "" : TABS[format][1]);
+  // Drawn again with the same text, it still says that this text was copied.
+  redraw(byId("copy-note"), [format, code], () => (code === null ? "" : TABS[format][1]));
 }

@@ -32,6 +32,7 @@ class Plan:
         services: number of services.
         workers: number of workers.
         clients: number of clients.
+        module: what a worker runs.
     """
 
     seed: int
@@ -40,6 +41,7 @@ class Plan:
     services: int = 2
     workers: int = 3
     clients: int = 6
+    module: str = "worker"
 
 
 @dataclass
@@ -91,7 +93,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], None]) -> Report:
 
 
 def _disturb(plan: Plan, folder: Path, say: Callable[[str], None]) -> Report:
-    fleet = Fleet(folder, services=plan.services, workers=plan.workers)
+    fleet = Fleet(folder, services=plan.services, workers=plan.workers, module=plan.module)
     try:
         fleet.start()
         traffic = Traffic(fleet.urls, requests(plan.seed), clients=plan.clients, seed=plan.seed)
@@ -178,7 +180,7 @@ def _arm(fleet: Fleet, kind: str, struck: list[str], say: Callable[[str], None])
 
 
 def _undisturbed(plan: Plan, folder: Path, asked: Ledger) -> Ledger:
-    fleet = Fleet(folder, services=1, workers=2)
+    fleet = Fleet(folder, services=1, workers=2, module=plan.module)
     try:
         fleet.start()
         traffic = Traffic(fleet.urls, iter(asked.accepted.values()), clients=plan.clients, seed=plan.seed)

@@ -30,10 +30,10 @@ _READY_SECONDS = 120.0
 
 
 class Fleet:
-    """Redis, services and workers."""
+    """Redis, services and workers, which run a module."""
 
-    def __init__(self, folder: Path, *, services: int, workers: int) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, *, services: int, workers: int, module: str) -> None:
+        self.folder, self._module = folder, module
         self.redis = EmbeddedRedis(folder / "redis")
         self.proxies: dict[str, Proxy] = {}
         self.network = Network()
@@ -157,7 +157,7 @@ class Fleet:
         else:
             environment |= {"AYS_PORT": str(self._ports[name])}
         with (self.folder / f"{name}.log").open("ab") as log:
-            command = module_command("worker" if name in self._workers else "service")
+            command = module_command(self._module if name in self._workers else "service")
             self._processes[name] = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
     def _ready(self, url: str) -> bool:

@@ -12,7 +12,8 @@ FAULTS = 8
 
 
 def test_nothing_is_lost_half_written_or_other_than_undisturbed(tmp_path):
-    report = run(Plan(seed=0, faults=FAULTS, gap=0.5, services=1, workers=2, clients=4), tmp_path, print)
+    plan = Plan(seed=0, faults=FAULTS, gap=0.5, services=1, workers=2, clients=4, module="tests.worker.small")
+    report = run(plan, tmp_path, print)
     assert report.struck.total() >= FAULTS
     assert report.good, table(report)
     assert report.ledger.accepted

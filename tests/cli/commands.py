@@ -1,11 +1,15 @@
-"""Runs `ays` as a real process, as a shell would."""
+"""Runs `ays` in real processes."""
 
+import atexit
+import json
 import os
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import IO
 
@@ -28,8 +32,42 @@ def environment(**changes: str) -> dict[str, str]:
     return {**kept, "AYS_THREADS": "1", **changes}
 
 
+@cache
+def _forking() -> "subprocess.Popen[str]":
+    """The process that all commands of this one are forked from."""
+    settings = environment(PYTHONPATH=_PATH)
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(module_command("tests.cli.forking"), env=settings, preexec_fn=_interruptible, **pipes)
+    atexit.register(process.communicate)
+    return process
+
+
+def _interruptible() -> None:
+    # Who starts the tests in the background has SIGINT ignored, and children inherit that.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def ays(*words: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command to its end."""
+    """Run a command to its end, in a process of its own that has everything imported."""
+    process = _forking()
+    with tempfile.NamedTemporaryFile("r") as out, tempfile.NamedTemporaryFile("r") as err:
+        asked = {
+            "words": words,
+            "cwd": str(cwd),
+            "environment": environment(PYTHONPATH=_PATH, **settings),
+            "out": out.name,
+            "err": err.name,
+        }
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(asked) + "\n")
+        process.stdin.flush()
+        status = int(process.stdout.readline())
+        return subprocess.CompletedProcess(["ays", *words], status, out.read(), err.read())
+
+
+def ays_started(*words: str, cwd: Path, **settings: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end, in a process that imports everything itself, as a shell would."""
     return subprocess.run(
         module_command("service.cli", *words),
         cwd=cwd,
@@ -80,8 +118,7 @@ def running(*words: str, cwd: Path, **settings: str) -> Iterator[Running]:
         env=environment(PYTHONPATH=_PATH, **settings),
         stdout=streams[0],
         stderr=streams[1],
-        # Who starts the tests in the background has SIGINT ignored, and children inherit that.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        preexec_fn=_interruptible,
     )
     for stream in streams:
         stream.close()

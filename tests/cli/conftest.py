@@ -1,12 +1,16 @@
-"""A models file with small models, and one served stack for the tests that only ask."""
+"""A models file with small models, and one served stack for the tests that only ask; its tables hold three solvers."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
+import httpx2
 import pytest
 
 from tests.cli.commands import Running, running
+from tests.store.waiting import until
+from tests.worker.conftest import Process
 
 MODELS = """
 [models.small]
@@ -24,7 +28,7 @@ factory = "tests.cli.slow_model:slow"
 
 @dataclass(frozen=True)
 class Served:
-    """A stack that `ays serve` runs."""
+    """A stack that `ays serve` runs, but for its worker."""
 
     url: str
     folder: Path
@@ -41,9 +45,12 @@ def models_toml(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory, models_toml: Path) -> Iterator[Served]:
     folder = tmp_path_factory.mktemp("served")
-    # A user's files with the names of our packages are never run in their place.
-    for name in ("worker", "service"):
-        (folder / f"{name}.py").write_text("raise SystemExit(99)")
-    with running("serve", "--port", "0", cwd=folder, AYS_MODELS=str(models_toml)) as command:
+    with running("serve", "--port", "0", "--workers", "0", cwd=folder) as command:
         command.wait_for("ready; Ctrl-C stops everything")
-        yield Served(command.out.split()[1], folder, command)
+        redis, url = f"unix://{quote((folder / '.ays/redis/socket').read_text().strip())}", command.out.split()[1]
+        worker = Process(redis, folder, 0, "tests.worker.small", {"AYS_MODELS": str(models_toml), "AYS_THREADS": "1"})
+        try:
+            until(lambda: httpx2.get(f"{url}/readyz").is_success, seconds=90, what="a live worker")
+            yield Served(url, folder, command)
+        finally:
+            worker.kill_all()

@@ -69,6 +69,7 @@ def test_what_was_imported_answers_requests_without_a_job_of_rq(tmp_path: Path, 
         ({"model": "toy", "nfe": best.nfe, "grid": 16}, True),
         ({"model": "toy", "nfe": 9, "solver": "ddim", "grid": 16, "effort": "fast"}, True),
         ({"model": "toy", "nfe": 9, "solver": "ddim", "grid": 16}, False),  # never validated
+        ({"model": "toy", "nfe": 9, "grid": 16, "effort": "fast"}, False),  # not even guarded
         ({"model": "toy", "nfe": best.nfe}, False),  # measured on another grid
     ]
     with Server(redis_url, tmp_path / "log") as server, httpx2.Client(base_url=server.url, timeout=20) as http:
@@ -76,7 +77,7 @@ def test_what_was_imported_answers_requests_without_a_job_of_rq(tmp_path: Path, 
             job = http.post("/v1/jobs", json=body)
             assert (job.status_code, job.json()["state"]) == (202, "succeeded" if known else "queued"), body
             found = http.get("/v1/schedules", params={name: value for name, value in body.items() if name != "effort"})
-            assert found.status_code == (200 if known or body.get("solver") else 404), body
+            assert found.status_code == (200 if "grid" in body else 404), body
             if known:
                 assert found.content == http.get(job.json()["schedule_url"]).content
                 assert redis.llen("rq:queue:ays") == 0

@@ -8,7 +8,7 @@ import pytest
 
 from ays_client.contract import Schedule
 from ays_client.published import PUBLISHED
-from tests.cli.commands import ays, running
+from tests.cli.commands import ays, ays_started, running
 from tests.cli.conftest import Served
 
 NOWHERE = "http://127.0.0.1:9"
@@ -54,7 +54,7 @@ def test_an_absent_service_is_status_3(tmp_path: Path, words: list[str]):
 
 
 def test_help_needs_no_arguments(tmp_path: Path):
-    done = ays(cwd=tmp_path)
+    done = ays_started(cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     for command in ("serve", "worker", "optimize", "schedule", "models", "demo"):
         assert command in done.stdout
@@ -72,7 +72,7 @@ def test_optimize_schedule_and_models_through_the_api(served: Served, tmp_path: 
     assert again.stdout == first.stdout
     assert again.stderr == "cache hit: this request was answered before\n"
 
-    other = ays("schedule", "small", "--nfe", "9", "--solver", "ddim", "--format", "comfyui", cwd=tmp_path, AYS_URL=served.url)
+    other = ays("schedule", "small", "--nfe", "9", "--solver", "dpmpp_2m_sde", "--format", "comfyui", cwd=tmp_path, AYS_URL=served.url)
     assert other.returncode == 0, other.stderr
     assert len(other.stdout.split(",")) == 10
 
@@ -129,7 +129,7 @@ def test_local_needs_neither_service_nor_redis(tmp_path: Path, models_toml: Path
 def test_a_worker_py_in_the_current_folder_is_not_ours(tmp_path: Path, models_toml: Path):
     for name in ("worker", "service", "ays_client"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(99)")
-    done = ays("optimize", "small", "--effort", "fast", "--local", "--json", cwd=tmp_path, AYS_MODELS=str(models_toml))
+    done = ays_started("optimize", "small", "--effort", "fast", "--local", "--json", cwd=tmp_path, AYS_MODELS=str(models_toml))
     assert done.returncode == 0, done.stderr
     assert Schedule.model_validate_json(done.stdout).model == "small"
 

@@ -21,4 +21,5 @@ def test_the_papers_search_leaves_the_answers_of_the_default_method_alone(served
     ours = ays("schedule", *words, cwd=tmp_path, AYS_URL=served.url)
     assert Schedule.model_validate_json(ours.stdout) == Schedule.model_validate_json(default.stdout)
     other = ays("schedule", "small", "--nfe", "20", "--solver", "dpmpp_3m", "--method", "paper", cwd=tmp_path, AYS_URL=served.url)
+    assert other.returncode == 0, other.stderr
     assert Schedule.model_validate_json(other.stdout).provenance.candidate == "paper"

@@ -150,7 +150,7 @@ def test_everything_works_under_these_users_and_tells_no_secret(guarded, tmp_pat
     secret = created.stdout.strip()
     output.append(created.stderr)
     variables = guarded.named("worker") | {"AYS_MODELS": str(models), "AYS_THREADS": "1"}
-    worker = Process("", tmp_path, 0, "worker", variables)
+    worker = Process("", tmp_path, 0, "tests.worker.small", variables)
     try:
         settings = {"AYS_REQUIRE_KEYS": "true", **WEBHOOKS, **guarded.named("service")}
         with Receiver() as receiver, Server("", tmp_path / "server.log", **settings) as server:

@@ -55,7 +55,7 @@ def stack(tmp_path_factory):
     models.write_text(MODELS)
     with EmbeddedRedis(folder) as redis:
         running = Stack(redis.url, folder)
-        worker = Process(redis.url, folder, 0, "worker", {"AYS_MODELS": str(models), "AYS_THREADS": "1"})
+        worker = Process(redis.url, folder, 0, "tests.worker.small", {"AYS_MODELS": str(models), "AYS_THREADS": "1"})
         store = Store.open(redis.url)
         until(store.workers.live, seconds=SECONDS, what="a live worker")
         yield running

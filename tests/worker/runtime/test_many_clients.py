@@ -14,12 +14,13 @@ def test_64_clients_on_two_services_and_a_worker(redis_url, redis, tmp_path):
     """The same requests are one job each, the different ones share one profile, and all of them end."""
     models, store = tmp_path / "models.toml", Store(redis)
     models.write_text(MODELS)
-    # Eight requests of one profile, each by eight clients.
-    cells = [(solver, nfe) for solver in ("ddim", "dpmpp_2m") for nfe in (4, 5, 6, 7)]
+    # Four requests of one profile, each by sixteen clients.
+    cells = [(solver, nfe) for solver in ("ddim", "dpmpp_2m") for nfe in (4, 7)]
     bodies = [{"model": "small", "solver": solver, "nfe": nfe, "effort": "fast", "paths": 32, "grid": 16} for solver, nfe in cells]
     for number, each in enumerate(bodies):
         each["detail"] = 1.0 + number / 10
-    worker = Process(redis_url, tmp_path, 0, "worker", {"AYS_MODELS": str(models), "AYS_THREADS": "1", "AYS_LOG_LEVEL": "debug"})
+    variables = {"AYS_MODELS": str(models), "AYS_THREADS": "1", "AYS_LOG_LEVEL": "debug"}
+    worker = Process(redis_url, tmp_path, 0, "tests.worker.small", variables)
     try:
         with Server(redis_url, tmp_path / "log1") as first, Server(redis_url, tmp_path / "log2") as second:
             until(store.workers.live, seconds=HANG_SECONDS, what="a live worker")

@@ -16,9 +16,9 @@ def test_one_worker_and_two_give_the_same_schedule_bit_for_bit(start_real, ask, 
         forget()
         return schedule, table, untimed(profile)
 
-    first = start_real(seconds=0.01)
+    first = start_real(seconds=0.01, module="tests.worker.small")
     alone = answer()
-    second = start_real(seconds=0.01)
+    second = start_real(seconds=0.01, module="tests.worker.small")
     together = answer()
     assert together == alone
     assert alone[2].paths == 64

@@ -14,6 +14,7 @@ from tests.ays.problems import plane
 from worker.ays.analytic import GaussianMixture
 from worker.ays.denoise import Denoiser
 from worker.ays.noise import VP, NoiseProcess, scaled_linear_betas
+from worker.ays.search.report import FEWEST
 from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
 from worker.tasks import pipeline
@@ -109,6 +110,14 @@ def small_table() -> Iterator[None]:
     """The table of three solvers, one of each measure and the fitted one: all of them take seconds."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("worker.tasks.table.SOLVERS", {name: SOLVERS[name] for name in SMALL_TABLE})
+        yield
+
+
+@contextmanager
+def small_reports() -> Iterator[None]:
+    """Reports of the fewest noises: those of a cheap model have sixteen times as many, and take seconds."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("worker.ays.search.report.MOST", FEWEST)
         yield
 
 
