@@ -82,7 +82,7 @@ def test_what_was_imported_answers_requests_without_a_job_of_rq(tmp_path: Path, 
                 assert found.content == http.get(job.json()["schedule_url"]).content
                 assert redis.llen("rq:queue:ays") == 0
         assert http.get("/v1/jobs?state=queued").json()["jobs"][0]["request"]["nfe"] == best.nfe
-    assert redis.llen("rq:queue:ays") == 2
+    assert redis.llen("rq:queue:ays") == 3
 
 
 @pytest.mark.parametrize(
