@@ -95,7 +95,8 @@ class Calibration:
         name = SolverName(cell.solver)
         request = JobRequest(model=self._model.id, nfe=cell.nfe, solver=name, effort=self._effort, seed=seed + 1)
         started, before = time.process_time(), self._denoise.evaluations
-        profile, shards = self._shelves.setdefault(seed, Shelf()).measured(request, self._model, self._denoise)
+        measured, shards = self._shelves.setdefault(seed, Shelf()).measured(request, self._model, self._denoise)
+        profile = measured.of(SOLVERS[name].measure)
         validation = Validation(request, self._model, profile, self._denoise, Stages(Nowhere()))
         found = validation.search()
         stock = None if found.report is None else self._stock(found.report.best_stock, validation, profile)

@@ -188,8 +188,8 @@ class Judging:
         unknown = [key for key in keys if self._records.get(*key) is None]
         if unknown:
             self._clock.check()
-            for key, body in zip(unknown, self._bench.judge(solver, [key[-1] for key in unknown]), strict=True):
-                self._records.put(body, *key)
+            for key, found in zip(unknown, self._bench.judge(solver, [key[-1] for key in unknown]), strict=True):
+                self._records.put(found, *key)
         return [body for key in keys if (body := self._records.get(*key)) is not None]
 
     def fine(self) -> float | None:

@@ -1,6 +1,7 @@
 """The bundled digits in stock pipelines of diffusers, as they come and with a schedule."""
 
 import math
+from typing import Any
 
 import diffusers
 import numpy as np
@@ -21,10 +22,8 @@ from worker.models.registry import Registry
 SOLVERS_ASKED = ("ddim", "dpmpp_2m")
 NOISES, PART, FINE = 2000, 125, 32
 
-Pipeline = diffusers.DDPMPipeline | diffusers.DDIMPipeline
 
-
-def pipeline(kind: type[Pipeline] = diffusers.DDPMPipeline) -> Pipeline:
+def pipeline(kind: Any = diffusers.DDPMPipeline) -> Any:
     """A stock pipeline."""
     pipe = kind.from_pretrained(PIPELINE)
     pipe.set_progress_bar_config(disable=True)

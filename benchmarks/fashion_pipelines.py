@@ -1,5 +1,7 @@
 """The bundled fashion model in the pipeline of `examples/edm_pipeline.py`, as it comes and with a schedule."""
 
+from typing import Any
+
 import diffusers
 from torch import Tensor
 
@@ -17,7 +19,7 @@ SOLVERS_ASKED = ("euler", "dpmpp_2m")
 NOISES, FINE = 256, 40
 
 
-def pipeline(scheduler: type = diffusers.EDMEulerScheduler) -> EDMPipeline:
+def pipeline(scheduler: Any = diffusers.EDMEulerScheduler) -> EDMPipeline:
     """The pipeline, with the scheduler that it comes with or another one of the same configuration."""
     pipe = EDMPipeline.from_folder(PIPELINE)
     pipe.scheduler = scheduler.from_config(pipe.scheduler.config)

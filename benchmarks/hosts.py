@@ -2,15 +2,14 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from ays_client.contract import JobRequest, Progress
 from worker.ays.denoise import Evaluator
-from worker.ays.profile.profile import Profile
 from worker.ays.search.reference import ReferenceSet
-from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
 from worker.process.local import LocalHost
-from worker.tasks.measure import measure
+from worker.tasks.measure import Measured, measure
 
 
 class Nowhere(LocalHost):
@@ -44,9 +43,9 @@ class Shelf(Nowhere):
         self._gathered += shards
         return {shard: self._kept[shard][0] for shard in shards}
 
-    def measured(self, request: JobRequest, model: LoadedModel, denoise: Evaluator) -> tuple[Profile, float]:
-        """The profile that a job of this request would measure, of its solver's path measure, and the CPU seconds of its shards."""
+    def measured(self, request: JobRequest, model: LoadedModel, denoise: Evaluator) -> tuple[Measured, float]:
+        """The profiles that a job of this request would measure, and the CPU seconds of their shards."""
         self._gathered = []
         found = measure(request.variant, model, denoise, self)
         self.paths = self.paths if found.paths is None else found.paths
-        return found.of(SOLVERS[request.solver].measure), sum(self._kept[shard][1] for shard in self._gathered)
+        return replace(found, paths=self.paths), sum(self._kept[shard][1] for shard in self._gathered)

@@ -93,8 +93,9 @@ async def load(port: int, request: bytes, *, status: int, connections: int, seco
     start, worked = time.perf_counter(), time.process_time()
     made = [_Connection(request, status, size, start + seconds) for _ in range(connections)]
     loop = asyncio.get_running_loop()
-    for each in made:
-        await loop.create_connection(lambda each=each: each, "127.0.0.1", port)
+    waiting = iter(made)
+    for _ in made:
+        await loop.create_connection(lambda: next(waiting), "127.0.0.1", port)
     await asyncio.gather(*(each.done for each in made))
     took = time.perf_counter() - start
     times = sorted(second for each in made for second in each.seconds)

@@ -9,15 +9,22 @@ from benchmarks.hosts import Nowhere, Shelf
 from worker.ays.denoise import Evaluator
 from worker.ays.profile.profile import Profile
 from worker.ays.search.search import Search
-from worker.ays.search.weight import default_weight
 from worker.ays.solvers import SOLVERS
 from worker.models.loaded import LoadedModel
 from worker.tasks.guard import Guard
+from worker.tasks.measure import Measured
 from worker.tasks.stages import Stages
-from worker.tasks.table import Cell, Optimizer
+from worker.tasks.table import Cell, row
 from worker.tasks.validation import Validation
 
 _BATCH = 256
+
+
+def guarded(request: JobRequest, model: LoadedModel, measured: Measured, denoise: Evaluator) -> Cell:
+    """The cell of the guarded row that answers a request of effort `fast`; its evaluations are those of the whole row."""
+    solver = SOLVERS[request.solver]
+    guard = Guard(measured.of(solver.measure), model.process, denoise, request.seed, measured.paths)
+    return next(cell for cell in guard.row(row(measured, solver, request.terminal.value)) if cell.nfe == request.nfe)
 
 
 class Ours:
@@ -43,20 +50,17 @@ class Ours:
             solver_name: k-diffusion's name.
         """
         request = JobRequest(model=self._model.id, nfe=n, solver=SolverName(solver_name), effort=Effort(effort), seed=self._seed)
-        profile, profile_seconds = self._shelf.measured(request, self._model, self._denoise)
-        started = time.process_time()
+        measured, profile_seconds = self._shelf.measured(request, self._model, self._denoise)
+        profile, started = measured.of(SOLVERS[solver_name].measure), time.process_time()
         if effort == Effort.FAST.value and not SOLVERS[solver_name].fitted:
-            found = self._optimum(request, profile)
+            found = self._optimum(request, measured)
         else:
             found = self._searched(request, profile)
         return Found(found.levels, profile.evaluations + found.evaluations, profile_seconds + time.process_time() - started, found.weights)
 
-    def _optimum(self, request: JobRequest, profile: Profile) -> Found:
-        solver, before = SOLVERS[request.solver], self._denoise.evaluations
-        weight = default_weight(profile, solver)
-        levels = Optimizer(profile, solver, "zero", weight, steps_max=request.steps).levels(request.steps)
-        guard = Guard(profile, self._model.process, self._denoise, self._seed, self._shelf.paths)
-        served = guard.cell(Cell(solver, "zero", request.nfe, levels, weight))
+    def _optimum(self, request: JobRequest, measured: Measured) -> Found:
+        before = self._denoise.evaluations
+        served = guarded(request, self._model, measured, self._denoise)
         return Found(served.levels, self._denoise.evaluations - before, 0.0)
 
     def _searched(self, request: JobRequest, profile: Profile) -> Found:

@@ -18,6 +18,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +27,7 @@ from scipy.optimize import minimize
 from ays_client.contract import Effort, JobRequest, Solver
 from benchmarks.cases import log_density
 from benchmarks.hosts import Nowhere, Shelf
+from benchmarks.ours import guarded
 from benchmarks.report import write_report
 from worker.ays.denoise import Evaluator
 from worker.ays.noise import Array
@@ -44,7 +46,6 @@ from worker.models.loaded import LoadedModel
 from worker.models.registry import Registry
 from worker.tasks.pipeline import BATCH
 from worker.tasks.stages import Stages
-from worker.tasks.table import Optimizer
 from worker.tasks.validation import Validation
 
 MODELS = ("digits", "mixture", "gaussian")
@@ -75,10 +76,12 @@ def schedules(model: LoadedModel, solver: str, nfe: int, shelf: Shelf, denoise: 
     levels = stock_schedules(nfe, sigma_max=high, sigma_min=low, terminal="zero", process=model.process)
     method = SOLVERS[solver]
     request = JobRequest(model=model.id, nfe=nfe, solver=Solver(solver))
-    profile, _ = shelf.measured(request, model, denoise)
+    measured, _ = shelf.measured(request, model, denoise)
+    profile = measured.of(method.measure)
     found = {f"stock {name}": value for name, value in levels.items()}
-    found["fast"] = Optimizer(profile, method, "zero", default_weight(profile, method), steps_max=nfe).levels(nfe)
-    evaluations = {"fast": 0}
+    before = denoise.evaluations
+    found["fast"] = guarded(request, model, measured, denoise).levels
+    evaluations = {"fast": denoise.evaluations - before}
     for effort in (Effort.STANDARD, Effort.MAX) if nfe in MAX_COUNTS else (Effort.STANDARD,):
         asked = request.model_copy(update={"effort": effort})
         problem = Validation(asked, model, profile, denoise, Stages(Nowhere())).problem
@@ -135,7 +138,7 @@ def run(task: tuple[str, bool]) -> list[dict[str, object]]:
 def fresh(model: LoadedModel, solver: str, denoise: Evaluator, indices: range) -> ReferenceSet:
     """Noises that neither search nor judge has seen, with their references."""
     fine = reference_grid(model.process.sigma_max, model.process.sigma_min, FINE_INTERVALS)
-    drawn = {"indices": indices, "seed": 0, "stream": Stream.FRESH}
+    drawn: dict[str, Any] = {"indices": indices, "seed": 0, "stream": Stream.FRESH}
     return solve_reference(SOLVERS[solver], denoise, denoise.shape, levels=fine, terminal="zero", **drawn)
 
 

@@ -8,6 +8,7 @@ and the fewer the more dimensions each has.
 
 import math
 from itertools import islice
+from typing import Any
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def _klub(problem: Problem) -> KlubEstimator:
 
 
 def _record(problem: Problem) -> list[Array]:
-    span = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min, "terminal": "sigma_min"}
+    span: dict[str, Any] = {"sigma_max": problem.sigma_max, "sigma_min": problem.sigma_min, "terminal": "sigma_min"}
     discrete = problem.process.kind == "vp"
     start = time_uniform(BASE_STEPS, **span, process=problem.process) if discrete else edm(BASE_STEPS, **span)
     return [start, *islice(descend(_klub(problem), start, Neighbourhood()), SWEEPS)]
@@ -52,7 +53,7 @@ def _record(problem: Problem) -> list[Array]:
 
 def _kept(problem: Problem, solver: Solver, record: list[Array]) -> int:
     grid = log_grid(problem.sigma_max, problem.sigma_min, _FINE_LEVELS)
-    drawn = {"indices": range(JUDGED), "seed": problem.seed, "stream": Stream.TRAINING}
+    drawn: dict[str, Any] = {"indices": range(JUDGED), "seed": problem.seed, "stream": Stream.TRAINING}
     noises = solve_reference(solver, problem.denoise, problem.denoise.shape, levels=grid, terminal="zero", **drawn)
     candidates = np.stack([closed(levels) for levels in record])
     return int(squared_errors(solver, problem.denoise, candidates, noises).mean(axis=1).argmin())

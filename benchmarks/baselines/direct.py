@@ -7,6 +7,7 @@ evaluations of every other method; no validation guards it, as the training nois
 """
 
 import math
+from typing import Any
 
 import numpy as np
 from scipy.optimize import least_squares
@@ -41,7 +42,7 @@ def training_noises(problem: Problem, solver: Solver) -> ReferenceSet:
     """Noises with their fine solutions; none of them is a test noise."""
     grid = log_grid(problem.sigma_max, problem.sigma_min, FINE_LEVELS)
     count = int(np.clip(VALUES // math.prod(problem.denoise.shape), *NOISES))
-    drawn = {"indices": range(count), "seed": problem.seed, "stream": Stream.TRAINING}
+    drawn: dict[str, Any] = {"indices": range(count), "seed": problem.seed, "stream": Stream.TRAINING}
     return solve_reference(solver, problem.denoise, problem.denoise.shape, levels=grid, terminal="zero", **drawn)
 
 

@@ -209,7 +209,8 @@ def rollout(denoise: Denoise, levels: Tensor, weights: Tensor, noise: Tensor) ->
     Returns:
         Shape (b, *shape).
     """
-    x, past = levels[0] * noise, []
+    x = levels[0] * noise
+    past: list[Tensor] = []
     for now, then, own in zip(levels[:-1], levels[1:], weights, strict=True):
         past = [denoise(x, now.expand(len(x))), *past[: HISTORY - 1]]
         combined = sum((weight * each for weight, each in zip(own, past, strict=False)), torch.zeros_like(x))

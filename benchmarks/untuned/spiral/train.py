@@ -9,6 +9,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -54,8 +55,7 @@ def train(*, steps: int, batch: int, seed: int) -> Velocity:
         if step % 1000 == 0:
             sys.stderr.write(json.dumps({"step": step, "loss": round(sum(recent) / len(recent), 4)}) + "\n")
             recent.clear()
-    trained: Velocity = average.module
-    return trained
+    return cast(Velocity, average.module)
 
 
 def main() -> None:
